@@ -1,0 +1,53 @@
+// Keeps a MeshSnapshot current: blocking queries on Consul, one scrape of each sidecar an interval. Lives on
+// an IoLoop; readers on other threads take the newest snapshot.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "exporter/collect/snapshot.h"
+#include "exporter/consul/client.h"
+
+namespace consul_canary::collect {
+
+struct CollectorOptions {
+  base::milliseconds interval{1000};      // between two scrapes of the same sidecar
+  base::milliseconds scrape_timeout{900};
+  std::size_t max_page_bytes = 8u << 20u;
+};
+
+// Counts for the scrape-health metrics. Cumulative.
+struct ScrapeStats {
+  std::map<std::string, std::uint64_t> errors_by_reason;  // connect, timeout, status, size, parse
+  std::map<double, std::uint64_t> duration_buckets;       // seconds → cumulative count
+  double duration_sum_seconds = 0;
+  std::uint64_t scrapes = 0;
+};
+
+class Collector {
+ public:
+  // Constructed and destroyed while the loop does not run, or on its thread. Start() begins the watches.
+  Collector(consul::Client& client, CollectorOptions options);
+  ~Collector();
+
+  void Start();
+
+  // Services to follow although they have no splitter (yet). Any thread.
+  void Follow(std::set<std::string> services);
+
+  // Any thread; never null.
+  [[nodiscard]] std::shared_ptr<const MeshSnapshot> Latest() const;
+  [[nodiscard]] ScrapeStats scrape_stats() const;
+
+  // Called on the loop's thread whenever a newer snapshot has been published because Consul said something
+  // new (not for each scrape round). For reacting at once to a canary that is gone.
+  void OnConsulChange(std::function<void()> callback);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace consul_canary::collect

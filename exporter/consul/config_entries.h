@@ -1,0 +1,91 @@
+// The three configuration entries that move a canary's traffic, as far as this product reads them,
+// and pure edits of their JSON that keep every field we do not know. No I/O.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "exporter/base/result.h"
+
+namespace consul_canary::consul {
+
+// A service-splitter. Weights are percent, as Consul stores them (0..100, steps of 0.01).
+struct Split {
+  double weight = 0;
+  std::string service;         // empty: the splitter's own
+  std::string service_subset;  // empty: the resolver's default subset
+
+  bool operator==(const Split&) const = default;
+};
+
+struct Splitter {
+  std::string name;
+  std::vector<Split> splits;
+  std::map<std::string, std::string> meta;
+  std::uint64_t modify_index = 0;
+  std::string raw;  // the entry's JSON as Consul answered it
+
+  // Percent that goes to the named subset of the splitter's own service; 0 when it has no split.
+  [[nodiscard]] double WeightOf(std::string_view subset) const;
+  bool operator==(const Splitter&) const = default;
+};
+
+// A service-resolver. A subset with an empty filter holds all instances.
+struct Resolver {
+  std::string name;
+  std::map<std::string, std::string> subset_filters;  // subset name → Filter
+  bool has_failover = false;                          // any Failover: callers' counters then mix subsets
+  std::uint64_t modify_index = 0;
+  std::string raw;
+
+  bool operator==(const Resolver&) const = default;
+};
+
+// What a service-router's routes retry. Routes whose retries are off (no RetryOn…, NumRetries 0 with
+// nothing else set) are left out, so no routes means that nothing is retried.
+struct RetryRule {
+  std::vector<int> status_codes;  // RetryOnStatusCodes, and what RetryOn's "5xx" and "gateway-error" stand for
+  bool on_connect_failure = false;
+
+  bool operator==(const RetryRule&) const = default;
+};
+
+struct Router {
+  std::string name;
+  std::vector<RetryRule> retries;
+  std::uint64_t modify_index = 0;
+  std::string raw;
+
+  bool operator==(const Router&) const = default;
+};
+
+// Parse one entry as `GET /v1/config/<kind>/<name>` answers it, or as an element of the list that
+// `GET /v1/config/<kind>` answers. kInvalid names the entry and the field.
+[[nodiscard]] base::Result<Splitter> ParseSplitter(std::string_view json);
+[[nodiscard]] base::Result<Resolver> ParseResolver(std::string_view json);
+[[nodiscard]] base::Result<Router> ParseRouter(std::string_view json);
+[[nodiscard]] base::Result<std::vector<Splitter>> ParseSplitters(std::string_view json_array);
+[[nodiscard]] base::Result<std::vector<Resolver>> ParseResolvers(std::string_view json_array);
+[[nodiscard]] base::Result<std::vector<Router>> ParseRouters(std::string_view json_array);
+
+// The splitter's JSON with canary_percent (two decimals at most) to `canary_subset`, what other splits
+// than these two leave over to `primary_subset`, and Meta[key] = value for each of `meta`; every
+// other field stays. A split of the two that is missing is added. kInvalid when the weights cannot sum to 100
+// or one would be negative: Consul itself accepts 110/-10, so it is checked here.
+[[nodiscard]] base::Result<std::string> WithWeights(const Splitter& splitter,
+                                                    std::string_view primary_subset,
+                                                    std::string_view canary_subset,
+                                                    double canary_percent,
+                                                    const std::map<std::string, std::string>& meta);
+
+// The resolver's JSON with the subset's Filter replaced; every other field stays. kInvalid when the
+// resolver has no such subset.
+[[nodiscard]] base::Result<std::string> WithSubsetFilter(const Resolver& resolver,
+                                                         std::string_view subset,
+                                                         std::string_view filter);
+
+}  // namespace consul_canary::consul

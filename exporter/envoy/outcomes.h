@@ -1,0 +1,79 @@
+// From cumulative counters of many sidecars to requests and failures of one subset: deltas, counter
+// resets, and the three views of an outcome. Pure. Which view counts what, and why `upstream_rq_total`
+// is no denominator: docs/outcomes.md.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "exporter/consul/config_entries.h"
+#include "exporter/envoy/sidecar_page.h"
+
+namespace consul_canary::envoy {
+
+enum class View {
+  kFirstTry,  // a request whose first try failed is a failure, retried or not
+  kAttempts,  // every try counts
+  kRequests,  // what callers saw
+};
+
+// Requests (or attempts) that ended and how many of them failed. Where Envoy's counters cannot tell
+// exactly, the truth lies between failures_low and failures_high. 0 <= low <= high <= completed.
+struct Outcomes {
+  std::uint64_t completed = 0;
+  std::uint64_t failures_low = 0;
+  std::uint64_t failures_high = 0;
+
+  Outcomes& operator+=(const Outcomes& other);
+  bool operator==(const Outcomes&) const = default;
+};
+
+// The part of SubsetCounters that outcomes need; cumulative, or the difference of two such.
+struct OutcomeCounters {
+  std::uint64_t completed = 0;
+  std::uint64_t retries = 0;
+  std::uint64_t retry_success = 0;
+  std::map<int, std::uint64_t> responses;          // codes from 400 on
+  std::map<int, std::uint64_t> retried_responses;  // all codes
+
+  OutcomeCounters& operator+=(const OutcomeCounters& other);
+  bool operator==(const OutcomeCounters&) const = default;
+};
+
+[[nodiscard]] OutcomeCounters ToOutcomeCounters(const SubsetCounters& counters);
+
+// later - earlier; nullopt when any counter went down (the sidecar restarted or its cluster was rebuilt).
+[[nodiscard]] std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
+                                                        const OutcomeCounters& earlier);
+
+// Applies a view to a difference. First-try failures are doubtful up to min(retry_success, final 5xx that some
+// retrying route does not retry + retried responses below 500).
+[[nodiscard]] Outcomes Apply(View view, const OutcomeCounters& difference,
+                             const std::vector<consul::RetryRule>& retries);
+
+// One sidecar's counters at one moment, for the subsets of one service, by subset name.
+using SubsetOutcomes = std::map<std::string, OutcomeCounters>;
+
+// Where the differences of one tick start from: what each sidecar had counted. It is plain data, so that
+// it can be kept with a rollout's state and survive a restart.
+using Baselines = std::map<std::string, SubsetOutcomes>;  // sidecar id → …
+
+// What one tick added, summed over sidecars.
+struct TickOutcomes {
+  std::map<std::string, OutcomeCounters> by_subset;
+  std::vector<std::string> reset_sidecars;  // dropped in this tick, for all subsets: their counters went down
+  std::vector<std::string> new_sidecars;    // seen for the first time: they only set their baseline
+
+  bool operator==(const TickOutcomes&) const = default;
+};
+
+// Takes the newest counters of every sidecar that has been read, adds what is new since `baselines`, and
+// moves the baselines. A subset that a known sidecar did not show before starts from 0. Sidecars
+// missing from `now` keep their baseline (they may only be late).
+[[nodiscard]] TickOutcomes Advance(Baselines& baselines, const std::map<std::string, SubsetOutcomes>& now);
+
+}  // namespace consul_canary::envoy

@@ -1,0 +1,61 @@
+// What one scrape of one sidecar says about the services it calls: Envoy's counters and gauges by
+// destination service and subset. Pure. It knows Consul's label names, old and new, and ignores every series
+// that does not matter to a canary; what a series means is in docs/outcomes.md.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace consul_canary::envoy {
+
+// Cumulative, since the sidecar's start (or since its cluster was built). All integral counters in Envoy.
+struct Histogram {
+  std::map<double, std::uint64_t> buckets;  // upper bound in milliseconds → cumulative count; +Inf included
+  double sum_ms = 0;
+  std::uint64_t count = 0;
+
+  bool operator==(const Histogram&) const = default;
+};
+
+struct SubsetCounters {
+  std::uint64_t completed = 0;      // upstream_rq_completed
+  std::uint64_t retries = 0;        // upstream_rq_retry
+  std::uint64_t retry_success = 0;  // upstream_rq_retry_success
+  std::uint64_t timeouts = 0;       // upstream_rq_timeout
+  std::uint64_t connect_failures = 0;
+  std::map<int, std::uint64_t> responses;        // upstream_rq{envoy_response_code}: final responses
+  std::map<int, std::uint64_t> retried_responses;  // retry_upstream_rq{envoy_response_code}
+  std::uint64_t active = 0;             // gauge upstream_rq_active
+  std::uint64_t membership_healthy = 0;  // gauge
+  std::uint64_t membership_change = 0;   // counter
+  Histogram request_time;
+
+  bool operator==(const SubsetCounters&) const = default;
+};
+
+struct Destination {
+  std::string service;
+  std::string subset;  // empty: no subset (no resolver, or the default subset)
+
+  auto operator<=>(const Destination&) const = default;
+};
+
+struct SidecarPage {
+  std::map<Destination, SubsetCounters> subsets;
+  std::map<std::string, std::uint64_t> route_reloads;  // RDS route name → config_reload
+  std::vector<std::string> bad_lines;                  // at most ten, each with its number and reason
+  std::size_t bad_line_count = 0;
+};
+
+// The regular expression for Envoy's `filter=` that lets through just what ReadSidecarPage reads; not encoded.
+[[nodiscard]] std::string_view SidecarFilter();
+
+// Reads a page in the Prometheus text format. One bad line costs one line.
+[[nodiscard]] SidecarPage ReadSidecarPage(std::string_view page);
+
+}  // namespace consul_canary::envoy
