@@ -1,0 +1,46 @@
+// Evidence that the canary is not worse than the primary by more than a margin: what an advance needs. An e-process
+// for the null pC >= ratio * pP + absolute (Turner and Grünwald, arXiv 2203.09785), so it too may be looked at every
+// second. Derivation and price in requests: docs/statistics.md#safe-to-advance.
+#pragma once
+
+#include <array>
+
+#include "analyzer/stats/counts.h"
+
+namespace consul_canary::stats {
+
+// Not worse means: canary's ratio < ratio * primary's + absolute. ratio > 0, 0 < absolute < 1: a ratio alone
+// cannot be proven where nothing fails.
+struct Margin {
+  double ratio = 1.0;
+  double absolute = 0.01;
+
+  bool operator==(const Margin&) const = default;
+};
+
+struct SafeState {
+  Counts primary;                    // totals strictly before the next tick, history included
+  std::array<double, 3> log_sums{};  // one for each alternative
+
+  bool operator==(const SafeState&) const = default;
+};
+
+// A fresh process (each step of a rollout has its own); `primary` is what is known of the primary so far.
+[[nodiscard]] SafeState StartSafe(const Counts& primary);
+
+void ObserveSafe(SafeState& state, const Margin& margin, const Counts& primary, const Counts& canary,
+                 double overdispersion);
+
+// ln M: reaches ln(1/beta) with probability at most beta while the canary is worse than the margin.
+[[nodiscard]] double LogSafe(const SafeState& state);
+
+// The point (s, t = ratio * s + absolute) of the null that is nearest in KL to the alternative (p, q), seen with
+// these numbers of requests. Exposed for tests. Precondition: q < ratio * p + absolute.
+struct NullPoint {
+  double primary = 0;  // s
+  double canary = 0;   // t
+};
+[[nodiscard]] NullPoint ProjectOntoMargin(double p, double q, const Margin& margin, double primary_requests,
+                                          double canary_requests);
+
+}  // namespace consul_canary::stats
