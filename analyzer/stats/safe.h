@@ -1,6 +1,7 @@
-// Evidence that the canary is not worse than the primary by more than a margin: what an advance needs. An e-process
-// for the null pC >= ratio * pP + absolute (Turner and Grünwald, arXiv 2203.09785), so it too may be looked at every
-// second. Derivation and price in requests: docs/statistics.md#safe-to-advance.
+// Evidence that the canary is not worse than the primary by more than a margin: what an advance
+// needs. An e-process for the null pC >= ratio * pP + absolute (Turner and Grünwald, arXiv
+// 2203.09785), so it too may be looked at every second. Derivation and price in requests:
+// docs/statistics.md#safe-to-advance.
 #pragma once
 
 #include <array>
@@ -9,8 +10,10 @@
 
 namespace consul_canary::stats {
 
-// Not worse means: canary's ratio < ratio * primary's + absolute. ratio > 0, 0 < absolute < 1: a ratio alone
-// cannot be proven where nothing fails.
+// Not worse means: canary's rate < ratio * primary's rate + absolute. ratio > 0, 0 < absolute < 1:
+// a ratio alone cannot be proven where nothing fails. With a ratio below 1 (the canary must be
+// better) there is no evidence while ratio * primary's rate + absolute is not above the primary's
+// rate.
 struct Margin {
   double ratio = 1.0;
   double absolute = 0.01;
@@ -18,29 +21,35 @@ struct Margin {
   bool operator==(const Margin&) const = default;
 };
 
+// Everything the process remembers: plain finite numbers, as HarmState.
 struct SafeState {
   Counts primary;                    // totals strictly before the next tick, history included
-  std::array<double, 3> log_sums{};  // one for each alternative
+  std::array<double, 3> log_sums{};  // for each alternative: at the primary's rate, 1/4 and 1/2 of
+                                     // the way from there to the margin
 
   bool operator==(const SafeState&) const = default;
 };
 
-// A fresh process (each step of a rollout has its own); `primary` is what is known of the primary so far.
+// A fresh process (each step of a rollout has its own); `primary` is what is known of the primary
+// so far.
 [[nodiscard]] SafeState StartSafe(const Counts& primary);
 
-void ObserveSafe(SafeState& state, const Margin& margin, const Counts& primary, const Counts& canary,
-                 double overdispersion);
+// Adds one tick. One in which either subset completed nothing adds no evidence, but still teaches
+// the primary's rate. overdispersion >= 1, known before the tick; the same margin at every tick.
+void ObserveSafe(SafeState& state, const Margin& margin, const Counts& primary,
+                 const Counts& canary, double overdispersion);
 
 // ln M: reaches ln(1/beta) with probability at most beta while the canary is worse than the margin.
 [[nodiscard]] double LogSafe(const SafeState& state);
 
-// The point (s, t = ratio * s + absolute) of the null that is nearest in KL to the alternative (p, q), seen with
-// these numbers of requests. Exposed for tests. Precondition: q < ratio * p + absolute.
+// The point (s, t = ratio * s + absolute) of the null that is nearest in KL to the alternative (p,
+// q), seen with these numbers of requests. Exposed for tests. Precondition: q < ratio * p +
+// absolute.
 struct NullPoint {
   double primary = 0;  // s
   double canary = 0;   // t
 };
-[[nodiscard]] NullPoint ProjectOntoMargin(double p, double q, const Margin& margin, double primary_requests,
-                                          double canary_requests);
+[[nodiscard]] NullPoint ProjectOntoMargin(double p, double q, const Margin& margin,
+                                          double primary_requests, double canary_requests);
 
 }  // namespace consul_canary::stats
