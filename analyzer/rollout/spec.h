@@ -1,5 +1,5 @@
-// A rollout as its owner specifies it: parsed and validated in analyzer/config, const afterwards. Defaults are
-// those of docs/spec.md. Plain values.
+// A rollout as its owner specifies it: parsed and validated in analyzer/config, const afterwards.
+// Defaults are those of docs/spec.md. Plain values.
 #pragma once
 
 #include <chrono>
@@ -15,7 +15,7 @@ using Seconds = std::chrono::duration<double>;
 struct Step {
   double weight_percent = 0;  // > 0, <= 100, two decimals
   Seconds min_duration{0};
-  bool pause = false;         // after its proof, waits for `promote`
+  bool pause = false;  // after its proof, waits for `promote`
 
   bool operator==(const Step&) const = default;
 };
@@ -32,15 +32,15 @@ struct Spec {
   StartMode start = StartMode::kNewVersion;
   std::string version_key = "version";  // Service.Meta key
   std::string subset_filter = "Service.Meta.version == \"{{version}}\"";
-  std::vector<Step> steps;              // ascending; never empty
+  std::vector<Step> steps;  // ascending; never empty
   Seconds ready_deadline{600};
   Seconds warmup{5};
-  Seconds deadline{3600};               // of a step
+  Seconds deadline{3600};  // of a step
   OnDeadline on_deadline = OnDeadline::kHold;
   OutcomeView outcomes = OutcomeView::kFirstTry;
-  double overdispersion_floor = 1.0;    // >= 1
-  double false_rollback = 0.01;         // alpha
-  double false_advance = 0.05;          // beta
+  double overdispersion_floor = 1.0;  // >= 1
+  double false_rollback = 0.01;       // alpha
+  double false_advance = 0.05;        // beta
   stats::Margin failure_margin;
   PromoteMode promote = PromoteMode::kSwapSubsets;
 
@@ -50,7 +50,8 @@ struct Spec {
 // subset_filter with {{version}} replaced. Quotes and backslashes in the version are escaped.
 [[nodiscard]] std::string FilterForVersion(const Spec& spec, const std::string& version);
 
-// How many 60 s epochs the harm process plans for (docs/statistics.md#harm): the sum of the steps' deadlines.
+// How many 60 s epochs the harm process plans for (docs/statistics.md#harm): the sum of the steps'
+// deadlines.
 [[nodiscard]] std::int64_t PlannedEpochs(const Spec& spec);
 
 }  // namespace consul_canary::rollout

@@ -1,0 +1,89 @@
+#include "analyzer/rollout/decide.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
+
+#include "analyzer/rollout/transition.h"
+
+namespace consul_canary::rollout {
+namespace {
+
+// Harm, and what counts as harm, ends a rollout at once: no second failed check, no wait.
+void CheckHarm(Transition& t) {
+  const State& state = t.state;
+  if (!IsActive(state.phase) || state.phase == Phase::kRollingBack) return;
+  if (t.verdict.kind == VerdictKind::kHarm) {
+    return RollBack(t, "harm", "the canary is proven worse than the primary: " + Figures(t));
+  }
+  if (t.verdict.gross_failure) {
+    const stats::Counts& canary = t.seen.counts.harm_canary;
+    return RollBack(t, "harm",
+                    fmt::format("{} of the canary's {} requests failed within one tick, and the "
+                                "primary's did not",
+                                canary.failures, canary.completed));
+  }
+  const bool has_traffic = state.stage != Stage::kPreparing && state.stage != Stage::kNone;
+  if (has_traffic && t.seen.instances_known && t.seen.canary_passing == 0 &&
+      t.seen.primary_passing > 0) {
+    RollBack(t, "canary-gone", "the canary subset has no passing instance left in Consul");
+  }
+}
+
+void AddTime(Transition& t) {
+  State& state = t.state;
+  state.saved_wall_seconds = t.seen.wall_seconds;
+  state.stage_seconds += t.seen.elapsed_seconds + t.seen.unruled_seconds;
+  if (state.confirmed) state.confirmed_seconds += t.seen.elapsed_seconds;
+}
+
+}  // namespace
+
+void Transition::Log(Phase from, std::string_view action, std::string_view cause,
+                     const std::string& reason) {
+  state.reason = reason;
+  decisions.push_back({.sequence = ++state.decisions,
+                       .wall_seconds = seen.wall_seconds,
+                       .action = std::string(action),
+                       .cause = std::string(cause),
+                       .from = from,
+                       .to = state.phase,
+                       .step = state.step,
+                       .weight_percent = state.wanted.canary_percent,
+                       .canary_version = state.canary_version,
+                       .reason = reason});
+}
+
+Outcome Decide(const Spec& spec, State state, const Observation& seen) {
+  const Verdict verdict = Judge(spec, seen, state);
+  Transition t{spec, seen, verdict, std::move(state), {}};
+  ObserveSplitter(t);
+  AddTime(t);
+  CheckHarm(t);
+  TakeOrders(t);
+  MovePhase(t);
+  return {std::move(t.state), std::move(t.decisions)};
+}
+
+std::vector<Write> DueWrites(const State& state, const Observation& seen, std::uint64_t epoch) {
+  std::vector<Write> due;
+  if (!IsActive(state.phase) || !seen.splitter) return due;
+  if (state.foreign_edit && state.phase != Phase::kRollingBack) return due;
+  const SplitterView& splitter = *seen.splitter;
+  const double primary = 100 - splitter.other_percent - state.wanted.canary_percent;
+  const bool weights_differ = !SamePercent(splitter.canary_percent, state.wanted.canary_percent) ||
+                              !SamePercent(splitter.primary_percent, primary);
+  if (weights_differ || splitter.epoch != epoch) due.push_back(Write::kSplitter);
+  const Wanted& wanted = state.wanted;
+  if (wanted.canary_filter && seen.canary_filter && seen.canary_filter != wanted.canary_filter) {
+    due.push_back(Write::kCanaryFilter);
+  }
+  if (wanted.primary_filter && seen.primary_filter &&
+      seen.primary_filter != wanted.primary_filter) {
+    due.push_back(Write::kPrimaryFilter);
+  }
+  return due;
+}
+
+}  // namespace consul_canary::rollout

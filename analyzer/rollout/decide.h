@@ -1,0 +1,35 @@
+// What to do next. Pure: a value in, a value out; the shell commits the state and brings Consul's
+// entries to what is wanted, so a repeated or lost write does no harm. Fail closed: whatever is
+// unknown is a hold; harm, an abort, a rollback alert and a canary without instances outrank every
+// hold.
+#pragma once
+
+#include <vector>
+
+#include "analyzer/rollout/judge.h"
+#include "analyzer/rollout/observation.h"
+#include "analyzer/rollout/spec.h"
+#include "analyzer/rollout/state.h"
+
+namespace consul_canary::rollout {
+
+struct Outcome {
+  State state;
+  std::vector<Decision> decisions;  // what changed, oldest first; empty: nothing to log
+
+  bool operator==(const Outcome&) const = default;
+};
+
+// One look at the world: judges the tick (if it carries counts), takes the orders, moves the phase.
+[[nodiscard]] Outcome Decide(const Spec& spec, State state, const Observation& seen);
+
+// A write that brings Consul closer to what a state wants.
+enum class Write { kSplitter, kCanaryFilter, kPrimaryFilter };
+
+// The writes that are due, in order. None over foreign weights, unless rolling back. The splitter
+// is also written when it does not carry our epoch: a deposed leader's late write must find another
+// index.
+[[nodiscard]] std::vector<Write> DueWrites(const State& state, const Observation& seen,
+                                           std::uint64_t epoch);
+
+}  // namespace consul_canary::rollout

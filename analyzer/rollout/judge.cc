@@ -1,0 +1,92 @@
+#include "analyzer/rollout/judge.h"
+
+#include <cmath>
+
+namespace consul_canary::rollout {
+namespace {
+
+constexpr std::int64_t kGrossRequests = 10;
+constexpr std::int64_t kGrossPrimaryDivisor = 10;  // the primary must fail less than a tenth
+
+void Add(stats::Counts& total, const stats::Counts& tick) {
+  total.completed += tick.completed;
+  total.failures += tick.failures;
+}
+
+// Before the stage's weight is confirmed, and for the warm-up after it, requests are not judged.
+bool IsJudged(const Spec& spec, const State& state) {
+  return state.stage == Stage::kStepping && state.confirmed &&
+         state.confirmed_seconds >= spec.warmup.count();
+}
+
+bool IsGrossFailure(const Observation& seen, const State& state) {
+  const stats::Counts& canary = seen.counts.harm_canary;
+  if (canary.completed < kGrossRequests || 2 * canary.failures <= canary.completed) return false;
+  // While promoting the primary gets no requests: what it did before stands for it.
+  const stats::Counts& now = seen.counts.harm_primary;
+  const stats::Counts& primary = now.completed > 0 ? now : state.evidence.harm.primary;
+  return primary.completed > 0 && kGrossPrimaryDivisor * primary.failures < primary.completed;
+}
+
+}  // namespace
+
+std::string_view ToString(VerdictKind kind) {
+  switch (kind) {
+    case VerdictKind::kNoData:
+      return "no-data";
+    case VerdictKind::kWarmup:
+      return "warm-up";
+    case VerdictKind::kUndecided:
+      return "undecided";
+    case VerdictKind::kSafe:
+      return "safe";
+    case VerdictKind::kHarm:
+      return "harm";
+  }
+  return "unknown";
+}
+
+Verdict VerdictOf(const Spec& spec, const State& state) {
+  Verdict verdict;
+  verdict.log_harm = stats::LogHarm(state.evidence.harm);
+  verdict.log_safe = stats::LogSafe(state.evidence.safe);
+  verdict.harm_bound = -std::log(spec.false_rollback);
+  verdict.safe_bound = -std::log(spec.false_advance);
+  if (verdict.log_harm >= verdict.harm_bound) {
+    verdict.kind = VerdictKind::kHarm;
+  } else if (state.stage != Stage::kStepping || !IsJudged(spec, state)) {
+    verdict.kind = state.stage == Stage::kStepping ? VerdictKind::kWarmup : VerdictKind::kNoData;
+  } else if (verdict.log_safe >= verdict.safe_bound) {
+    verdict.kind = VerdictKind::kSafe;
+  } else {
+    verdict.kind =
+        state.evidence.step_canary.completed > 0 ? VerdictKind::kUndecided : VerdictKind::kNoData;
+  }
+  return verdict;
+}
+
+Verdict Judge(const Spec& spec, const Observation& seen, State& state) {
+  if (!seen.counts_known || !IsActive(state.phase)) return VerdictOf(spec, state);
+  Evidence& evidence = state.evidence;
+  const TickCounts& tick = seen.counts;
+  const bool gross = IsGrossFailure(seen, state);
+  if (IsJudged(spec, state)) {
+    const stats::HarmPlan plan{PlannedEpochs(spec)};
+    stats::ObserveHarm(evidence.harm, plan, tick.harm_primary, tick.harm_canary,
+                       spec.overdispersion_floor, seen.elapsed_seconds);
+    stats::ObserveSafe(evidence.safe, spec.failure_margin, tick.safe_primary, tick.safe_canary,
+                       spec.overdispersion_floor);
+    Add(evidence.step_primary, tick.harm_primary);
+    Add(evidence.step_canary, tick.harm_canary);
+  } else {
+    Add(evidence.harm.primary, tick.harm_primary);
+    Add(evidence.safe.primary, tick.safe_primary);
+  }
+  Add(evidence.rollout_primary, tick.harm_primary);
+  Add(evidence.rollout_canary, tick.harm_canary);
+  Verdict verdict = VerdictOf(spec, state);
+  verdict.gross_failure = gross;
+  return verdict;
+}
+
+}  // namespace consul_canary::rollout

@@ -1,0 +1,81 @@
+// What one tick knows of the world. Built by the control loop or read from a recording; plain
+// values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analyzer/rollout/state.h"
+#include "analyzer/stats/counts.h"
+
+namespace consul_canary::rollout {
+
+// The splitter as Consul holds it, in percent. other: splits that are neither primary nor canary.
+struct SplitterView {
+  double canary_percent = 0;
+  double primary_percent = 100;
+  double other_percent = 0;
+  std::uint64_t epoch = 0;  // consul-canary-epoch in its Meta; 0: none
+
+  bool operator==(const SplitterView&) const = default;
+};
+
+// A version among the service's passing instances.
+struct VersionSeen {
+  std::string version;
+  int passing = 0;
+  std::uint64_t newest_index = 0;  // CreateIndex of its newest instance
+
+  bool operator==(const VersionSeen&) const = default;
+};
+
+// One caller whose checks pass.
+struct CallerFacts {
+  std::string id;
+  bool fresh = false;   // read within the last seconds
+  std::string trouble;  // why not, in words
+  std::uint64_t canary_healthy = 0;
+  std::uint64_t canary_changes = 0;
+  std::uint64_t primary_healthy = 0;
+  std::uint64_t primary_changes = 0;
+  std::optional<double> applied_canary_percent;  // where its admin port tells
+  std::optional<std::uint64_t> route_reloads;    // else the acknowledgement
+
+  bool operator==(const CallerFacts&) const = default;
+};
+
+// Requests of one tick. Where counters leave doubt, each use gets the bound that errs on the safe
+// side.
+struct TickCounts {
+  stats::Counts harm_primary, harm_canary;  // canary's failures low, primary's high
+  stats::Counts safe_primary, safe_canary;  // the reverse
+
+  bool operator==(const TickCounts&) const = default;
+};
+
+struct Observation {
+  double wall_seconds = 0;
+  double elapsed_seconds = 0;  // ruled time since the last tick; 0 for a look between ticks
+  double unruled_seconds = 0;  // before that: nobody ruled
+
+  std::string unknown;  // not empty: why nothing may be widened now ("Consul does not answer: …")
+  std::optional<SplitterView> splitter;
+  std::optional<std::string> canary_filter;  // as the resolver has them; nullopt: no such subset
+  std::optional<std::string> primary_filter;
+  bool instances_known = false;
+  std::vector<VersionSeen> versions;
+  std::vector<std::string> primary_versions;  // of the primary subset's instances
+  int canary_passing = 0;                     // instances of the canary subset
+  int primary_passing = 0;
+  std::vector<CallerFacts> callers;  // the passing ones
+  bool counts_known = false;         // this look carries a tick's counts
+  TickCounts counts;
+  stats::Counts primary_history;  // what the callers have counted before, for a start
+  std::vector<Order> orders;      // by sequence, not taken yet
+
+  bool operator==(const Observation&) const = default;
+};
+
+}  // namespace consul_canary::rollout

@@ -1,0 +1,134 @@
+// What people and Alertmanager ask for.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "analyzer/rollout/transition.h"
+
+namespace consul_canary::rollout {
+namespace {
+
+bool CanRollBack(Phase phase) { return IsActive(phase) && phase != Phase::kRollingBack; }
+
+void Refuse(Transition& t, const Order& order, const std::string& why) {
+  const std::string before = t.state.reason;
+  t.Log(t.state.phase, "refuse", ToString(order.kind),
+        fmt::format("{} by {} not carried out: {}", ToString(order.kind), order.by, why));
+  t.state.reason = before;
+}
+
+void Start(Transition& t, const Order& order) {
+  if (IsActive(t.state.phase)) return Refuse(t, order, "a rollout is under way; abort it first");
+  if (const std::string obstacle = StartObstacle(t); !obstacle.empty()) {
+    return Refuse(t, order, obstacle);
+  }
+  std::string version = order.version;
+  if (version.empty()) version = Candidate(t, true);
+  const auto is_it = [&version](const VersionSeen& seen) { return seen.version == version; };
+  if (version.empty()) return Refuse(t, order, "no passing instance has another version");
+  if (version == t.seen.primary_versions.front()) {
+    return Refuse(t, order, fmt::format("version {} is the primary already", version));
+  }
+  if (std::none_of(t.seen.versions.begin(), t.seen.versions.end(), is_it)) {
+    return Refuse(t, order, fmt::format("no passing instance has version {}", version));
+  }
+  std::erase(t.state.rolled_back_versions, version);
+  Begin(t, version, "order", order.by);
+}
+
+void Retry(Transition& t, const Order& order) {
+  if (t.state.phase != Phase::kRolledBack) {
+    return Refuse(t, order, "only a rolled-back rollout can be tried again");
+  }
+  Order again = order;
+  again.version = t.state.canary_version;
+  Start(t, again);
+}
+
+void Pause(Transition& t, const Order& order) {
+  if (t.state.phase != Phase::kProgressing) return Refuse(t, order, "nothing is progressing");
+  t.state.phase = Phase::kPaused;
+  t.Log(Phase::kProgressing, "pause", "order", "paused by " + order.by);
+}
+
+void Resume(Transition& t, const Order& order) {
+  State& state = t.state;
+  if (state.foreign_edit && t.seen.splitter) {
+    // The weight that stands there counts as ours from now on, so that the wanted one is written
+    // over it.
+    state.foreign_edit = false;
+    state.settled_percent = t.seen.splitter->canary_percent;
+    state.confirmed = false;
+    state.await_reload = true;
+    return t.Log(state.phase, "resume", "order",
+                 fmt::format("{} lets the rollout overwrite the foreign weights", order.by));
+  }
+  if (state.phase != Phase::kPaused) return Refuse(t, order, "nothing is paused");
+  if (state.proven_wait) return AdvanceStep(t, "order", "released by " + order.by);
+  state.phase = Phase::kProgressing;
+  t.Log(Phase::kPaused, "resume", "order", "resumed by " + order.by);
+}
+
+void Promote(Transition& t, const Order& order) {
+  const State& state = t.state;
+  if ((state.phase != Phase::kProgressing && state.phase != Phase::kPaused) ||
+      state.stage != Stage::kStepping) {
+    return Refuse(t, order, "no step is under way");
+  }
+  if (const std::string obstacle = Obstacle(t); !obstacle.empty()) {
+    return Refuse(t, order, obstacle);
+  }
+  const std::string reason = fmt::format("by order of {}: {}", order.by, Figures(t));
+  if (order.full) return BeginPromotion(t, "order", reason);
+  AdvanceStep(t, "order", reason);
+}
+
+void Abort(Transition& t, const Order& order) {
+  if (!CanRollBack(t.state.phase)) return Refuse(t, order, "no rollout is under way");
+  RollBack(t, "order", "aborted by " + order.by);
+}
+
+// At-least-once delivery: an alert that was handled, is older than the rollout or finds nothing to
+// roll back is a no-op.
+void RollbackAlert(Transition& t, const Order& order) {
+  State& state = t.state;
+  auto& handled = state.handled_alerts;
+  if (std::find(handled.begin(), handled.end(), order.alert_key) != handled.end()) return;
+  if (!CanRollBack(state.phase)) return Refuse(t, order, "no rollout is under way");
+  if (order.alert_started_wall_seconds < state.started_wall_seconds) {
+    return Refuse(t, order, "the alert began before this rollout did: " + order.alert);
+  }
+  handled.push_back(order.alert_key);
+  RollBack(t, "alert", "alert " + order.alert);
+}
+
+void Take(Transition& t, const Order& order) {
+  switch (order.kind) {
+    case OrderKind::kStart:
+      return Start(t, order);
+    case OrderKind::kPause:
+      return Pause(t, order);
+    case OrderKind::kResume:
+      return Resume(t, order);
+    case OrderKind::kPromote:
+      return Promote(t, order);
+    case OrderKind::kAbort:
+      return Abort(t, order);
+    case OrderKind::kRetry:
+      return Retry(t, order);
+    case OrderKind::kRollbackAlert:
+      return RollbackAlert(t, order);
+  }
+}
+
+}  // namespace
+
+void TakeOrders(Transition& t) {
+  for (const Order& order : t.seen.orders) {
+    if (order.sequence <= t.state.last_order) continue;
+    Take(t, order);
+    t.state.last_order = order.sequence;
+  }
+}
+
+}  // namespace consul_canary::rollout

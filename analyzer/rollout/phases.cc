@@ -1,0 +1,298 @@
+// The moves between phases and stages.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "analyzer/rollout/transition.h"
+
+namespace consul_canary::rollout {
+namespace {
+
+constexpr std::size_t kVersionsRemembered = 100;
+
+void Remember(std::vector<std::string>& versions, const std::string& version) {
+  if (version.empty()) return;
+  std::erase(versions, version);
+  versions.push_back(version);
+  if (versions.size() > kVersionsRemembered) versions.erase(versions.begin());
+}
+
+void AwaitMembership(Transition& t, Subset subset, bool filter_changes) {
+  t.state.await_membership = filter_changes;
+  t.state.membership_baseline.clear();
+  for (const CallerFacts& caller : t.seen.callers) {
+    t.state.membership_baseline[caller.id] =
+        subset == Subset::kCanary ? caller.canary_changes : caller.primary_changes;
+  }
+}
+
+bool AllTrafficIsBack(const Transition& t) {
+  const auto filter_back = [](const std::optional<std::string>& wanted,
+                              const std::optional<std::string>& is) {
+    return !wanted || !is || wanted == is;
+  };
+  return t.seen.unknown.empty() && t.state.confirmed &&
+         filter_back(t.state.wanted.primary_filter, t.seen.primary_filter);
+}
+
+// --- one function for each place a rollout can be in
+// -----------------------------------------------------
+
+void Waiting(Transition& t) {
+  if (std::string obstacle = StartObstacle(t); !obstacle.empty()) {
+    if (t.state.phase == Phase::kIdle) t.state.reason = "cannot start: " + obstacle;
+    return;
+  }
+  if (t.spec.start == StartMode::kManual) {
+    if (t.state.phase == Phase::kIdle) t.state.reason = "waits for an order to start";
+    return;
+  }
+  const std::string version = Candidate(t, false);
+  if (!version.empty()) return Begin(t, version, "new-version", "");
+  if (t.state.phase == Phase::kIdle) t.state.reason = "waits for instances of a new version";
+}
+
+void CheckReadyDeadline(Transition& t, const std::string& missing) {
+  t.state.reason = "waits for the canary: " + missing;
+  if (t.state.stage_seconds <= t.spec.ready_deadline.count()) return;
+  RollBack(t, "ready-deadline",
+           fmt::format("the canary was not ready within {:g} s: {}", t.spec.ready_deadline.count(),
+                       missing));
+}
+
+void Preparing(Transition& t) {
+  State& state = t.state;
+  if (std::string obstacle = Obstacle(t); !obstacle.empty()) {
+    return CheckReadyDeadline(t, obstacle);
+  }
+  if (!state.confirmed) return CheckReadyDeadline(t, "the splitter is not at 0% yet");
+  if (std::string late = WeightStragglers(t); !late.empty()) return CheckReadyDeadline(t, late);
+  const std::string filter = FilterForVersion(t.spec, state.canary_version);
+  if (state.wanted.canary_filter != filter) {
+    state.wanted.canary_filter = filter;
+    AwaitMembership(t, Subset::kCanary, t.seen.canary_filter != filter);
+  }
+  if (t.seen.canary_filter != filter) {
+    return CheckReadyDeadline(t, "the resolver's canary filter is not written yet");
+  }
+  if (t.seen.canary_passing == 0) {
+    return CheckReadyDeadline(t, "no passing instance of version " + state.canary_version);
+  }
+  if (std::string late = MembershipStragglers(t, Subset::kCanary); !late.empty()) {
+    return CheckReadyDeadline(t, "its instances are not routable yet from " + late);
+  }
+  EnterStep(t, 0);
+  t.Log(state.phase, "advance", "ready",
+        fmt::format("{} instance(s) of version {} are routable from {} caller(s)",
+                    t.seen.canary_passing, state.canary_version, t.seen.callers.size()));
+}
+
+// Why the step is not over yet; empty: it is proven, and nothing stands against an advance.
+std::string StepObstacle(const Transition& t) {
+  if (std::string obstacle = Obstacle(t); !obstacle.empty()) return "holds: " + obstacle;
+  if (!t.state.confirmed) return "the splitter does not hold the step's weight yet";
+  if (std::string late = WeightStragglers(t); !late.empty()) return "holds: " + late;
+  const Step& step = t.spec.steps[static_cast<std::size_t>(t.state.step)];
+  if (t.verdict.kind == VerdictKind::kWarmup) return "warm-up";
+  if (t.verdict.kind != VerdictKind::kSafe) return "collects evidence: " + Figures(t);
+  if (t.state.confirmed_seconds < step.min_duration.count()) {
+    return fmt::format("proven; the step's minimum duration of {:g} s is not over",
+                       step.min_duration.count());
+  }
+  return "";
+}
+
+void CheckDeadline(Transition& t) {
+  State& state = t.state;
+  if (state.deadline_passed || state.stage_seconds <= t.spec.deadline.count()) return;
+  state.deadline_passed = true;
+  const std::string reason =
+      fmt::format("the step was neither proven safe nor harmful within {:g} s: {}",
+                  t.spec.deadline.count(), state.reason);
+  if (t.spec.on_deadline == OnDeadline::kRollBack) return RollBack(t, "deadline", reason);
+  t.Log(state.phase, "hold", "deadline", reason);
+}
+
+void Stepping(Transition& t) {
+  State& state = t.state;
+  if (state.phase == Phase::kPaused) return;
+  if (std::string obstacle = StepObstacle(t); !obstacle.empty()) {
+    state.reason = obstacle;
+    return CheckDeadline(t);
+  }
+  if (t.spec.steps[static_cast<std::size_t>(state.step)].pause) {
+    state.phase = Phase::kPaused;
+    state.proven_wait = true;
+    return t.Log(Phase::kProgressing, "pause", "step",
+                 "the step is proven and waits for `promote`: " + Figures(t));
+  }
+  AdvanceStep(t, "proven", "proven not worse than the margin: " + Figures(t));
+}
+
+void Promoting(Transition& t) {
+  State& state = t.state;
+  if (std::string obstacle = Obstacle(t); !obstacle.empty()) {
+    state.reason = "promotion holds: " + obstacle;
+    return;
+  }
+  if (!state.confirmed) {
+    state.reason = "promotion: the splitter is being written";
+    return;
+  }
+  if (std::string late = WeightStragglers(t); !late.empty()) {
+    state.reason = "promotion holds: " + late;
+    return;
+  }
+  if (state.stage == Stage::kCanaryFull) {
+    state.old_primary_filter = t.seen.primary_filter;
+    state.wanted.primary_filter = FilterForVersion(t.spec, state.canary_version);
+    AwaitMembership(t, Subset::kPrimary, t.seen.primary_filter != state.wanted.primary_filter);
+    EnterStage(t, Stage::kPrimaryFilter, state.wanted.canary_percent);
+    return t.Log(state.phase, "promote", "canary-full",
+                 "all traffic is at the canary; the primary subset takes its version");
+  }
+  if (state.stage == Stage::kPrimaryFilter) {
+    const std::string late = MembershipStragglers(t, Subset::kPrimary);
+    if (t.seen.primary_filter != state.wanted.primary_filter || !late.empty()) {
+      state.reason = "promotion: the primary subset's new instances are not routable yet";
+      if (!late.empty()) state.reason += " from " + late;
+      return;
+    }
+    EnterStage(t, Stage::kPrimaryFull, 0);
+    return t.Log(state.phase, "promote", "primary-filter",
+                 "every caller has the new instances under the primary subset");
+  }
+  Remember(state.past_versions, state.primary_version);
+  state.phase = Phase::kSucceeded;
+  state.stage = Stage::kNone;
+  t.Log(Phase::kPromoting, "succeed", "promoted",
+        fmt::format("version {} is the primary", state.canary_version));
+}
+
+void RollingBack(Transition& t) {
+  if (!AllTrafficIsBack(t)) return;
+  const std::string reason = t.state.reason;
+  t.state.phase = Phase::kRolledBack;
+  t.Log(Phase::kRollingBack, "rolled-back", "traffic-back", reason);
+}
+
+}  // namespace
+
+void Begin(Transition& t, const std::string& version, std::string_view cause,
+           const std::string& by) {
+  State& state = t.state;
+  const Phase from = state.phase;
+  if (from == Phase::kProgressing || from == Phase::kPaused) {
+    Remember(state.past_versions, state.canary_version);
+  } else {
+    state.primary_version = t.seen.primary_versions.front();
+  }
+  state.phase = Phase::kProgressing;
+  state.step = 0;
+  state.canary_version = version;
+  state.old_primary_filter.reset();
+  state.wanted = {};
+  state.settled_percent = t.seen.splitter->canary_percent;
+  state.started_wall_seconds = t.seen.wall_seconds;
+  state.proven_wait = false;
+  state.evidence = {};
+  state.evidence.harm = stats::StartHarm(t.seen.primary_history);
+  state.evidence.safe = stats::StartSafe(t.seen.primary_history);
+  state.handled_alerts.clear();
+  EnterStage(t, Stage::kPreparing, 0);
+  t.Log(from, "start", cause,
+        fmt::format("version {} is rolled out over {}{}", version, state.primary_version,
+                    by.empty() ? "" : ", by order of " + by));
+}
+
+void EnterStage(Transition& t, Stage stage, double canary_percent) {
+  State& state = t.state;
+  const bool changes =
+      t.seen.splitter && !SamePercent(t.seen.splitter->canary_percent, canary_percent);
+  state.stage = stage;
+  state.wanted.canary_percent = canary_percent;
+  state.stage_seconds = 0;
+  state.confirmed_seconds = 0;
+  state.confirmed = t.seen.splitter && !changes;
+  state.deadline_passed = false;
+  state.await_reload = changes;
+  if (!changes) return;
+  state.reload_baseline.clear();
+  for (const CallerFacts& caller : t.seen.callers) {
+    if (caller.route_reloads) state.reload_baseline[caller.id] = *caller.route_reloads;
+  }
+}
+
+void EnterStep(Transition& t, int step) {
+  State& state = t.state;
+  state.step = step;
+  state.proven_wait = false;
+  state.evidence.step_primary = {};
+  state.evidence.step_canary = {};
+  state.evidence.safe = stats::StartSafe(state.evidence.safe.primary);
+  EnterStage(t, Stage::kStepping, t.spec.steps[static_cast<std::size_t>(step)].weight_percent);
+}
+
+void AdvanceStep(Transition& t, std::string_view cause, const std::string& reason) {
+  State& state = t.state;
+  const Phase from = state.phase;
+  if (state.step + 1 >= static_cast<int>(t.spec.steps.size())) {
+    return BeginPromotion(t, cause, reason);
+  }
+  state.phase = Phase::kProgressing;
+  EnterStep(t, state.step + 1);
+  t.Log(from, "advance", cause, reason);
+}
+
+void BeginPromotion(Transition& t, std::string_view cause, const std::string& reason) {
+  State& state = t.state;
+  const Phase from = state.phase;
+  state.proven_wait = false;
+  if (t.spec.promote == PromoteMode::kNone) {
+    state.phase = Phase::kSucceeded;
+    state.stage = Stage::kNone;
+    return t.Log(from, "succeed", cause,
+                 "the last step is proven and kept, as `promote: none` asks: " + reason);
+  }
+  state.phase = Phase::kPromoting;
+  EnterStage(t, Stage::kCanaryFull, 100 - t.seen.splitter->other_percent);
+  t.Log(from, "promote", cause, reason);
+}
+
+void RollBack(Transition& t, std::string_view cause, const std::string& reason) {
+  State& state = t.state;
+  const Phase from = state.phase;
+  const bool primary_moved =
+      state.stage == Stage::kPrimaryFilter || state.stage == Stage::kPrimaryFull;
+  state.phase = Phase::kRollingBack;
+  state.foreign_edit = false;
+  state.proven_wait = false;
+  if (primary_moved) state.wanted.primary_filter = state.old_primary_filter;
+  EnterStage(t, Stage::kNone, 0);
+  Remember(state.rolled_back_versions, state.canary_version);
+  t.Log(from, "rollback", cause, reason);
+}
+
+void MovePhase(Transition& t) {
+  switch (t.state.phase) {
+    case Phase::kIdle:
+    case Phase::kSucceeded:
+    case Phase::kRolledBack:
+      return Waiting(t);
+    case Phase::kProgressing:
+    case Phase::kPaused:
+      if (const std::string newer = Candidate(t, false);
+          !newer.empty() && newer != t.state.canary_version && StartObstacle(t).empty() &&
+          t.spec.start == StartMode::kNewVersion) {
+        return Begin(t, newer, "superseded", "");
+      }
+      return t.state.stage == Stage::kPreparing ? Preparing(t) : Stepping(t);
+    case Phase::kPromoting:
+      return Promoting(t);
+    case Phase::kRollingBack:
+      return RollingBack(t);
+  }
+}
+
+}  // namespace consul_canary::rollout

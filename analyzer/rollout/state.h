@@ -1,0 +1,143 @@
+// Everything a rollout remembers between two ticks. Plain data: it is stored in Consul's KV as it
+// is, and whoever loads it decides next as if nothing had happened. Weights are percent.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "analyzer/stats/counts.h"
+#include "analyzer/stats/harm.h"
+#include "analyzer/stats/safe.h"
+#include "exporter/envoy/outcomes.h"
+
+namespace consul_canary::rollout {
+
+enum class Phase {
+  kIdle,
+  kProgressing,
+  kPaused,
+  kPromoting,
+  kSucceeded,
+  kRollingBack,
+  kRolledBack
+};
+
+// Where inside progressing, paused or promoting.
+enum class Stage {
+  kNone,
+  kPreparing,      // weight 0; the canary's filter is set, its instances become routable
+  kStepping,       // at a step's weight
+  kCanaryFull,     // promoting: all traffic goes to the canary subset
+  kPrimaryFilter,  // promoting: the primary subset takes the new instances
+  kPrimaryFull,    // promoting: all traffic goes back to the primary subset
+};
+
+[[nodiscard]] std::string_view ToString(Phase phase);
+[[nodiscard]] std::string_view ToString(Stage stage);
+[[nodiscard]] std::optional<Phase> PhaseFromString(std::string_view name);
+[[nodiscard]] std::optional<Stage> StageFromString(std::string_view name);
+[[nodiscard]] bool IsActive(Phase phase);  // progressing, paused, promoting or rolling back
+
+// What the entries in Consul shall be; the actuator brings them there. An absent filter is left
+// alone.
+struct Wanted {
+  double canary_percent = 0;
+  std::optional<std::string> canary_filter;
+  std::optional<std::string> primary_filter;
+
+  bool operator==(const Wanted&) const = default;
+};
+
+struct Evidence {
+  stats::HarmState harm;                          // one for the whole rollout
+  stats::SafeState safe;                          // fresh for each step
+  stats::Counts step_primary, step_canary;        // judged at this step
+  stats::Counts rollout_primary, rollout_canary;  // seen since the start, warm-up included
+
+  bool operator==(const Evidence&) const = default;
+};
+
+struct State {
+  Phase phase = Phase::kIdle;
+  Stage stage = Stage::kNone;
+  int step = 0;  // index into Spec::steps
+
+  std::string canary_version;
+  std::string primary_version;                    // when the rollout started
+  std::optional<std::string> old_primary_filter;  // to go back to
+  std::vector<std::string> past_versions;  // former primaries: not started by themselves again
+  std::vector<std::string> rolled_back_versions;  // not tried again until `retry`
+
+  Wanted wanted;
+  double settled_percent =
+      0;  // the canary's weight last seen in Consul that was ours; another one is foreign
+  bool foreign_edit = false;  // the splitter was edited by someone else and is so still
+
+  double started_wall_seconds = 0;
+  double saved_wall_seconds =
+      0;                     // of the last tick; what lies between it and a restart nobody ruled
+  double stage_seconds = 0;  // since this stage began, unruled time included: for deadlines
+  double confirmed_seconds = 0;  // ruled time since Consul was seen to hold the stage's weight
+  bool confirmed = false;
+  bool deadline_passed = false;  // said once for each step
+  bool proven_wait = false;      // paused at a proven step, waits for promote
+
+  Evidence evidence;
+  envoy::Baselines baselines;  // what each caller's sidecar had counted at the last tick
+  // Counters of the callers when the present weight or filter was decided: whoever has moved on has
+  // applied it.
+  std::map<std::string, std::uint64_t> reload_baseline;
+  std::map<std::string, std::uint64_t> membership_baseline;
+  bool await_reload = false;  // the weight had to change, so the callers must be seen to apply it
+  bool await_membership = false;  // the filter had to change, so membership must be seen to move
+
+  std::string reason;                       // of the present phase, in words
+  std::uint64_t decisions = 0;              // made so far; the last one's sequence number
+  std::uint64_t last_order = 0;             // highest order taken
+  std::vector<std::string> handled_alerts;  // fingerprint@startsAt, of this rollout
+
+  bool operator==(const State&) const = default;
+};
+
+enum class OrderKind { kStart, kPause, kResume, kPromote, kAbort, kRetry, kRollbackAlert };
+
+[[nodiscard]] std::string_view ToString(OrderKind kind);
+[[nodiscard]] std::optional<OrderKind> OrderKindFromString(std::string_view name);
+
+// Something a person or Alertmanager asked for.
+struct Order {
+  std::uint64_t sequence = 0;
+  OrderKind kind = OrderKind::kStart;
+  std::string by;         // who, for the log
+  std::string version;    // start: this one; empty: the newest
+  bool full = false;      // promote: skip the remaining steps
+  std::string alert;      // rollback alert: its name and summary
+  std::string alert_key;  // fingerprint@startsAt
+  double alert_started_wall_seconds = 0;
+
+  bool operator==(const Order&) const = default;
+};
+
+// One line of the decision log.
+struct Decision {
+  std::uint64_t sequence = 0;
+  double wall_seconds = 0;
+  std::string action;  // start, advance, pause, promote, succeed, rollback, rolled-back, hold,
+                       // resume, refuse
+  std::string
+      cause;  // new-version, order, proven, harm, alert, canary-gone, deadline, foreign-edit, …
+  Phase from = Phase::kIdle;
+  Phase to = Phase::kIdle;
+  int step = 0;
+  double weight_percent = 0;  // wanted from now on
+  std::string canary_version;
+  std::string reason;  // with the figures behind it
+
+  bool operator==(const Decision&) const = default;
+};
+
+}  // namespace consul_canary::rollout
