@@ -1,8 +1,9 @@
 // The one HTTP client: an event loop on libcurl's multi interface. Everything that talks to Consul
 // or to a sidecar runs as callbacks on the thread that calls Run(); nothing else waits.
 //
-// Threads: Post() and Fetch() may be called from any thread; every other member only from the loop's own
-// thread (from callbacks), or before Run() starts. Callbacks must not block and must not throw.
+// Threads: Post() and Fetch() may be called from any thread; every other member only from the
+// loop's own thread (from callbacks), or before Run() starts. Callbacks must not block and must not
+// throw.
 #pragma once
 
 #include <chrono>
@@ -13,6 +14,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -35,7 +37,7 @@ struct HttpRequest {
   std::vector<std::string> headers;  // "Name: value"
   std::string body;
   milliseconds connect_timeout{1000};
-  milliseconds timeout{5000};                    // whole exchange, connecting included
+  milliseconds timeout{5000};                   // whole exchange, connecting included
   std::size_t max_response_bytes = 16u << 20u;  // more is an error, not a truncated body
   TlsOptions tls;
 };
@@ -54,8 +56,8 @@ struct HttpResponse {
 
 class IoLoop {
  public:
-  // Any HTTP status is a response; an Error (always kUnavailable, or kInvalid for a body over the size
-  // limit and an unusable URL) means that no complete response came.
+  // Any HTTP status is a response; an Error (always kUnavailable, or kInvalid for a body over the
+  // size limit and an unusable URL) means that no complete response came.
   using HttpCallback = std::function<void(Result<HttpResponse>)>;
   using Id = std::uint64_t;  // of a transfer or a timer; never reused, never 0
 
@@ -80,6 +82,7 @@ class IoLoop {
   void Run(const std::stop_token& stop);
 
  private:
+  friend Result<HttpResponse> Fetch(IoLoop& loop, HttpRequest request);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
@@ -98,9 +101,9 @@ class IoThread {
   std::jthread thread_;
 };
 
-// Blocking call for the command line, tests and server workers: runs the request on `loop`, which must be
-// running on another thread, and waits for the answer. Returns kUnavailable when the loop ends first or
-// after the request's own time-out has passed.
+// Blocking call for the command line, tests and server workers: runs the request on `loop`, which
+// must be running on another thread, and waits for the answer. Returns kUnavailable when the loop
+// ends first or after the request's own time-out has passed.
 [[nodiscard]] Result<HttpResponse> Fetch(IoLoop& loop, HttpRequest request);
 
 }  // namespace consul_canary::base

@@ -18,7 +18,8 @@ enum class ErrorCode {
 
 struct Error {
   ErrorCode code = ErrorCode::kInvalid;
-  std::string message;  // operation, target and reason: "GET /v1/config/service-splitter/api: 503 …"
+  std::string
+      message;  // operation, target and reason: "GET /v1/config/service-splitter/api: 503 …"
 
   bool operator==(const Error&) const = default;
 };

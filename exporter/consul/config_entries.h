@@ -18,6 +18,8 @@ struct Split {
   double weight = 0;
   std::string service;         // empty: the splitter's own
   std::string service_subset;  // empty: the resolver's default subset
+  std::string namespace_name;  // empty: the splitter's own
+  std::string partition;       // empty: the splitter's own
 
   bool operator==(const Split&) const = default;
 };
@@ -38,17 +40,18 @@ struct Splitter {
 struct Resolver {
   std::string name;
   std::map<std::string, std::string> subset_filters;  // subset name → Filter
-  bool has_failover = false;                          // any Failover: callers' counters then mix subsets
+  bool has_failover = false;  // any Failover: callers' counters then mix subsets
   std::uint64_t modify_index = 0;
   std::string raw;
 
   bool operator==(const Resolver&) const = default;
 };
 
-// What a service-router's routes retry. Routes whose retries are off (no RetryOn…, NumRetries 0 with
-// nothing else set) are left out, so no routes means that nothing is retried.
+// What a service-router's routes retry. Routes whose retries are off (no RetryOn…, NumRetries 0
+// with nothing else set) are left out, so no routes means that nothing is retried.
 struct RetryRule {
-  std::vector<int> status_codes;  // RetryOnStatusCodes, and what RetryOn's "5xx" and "gateway-error" stand for
+  std::vector<int>
+      status_codes;  // RetryOnStatusCodes, and what RetryOn's "5xx" and "gateway-error" stand for
   bool on_connect_failure = false;
 
   bool operator==(const RetryRule&) const = default;
@@ -72,10 +75,10 @@ struct Router {
 [[nodiscard]] base::Result<std::vector<Resolver>> ParseResolvers(std::string_view json_array);
 [[nodiscard]] base::Result<std::vector<Router>> ParseRouters(std::string_view json_array);
 
-// The splitter's JSON with canary_percent (two decimals at most) to `canary_subset`, what other splits
-// than these two leave over to `primary_subset`, and Meta[key] = value for each of `meta`; every
-// other field stays. A split of the two that is missing is added. kInvalid when the weights cannot sum to 100
-// or one would be negative: Consul itself accepts 110/-10, so it is checked here.
+// The splitter's JSON with canary_percent (two decimals at most) to `canary_subset`, what other
+// splits than these two leave over to `primary_subset`, and Meta[key] = value for each of `meta`;
+// every other field stays. A split of the two that is missing is added. kInvalid when the weights
+// cannot sum to 100 or one would be negative: Consul itself accepts 110/-10, so it is checked here.
 [[nodiscard]] base::Result<std::string> WithWeights(const Splitter& splitter,
                                                     std::string_view primary_subset,
                                                     std::string_view canary_subset,
