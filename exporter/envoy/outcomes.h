@@ -1,6 +1,6 @@
 // From cumulative counters of many sidecars to requests and failures of one subset: deltas, counter
-// resets, and the three views of an outcome. Pure. Which view counts what, and why `upstream_rq_total`
-// is no denominator: docs/outcomes.md.
+// resets, and the three views of an outcome. Pure. Which view counts what, and why
+// `upstream_rq_total` is no denominator: docs/outcomes.md.
 #pragma once
 
 #include <cstdint>
@@ -46,34 +46,37 @@ struct OutcomeCounters {
 
 [[nodiscard]] OutcomeCounters ToOutcomeCounters(const SubsetCounters& counters);
 
-// later - earlier; nullopt when any counter went down (the sidecar restarted or its cluster was rebuilt).
+// later - earlier; nullopt when any counter went down (the sidecar restarted or its cluster was
+// rebuilt).
 [[nodiscard]] std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
                                                         const OutcomeCounters& earlier);
 
-// Applies a view to a difference. First-try failures are doubtful up to min(retry_success, final 5xx that some
-// retrying route does not retry + retried responses below 500).
+// Applies a view to a difference. First-try failures are doubtful up to min(retry_success, final
+// 5xx that some retrying route does not retry + retried responses below 500).
 [[nodiscard]] Outcomes Apply(View view, const OutcomeCounters& difference,
                              const std::vector<consul::RetryRule>& retries);
 
 // One sidecar's counters at one moment, for the subsets of one service, by subset name.
 using SubsetOutcomes = std::map<std::string, OutcomeCounters>;
 
-// Where the differences of one tick start from: what each sidecar had counted. It is plain data, so that
-// it can be kept with a rollout's state and survive a restart.
+// Where the differences of one tick start from: what each sidecar had counted. It is plain data, so
+// that it can be kept with a rollout's state and survive a restart.
 using Baselines = std::map<std::string, SubsetOutcomes>;  // sidecar id → …
 
 // What one tick added, summed over sidecars.
 struct TickOutcomes {
   std::map<std::string, OutcomeCounters> by_subset;
-  std::vector<std::string> reset_sidecars;  // dropped in this tick, for all subsets: their counters went down
-  std::vector<std::string> new_sidecars;    // seen for the first time: they only set their baseline
+  std::vector<std::string>
+      reset_sidecars;  // dropped in this tick, for all subsets: their counters went down
+  std::vector<std::string> new_sidecars;  // seen for the first time: they only set their baseline
 
   bool operator==(const TickOutcomes&) const = default;
 };
 
-// Takes the newest counters of every sidecar that has been read, adds what is new since `baselines`, and
-// moves the baselines. A subset that a known sidecar did not show before starts from 0. Sidecars
-// missing from `now` keep their baseline (they may only be late).
-[[nodiscard]] TickOutcomes Advance(Baselines& baselines, const std::map<std::string, SubsetOutcomes>& now);
+// Takes the newest counters of every sidecar that has been read, adds what is new since
+// `baselines`, and moves the baselines. A subset that a known sidecar did not show before starts
+// from 0. Sidecars missing from `now` keep their baseline (they may only be late).
+[[nodiscard]] TickOutcomes Advance(Baselines& baselines,
+                                   const std::map<std::string, SubsetOutcomes>& now);
 
 }  // namespace consul_canary::envoy

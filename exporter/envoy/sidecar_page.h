@@ -1,6 +1,6 @@
 // What one scrape of one sidecar says about the services it calls: Envoy's counters and gauges by
-// destination service and subset. Pure. It knows Consul's label names, old and new, and ignores every series
-// that does not matter to a canary; what a series means is in docs/outcomes.md.
+// destination service and subset. Pure. It knows Consul's label names, old and new, and ignores
+// every series that does not matter to a canary; what a series means is in docs/outcomes.md.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,11 @@
 
 namespace consul_canary::envoy {
 
-// Cumulative, since the sidecar's start (or since its cluster was built). All integral counters in Envoy.
+// Cumulative, since the sidecar's start (or since its cluster was built). All integral counters in
+// Envoy.
 struct Histogram {
-  std::map<double, std::uint64_t> buckets;  // upper bound in milliseconds → cumulative count; +Inf included
+  std::map<double, std::uint64_t>
+      buckets;  // upper bound in milliseconds → cumulative count; +Inf included
   double sum_ms = 0;
   std::uint64_t count = 0;
 
@@ -28,11 +30,15 @@ struct SubsetCounters {
   std::uint64_t retry_success = 0;  // upstream_rq_retry_success
   std::uint64_t timeouts = 0;       // upstream_rq_timeout
   std::uint64_t connect_failures = 0;
-  std::map<int, std::uint64_t> responses;        // upstream_rq{envoy_response_code}: final responses
+  std::map<int, std::uint64_t> responses;  // upstream_rq{envoy_response_code}: final responses
   std::map<int, std::uint64_t> retried_responses;  // retry_upstream_rq{envoy_response_code}
-  std::uint64_t active = 0;             // gauge upstream_rq_active
-  std::uint64_t membership_healthy = 0;  // gauge
-  std::uint64_t membership_change = 0;   // counter
+  std::uint64_t active = 0;                        // gauge upstream_rq_active
+  std::uint64_t membership_healthy = 0;            // gauge
+  std::uint64_t membership_change = 0;             // counter
+  // By outlier detection. With failover (a shield), these and membership are the first target's:
+  // the canary's own instances.
+  std::uint64_t ejections_active = 0;    // gauge
+  std::uint64_t ejections_enforced = 0;  // counter
   Histogram request_time;
 
   bool operator==(const SubsetCounters&) const = default;
@@ -46,13 +52,18 @@ struct Destination {
 };
 
 struct SidecarPage {
+  // Only destinations in the default namespace and partition of the sidecar's own datacenter:
+  // others may bear the same names.
   std::map<Destination, SubsetCounters> subsets;
+  // What this sidecar passed on to its own instance: attempts, whoever sent them.
+  std::optional<SubsetCounters> local_app;
   std::map<std::string, std::uint64_t> route_reloads;  // RDS route name → config_reload
-  std::vector<std::string> bad_lines;                  // at most ten, each with its number and reason
+  std::vector<std::string> bad_lines;  // at most ten, each with its number and reason
   std::size_t bad_line_count = 0;
 };
 
-// The regular expression for Envoy's `filter=` that lets through just what ReadSidecarPage reads; not encoded.
+// The regular expression for Envoy's `filter=` that lets through just what ReadSidecarPage reads;
+// not encoded.
 [[nodiscard]] std::string_view SidecarFilter();
 
 // Reads a page in the Prometheus text format. One bad line costs one line.

@@ -1,0 +1,166 @@
+#include "exporter/envoy/outcomes.h"
+
+#include <algorithm>
+
+namespace consul_canary::envoy {
+namespace {
+
+using Codes = std::map<int, std::uint64_t>;
+
+std::uint64_t SumOfServerErrors(const Codes& codes) {
+  std::uint64_t sum = 0;
+  for (auto it = codes.lower_bound(500); it != codes.end() && it->first < 600; ++it) {
+    sum += it->second;
+  }
+  return sum;
+}
+
+void AddCodes(const Codes& from, Codes& to) {
+  for (const auto& [code, count] : from) to[code] += count;
+}
+
+// Whether every route that retries at all retries this status. Without a known route that retries,
+// nothing is certain: a retry then comes from a policy that we do not see.
+bool IsRetriedEverywhere(int code, const std::vector<consul::RetryRule>& retries) {
+  return !retries.empty() &&
+         std::all_of(retries.begin(), retries.end(), [code](const consul::RetryRule& rule) {
+           return std::find(rule.status_codes.begin(), rule.status_codes.end(), code) !=
+                  rule.status_codes.end();
+         });
+}
+
+// The most first-try failures that were counted twice or are none: see docs/outcomes.md#bounds.
+std::uint64_t DoubtfulFirstTries(const OutcomeCounters& counters,
+                                 const std::vector<consul::RetryRule>& retries) {
+  std::uint64_t doubtful = 0;
+  for (const auto& [code, count] : counters.responses) {
+    if (code >= 500 && code < 600 && !IsRetriedEverywhere(code, retries)) doubtful += count;
+  }
+  for (const auto& [code, count] : counters.retried_responses) {
+    if (code < 500) doubtful += count;
+  }
+  return std::min(doubtful, counters.retry_success);
+}
+
+Outcomes Bounded(std::uint64_t completed, std::uint64_t failures, std::uint64_t doubtful) {
+  Outcomes outcomes;
+  outcomes.completed = completed;
+  outcomes.failures_high = std::min(failures, completed);
+  outcomes.failures_low = std::min(failures - doubtful, completed);
+  return outcomes;
+}
+
+bool Subtract(std::uint64_t later, std::uint64_t earlier, std::uint64_t& difference) {
+  if (later < earlier) return false;
+  difference = later - earlier;
+  return true;
+}
+
+bool SubtractCodes(const Codes& later, const Codes& earlier, Codes& difference) {
+  for (const auto& [code, count] : earlier) {
+    const auto it = later.find(code);
+    if ((it == later.end() ? 0 : it->second) < count) return false;
+  }
+  for (const auto& [code, count] : later) {
+    const auto it = earlier.find(code);
+    const std::uint64_t more = count - (it == earlier.end() ? 0 : it->second);
+    if (more > 0) difference[code] = more;
+  }
+  return true;
+}
+
+// What the sidecar added in each of its subsets; nullopt when any of them went down.
+std::optional<SubsetOutcomes> AllDifferences(const SubsetOutcomes& later,
+                                             const SubsetOutcomes& earlier) {
+  SubsetOutcomes differences;
+  for (const auto& [subset, counters] : later) {
+    const auto it = earlier.find(subset);
+    const std::optional<OutcomeCounters> difference =
+        Difference(counters, it == earlier.end() ? OutcomeCounters() : it->second);
+    if (!difference) return std::nullopt;
+    differences[subset] = *difference;
+  }
+  return differences;
+}
+
+}  // namespace
+
+Outcomes& Outcomes::operator+=(const Outcomes& other) {
+  completed += other.completed;
+  failures_low += other.failures_low;
+  failures_high += other.failures_high;
+  return *this;
+}
+
+OutcomeCounters& OutcomeCounters::operator+=(const OutcomeCounters& other) {
+  completed += other.completed;
+  retries += other.retries;
+  retry_success += other.retry_success;
+  AddCodes(other.responses, responses);
+  AddCodes(other.retried_responses, retried_responses);
+  return *this;
+}
+
+OutcomeCounters ToOutcomeCounters(const SubsetCounters& counters) {
+  OutcomeCounters outcome;
+  outcome.completed = counters.completed;
+  outcome.retries = counters.retries;
+  outcome.retry_success = counters.retry_success;
+  outcome.responses.insert(counters.responses.lower_bound(400), counters.responses.end());
+  outcome.retried_responses = counters.retried_responses;
+  return outcome;
+}
+
+std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
+                                          const OutcomeCounters& earlier) {
+  OutcomeCounters difference;
+  if (Subtract(later.completed, earlier.completed, difference.completed) &&
+      Subtract(later.retries, earlier.retries, difference.retries) &&
+      Subtract(later.retry_success, earlier.retry_success, difference.retry_success) &&
+      SubtractCodes(later.responses, earlier.responses, difference.responses) &&
+      SubtractCodes(later.retried_responses, earlier.retried_responses,
+                    difference.retried_responses)) {
+    return difference;
+  }
+  return std::nullopt;
+}
+
+Outcomes Apply(View view, const OutcomeCounters& difference,
+               const std::vector<consul::RetryRule>& retries) {
+  const std::uint64_t errors = SumOfServerErrors(difference.responses);
+  switch (view) {
+    case View::kFirstTry:
+      return Bounded(difference.completed, difference.retry_success + errors,
+                     DoubtfulFirstTries(difference, retries));
+    case View::kAttempts:
+      return Bounded(difference.completed + difference.retries,
+                     errors + SumOfServerErrors(difference.retried_responses), 0);
+    case View::kRequests:
+      break;
+  }
+  return Bounded(difference.completed, errors, 0);
+}
+
+TickOutcomes Advance(Baselines& baselines, const std::map<std::string, SubsetOutcomes>& now) {
+  TickOutcomes tick;
+  for (const auto& [sidecar, counters] : now) {
+    const auto baseline = baselines.find(sidecar);
+    if (baseline == baselines.end()) {
+      tick.new_sidecars.push_back(sidecar);
+      baselines[sidecar] = counters;
+      continue;
+    }
+    const std::optional<SubsetOutcomes> added = AllDifferences(counters, baseline->second);
+    if (added) {
+      for (const auto& [subset, difference] : *added) tick.by_subset[subset] += difference;
+    } else {
+      tick.reset_sidecars.push_back(sidecar);
+    }
+    // A subset that is missing this time keeps its baseline: it may only be late, and from 0 its
+    // whole past would be counted again.
+    for (const auto& [subset, current] : counters) baseline->second[subset] = current;
+  }
+  return tick;
+}
+
+}  // namespace consul_canary::envoy
