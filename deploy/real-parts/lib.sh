@@ -1,0 +1,75 @@
+# Where the real parts of demo and tests are: Consul, Envoy, Prometheus, Alertmanager, Go. Sourced by the scripts
+# beside it and by deploy/install-dependencies. It only looks; it installs nothing.
+# shellcheck shell=bash
+
+CONSUL_VERSION=1.16.3 # the newest under an open-source licence (MPL-2.0)
+ENVOY_VERSION=1.40.0
+GO_PACKAGE_VERSION=1.26.6
+
+home=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
+CACHE=${XDG_CACHE_HOME:-$home/.cache}/consul-canary
+VENV=$CACHE/venv
+BUILT_CONSUL=$CACHE/bin/consul-$CONSUL_VERSION
+
+# at_least VERSION LEAST: whether VERSION (1.22.0, 1.24rc1) is LEAST or later.
+at_least() {
+  [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
+}
+
+find_consul() {
+  if [[ -n ${CONSUL_CANARY_CONSUL:-} ]]; then
+    echo "$CONSUL_CANARY_CONSUL"
+    return
+  fi
+  local path version
+  if path=$(command -v consul); then
+    version=$("$path" version 2>/dev/null | sed -n '1s/^Consul v//p')
+    if [[ -n $version ]] && at_least "$version" 1.16; then
+      echo "$path"
+      return
+    fi
+  fi
+  [[ -x $BUILT_CONSUL ]] && echo "$BUILT_CONSUL"
+}
+
+find_envoy() {
+  if [[ -n ${CONSUL_CANARY_ENVOY:-} ]]; then
+    echo "$CONSUL_CANARY_ENVOY"
+    return
+  fi
+  local path magic
+  if path=$(command -v envoy); then
+    # The wheel's own `envoy` is a script that stays as the program's parent: only the program itself will do.
+    read -r -N 2 magic <"$path" || true
+    if [[ $magic != '#!' ]]; then
+      echo "$path"
+      return
+    fi
+  fi
+  for path in "$VENV"/lib/python3*/site-packages/envoy/_bin/envoy; do
+    [[ -x $path ]] && echo "$path" && return
+  done
+  return 1
+}
+
+find_go() {
+  local path version
+  for path in "$(command -v go || true)" "$VENV/bin/go"; do
+    [[ -n $path && -x $path ]] || continue
+    version=$(GOTOOLCHAIN=local "$path" env GOVERSION 2>/dev/null)
+    if [[ -n $version ]] && at_least "${version#go}" 1.24; then
+      echo "$path"
+      return
+    fi
+  done
+  return 1
+}
+
+find_alertmanager() {
+  command -v prometheus-alertmanager || command -v alertmanager
+}
+
+# say TEXT: progress, on stderr, so that stdout stays for results.
+say() {
+  printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2
+}

@@ -1,0 +1,15 @@
+// Where the programs are that demo and tests run: `deploy/real-parts/find`, asked once for each.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "exporter/base/result.h"
+
+namespace consul_canary::testing {
+
+// part: consul, envoy, prometheus, alertmanager, promtool, amtool, hey. kNotFound says how to get
+// it.
+[[nodiscard]] base::Result<std::string> FindPart(std::string_view part);
+
+}  // namespace consul_canary::testing
