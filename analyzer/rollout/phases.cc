@@ -63,6 +63,7 @@ void CheckReadyDeadline(Transition& t, const std::string& missing) {
 
 void Preparing(Transition& t) {
   State& state = t.state;
+  if (state.phase == Phase::kPaused) return;
   if (std::string obstacle = Obstacle(t); !obstacle.empty()) {
     return CheckReadyDeadline(t, obstacle);
   }

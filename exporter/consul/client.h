@@ -1,8 +1,8 @@
-// Consul's HTTP API, typed, on an IoLoop. Every call is asynchronous: it must be started on the loop's
-// thread, and the callback runs there. Errors name the request (`GET /v1/kv/…: 503 …`) and carry
-// kNotFound for 404 where absence is not a value, kForbidden for 403, kConflict for 409,
-// kUnavailable for 429, 5xx and no answer (but kInvalid for a 500 that says that an entry is invalid).
-// Error texts include Consul's own words, shortened, never the token.
+// Consul's HTTP API, typed, on an IoLoop. Every call is asynchronous: it must be started on the
+// loop's thread, and the callback runs there. Errors name the request (`GET /v1/kv/…: 503 …`) and
+// carry kNotFound for 404 where absence is not a value, kForbidden for 403, kConflict for 409,
+// kUnavailable for 429, 5xx and no answer (but kInvalid for a 500 that says that an entry is
+// invalid). Error texts include Consul's own words, shortened, never the token.
 #pragma once
 
 #include <cstdint>
@@ -31,27 +31,27 @@ struct Settings {
 };
 
 // From CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_SSL, CONSUL_CACERT,
-// CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY, CONSUL_HTTP_SSL_VERIFY, CONSUL_NAMESPACE, CONSUL_PARTITION.
-// kInvalid names the variable.
+// CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY, CONSUL_HTTP_SSL_VERIFY, CONSUL_NAMESPACE,
+// CONSUL_PARTITION. kInvalid names the variable.
 [[nodiscard]] base::Result<Settings> SettingsFromEnvironment();
 
 // One service instance (or proxy) as /v1/health/{service,connect}/… answers it.
 struct Instance {
   std::string node;
   std::string node_address;
-  std::string id;                           // Service.ID
-  std::string service;                      // Service.Service
-  std::string kind;                         // "", connect-proxy, ingress-gateway, …
-  std::string address;                      // Service.Address, else the node's
+  std::string id;       // Service.ID
+  std::string service;  // Service.Service
+  std::string kind;     // "", connect-proxy, ingress-gateway, …
+  std::string address;  // Service.Address, else the node's
   int port = 0;
   std::vector<std::string> tags;
   std::map<std::string, std::string> meta;
   std::uint64_t create_index = 0;
-  bool passing = false;                     // every check is passing (warning counts as passing)
-  std::string destination_service;          // Proxy.DestinationServiceName
-  std::string destination_id;               // Proxy.DestinationServiceID
-  std::vector<std::string> upstreams;       // Proxy.Upstreams' DestinationName, services only
-  std::string prometheus_bind_addr;         // Proxy.Config.envoy_prometheus_bind_addr, as merged
+  bool passing = false;                // every check is passing (warning counts as passing)
+  std::string destination_service;     // Proxy.DestinationServiceName
+  std::string destination_id;          // Proxy.DestinationServiceID
+  std::vector<std::string> upstreams;  // Proxy.Upstreams' DestinationName, services only
+  std::string prometheus_bind_addr;    // Proxy.Config.envoy_prometheus_bind_addr, as merged
 
   bool operator==(const Instance&) const = default;
 };
@@ -70,7 +70,7 @@ struct KvPair {
 
 // One operation of a KV transaction.
 struct TxnOp {
-  std::string verb;   // set, cas, delete, check-session, …: Consul's own words
+  std::string verb;  // set, cas, delete, check-session, …: Consul's own words
   std::string key;
   std::string value;
   std::uint64_t index = 0;
@@ -88,8 +88,9 @@ class Watch {
 
 class Client {
  public:
-  // Told of each finished request, for metrics: operation ("config", "health", "kv", "txn", "session", …)
-  // and result ("ok", "unavailable", "not-found", "forbidden", "conflict", "invalid"). Loop's thread.
+  // Told of each finished request, for metrics: operation ("config", "health", "kv", "txn",
+  // "session", …) and result ("ok", "unavailable", "not-found", "forbidden", "conflict",
+  // "invalid"). Loop's thread.
   using Observer = std::function<void(std::string_view operation, std::string_view result)>;
 
   // `loop` must outlive the client, and the client its callbacks.
@@ -99,33 +100,39 @@ class Client {
   [[nodiscard]] base::IoLoop& loop() const;
   [[nodiscard]] const Settings& settings() const;
 
-  // kind: service-splitter, service-resolver, service-router, service-defaults, proxy-defaults. Absent: nullopt.
-  // consistent: asks the leader (`?consistent`) instead of any server's possibly older state.
+  // kind: service-splitter, service-resolver, service-router, service-defaults, proxy-defaults.
+  // Absent: nullopt. consistent: asks the leader (`?consistent`) instead of any server's possibly
+  // older state.
   void ReadEntry(std::string_view kind, std::string_view name, bool consistent,
                  Reply<std::optional<std::string>> reply);
 
-  // PUT with ?cas=index (0: only if absent). false: the index was not the current one, nothing changed.
+  // PUT with ?cas=index (0: only if absent). false: the index was not the current one, nothing
+  // changed.
   void WriteEntry(std::string_view entry_json, std::uint64_t cas_index, Reply<bool> reply);
   void DeleteEntry(std::string_view kind, std::string_view name, Reply<void> reply);
 
   // The protocol of the service's compiled discovery chain: tcp, http, http2, grpc.
   void ReadProtocol(std::string_view service, Reply<std::string> reply);
 
-  // Whether our token may do `access` (read, write) on `resource` (service, key_prefix, session, node, …)
-  // named `segment`. True where ACLs are off. Uses the UI's internal endpoint; where that is missing or
-  // refuses to say, kUnavailable, which is no reason to refuse anything.
-  void MayAccess(std::string_view resource, std::string_view segment, std::string_view access, Reply<bool> reply);
+  // Whether our token may do `access` (read, write) on `resource` (service, key_prefix, session,
+  // node, …) named `segment`. True where ACLs are off. Uses the UI's internal endpoint; where that
+  // is missing or refuses to say, kUnavailable, which is no reason to refuse anything.
+  void MayAccess(std::string_view resource, std::string_view segment, std::string_view access,
+                 Reply<bool> reply);
 
   void KvGet(std::string_view key, Reply<std::optional<KvPair>> reply);
   void KvList(std::string_view prefix, Reply<std::vector<KvPair>> reply);
   // nullopt: unconditional; an index: ?cas=index, 0 for "only if absent". false: not written.
-  void KvPut(std::string_view key, std::string_view value, std::optional<std::uint64_t> cas, Reply<bool> reply);
+  void KvPut(std::string_view key, std::string_view value, std::optional<std::uint64_t> cas,
+             Reply<bool> reply);
   void KvDelete(std::string_view prefix, bool recurse, Reply<void> reply);
   // ?acquire=session: true when this session now holds the key.
-  void KvAcquire(std::string_view key, std::string_view value, std::string_view session, Reply<bool> reply);
-  void KvRelease(std::string_view key, std::string_view value, std::string_view session, Reply<bool> reply);
-  // All operations or none; kConflict with Consul's reasons when one does not hold.
-  void Txn(const std::vector<TxnOp>& operations, Reply<void> reply);
+  void KvAcquire(std::string_view key, std::string_view value, std::string_view session,
+                 Reply<bool> reply);
+  void KvRelease(std::string_view key, std::string_view value, std::string_view session,
+                 Reply<bool> reply);
+  // All operations or none; the pairs that the answer's Results name (what was set or read), or kConflict with Consul's reasons when one does not hold.
+  void Txn(const std::vector<TxnOp>& operations, Reply<std::vector<KvPair>> reply);
 
   struct SessionInfo {
     std::string id;
@@ -133,17 +140,19 @@ class Client {
   };
   // Behavior release, LockDelay 1 ms.
   void SessionCreate(std::string_view name, base::seconds ttl, Reply<std::string> reply);
-  void SessionRenew(std::string_view id, Reply<void> reply);  // kNotFound: it is gone, make a new one
+  void SessionRenew(std::string_view id,
+                    Reply<void> reply);  // kNotFound: it is gone, make a new one
   void SessionDestroy(std::string_view id, Reply<void> reply);
   void SessionList(Reply<std::vector<SessionInfo>> reply);
 
   // Any GET, for what has no call of its own. `path` begins with /v1/ and may carry a query.
   void Get(std::string_view operation, std::string_view path, Reply<base::HttpResponse> reply);
 
-  // Blocking query on `path` for as long as the Watch lives: on_answer at first and whenever the index has
-  // moved (the body may be equal), and once for each change from answers to an error. Index rules:
-  // reset to 0 when it goes backwards, never below 1, at most one query each `min_interval`; after errors
-  // back-off up to 10 s. A 404 is delivered as an answer (its status is in the response).
+  // Blocking query on `path` for as long as the Watch lives: on_answer at first and whenever the
+  // index has moved (the body may be equal), and once for each change from answers to an error.
+  // Index rules: reset to 0 when it goes backwards, never below 1, at most one query each
+  // `min_interval`; after errors back-off up to 10 s. A 404 is delivered as an answer (its status
+  // is in the response).
   [[nodiscard]] std::unique_ptr<Watch> WatchPath(std::string_view operation, std::string_view path,
                                                  base::milliseconds min_interval,
                                                  Reply<base::HttpResponse> on_answer);
@@ -151,9 +160,9 @@ class Client {
   // Paths for WatchPath and Get; names and filters are encoded.
   [[nodiscard]] static std::string EntriesPath(std::string_view kind);
   [[nodiscard]] static std::string ConnectPath(std::string_view service, std::string_view filter);
-  [[nodiscard]] static std::string HealthPath(std::string_view service);       // merge-central-config
-  [[nodiscard]] static std::string ProxyServicesPath();                       // catalog, ServiceKind connect-proxy
-  [[nodiscard]] static std::string KvPrefixPath(std::string_view prefix);     // recurse
+  [[nodiscard]] static std::string HealthPath(std::string_view service);  // merge-central-config
+  [[nodiscard]] static std::string ProxyServicesPath();  // catalog, ServiceKind connect-proxy
+  [[nodiscard]] static std::string KvPrefixPath(std::string_view prefix);  // recurse
 
  private:
   struct Impl;
@@ -163,5 +172,7 @@ class Client {
 // Names of services in the answer of `/v1/catalog/services`.
 [[nodiscard]] base::Result<std::vector<std::string>> ParseServiceNames(std::string_view json);
 [[nodiscard]] base::Result<std::vector<KvPair>> ParseKvPairs(std::string_view json);
+// The answer of `/v1/kv/<prefix>?keys`: a list of keys.
+[[nodiscard]] base::Result<std::vector<std::string>> ParseKeyList(std::string_view json);
 
 }  // namespace consul_canary::consul

@@ -1,0 +1,469 @@
+#include "analyzer/control/loop.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "analyzer/config/spec_file.h"
+#include "analyzer/control/observe.h"
+#include "analyzer/control/store.h"
+#include "analyzer/control/stored_json.h"
+#include "analyzer/rollout/decide.h"
+#include "exporter/base/log.h"
+
+namespace consul_canary::control {
+namespace {
+
+using base::LogLevel;
+using base::MonotonicTime;
+using rollout::Observation;
+using rollout::State;
+using Clock = std::chrono::steady_clock;
+
+// More wait for the next tick: a Consul transaction holds 64 operations.
+constexpr std::size_t kOrdersPerTick = 16;
+constexpr double kLongestNormalTickSeconds = 5;
+constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05, .1, .5};
+
+double WallNow() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+// One rollout as the tick thread knows it.
+struct Managed {
+  std::optional<rollout::Spec> spec;
+  std::string problem;
+  bool leading = false;
+  bool loaded = false;  // the stored state has been read
+  std::uint64_t epoch = 0;
+  State state;
+  std::uint64_t state_index = 0;
+  std::vector<rollout::Order> orders;
+  // The change under way: nothing more is decided before its result has come.
+  std::optional<State> pending;
+  std::vector<rollout::Decision> pending_decisions;
+  bool in_flight = false;
+  std::optional<MonotonicTime> last_tick;  // of the counts that are in `state`
+  std::optional<MonotonicTime> last_checkpoint;
+  std::optional<MonotonicTime> previous_tick;  // to go back to when the pending change fails
+  rollout::Verdict verdict;
+  Observation seen;
+  double outcomes_age_seconds = 0;
+};
+
+}  // namespace
+
+struct Loop::Impl {
+  Impl(base::IoLoop& loop, consul::Client& consul_client, collect::Collector& mesh,
+       LoopOptions loop_options)
+      : io(loop),
+        client(consul_client),
+        collector(mesh),
+        options(std::move(loop_options)),
+        store(consul_client, options.analyzer_id, Events()),
+        view(std::make_shared<const FleetView>()) {}
+
+  base::IoLoop& io;
+  consul::Client& client;
+  collect::Collector& collector;
+  LoopOptions options;
+  Store store;  // lives on the I/O thread
+
+  std::mutex mutex;  // guards mailbox, view
+  std::condition_variable_any wake;
+  std::deque<std::function<void(Impl&)>> mailbox;
+  std::shared_ptr<const FleetView> view;
+
+  // The tick thread's own.
+  std::map<std::string, Managed> rollouts;
+  LoopCounters counters;
+  std::optional<MonotonicTime> consul_away_at;
+  std::jthread thread;
+
+  // --- mailbox
+  // ---------------------------------------------------------------------------------------------
+
+  void Tell(std::function<void(Impl&)> news) {
+    {
+      const std::scoped_lock lock(mutex);
+      mailbox.push_back(std::move(news));
+    }
+    wake.notify_one();
+  }
+
+  StoreEvents Events() {
+    return {.on_spec =
+                [this](std::string id, std::optional<consul::KvPair> spec) {
+                  Tell([id, spec](Impl& self) { self.TakeSpec(id, spec); });
+                },
+            .on_orders =
+                [this](std::string id, std::vector<consul::KvPair> orders) {
+                  Tell([id, orders](Impl& self) { self.TakeOrders(id, orders); });
+                },
+            .on_leading =
+                [this](std::string id, std::uint64_t epoch, std::optional<consul::KvPair> state) {
+                  Tell([id, epoch, state](Impl& self) { self.TakeLead(id, epoch, state); });
+                },
+            .on_lost =
+                [this](std::string id, std::string why) {
+                  Tell([id, why](Impl& self) { self.LoseLead(id, why); });
+                },
+            .on_changed =
+                [this](ChangeResult result) {
+                  Tell([result](Impl& self) { self.TakeResult(result); });
+                }};
+  }
+
+  void TakeSpec(const std::string& id, const std::optional<consul::KvPair>& stored) {
+    if (!stored) {
+      rollouts.erase(id);
+      base::Log(LogLevel::kInfo, "rollout deleted", {{"service", id}});
+      return FollowServices();
+    }
+    Managed& managed = rollouts[id];
+    managed.problem.clear();
+    auto text = SpecTextFromStored(stored->value);
+    if (!text) {
+      managed.spec.reset();
+      managed.problem = text.error().message;
+    } else if (auto spec = config::ParseSpec(*text); spec) {
+      managed.spec = std::move(*spec);
+    } else {
+      managed.spec.reset();
+      managed.problem = "stored specification: " + config::ToString(spec.error().front());
+    }
+    base::Log(managed.problem.empty() ? LogLevel::kInfo : LogLevel::kError, "specification read",
+              {{"service", id}, {"problem", managed.problem}});
+    FollowServices();
+  }
+
+  void FollowServices() {
+    std::set<std::string> services;
+    for (const auto& [id, managed] : rollouts) {
+      if (managed.spec) services.insert(managed.spec->service);
+    }
+    collector.Follow(std::move(services));
+  }
+
+  void TakeOrders(const std::string& id, const std::vector<consul::KvPair>& pairs) {
+    Managed& managed = rollouts[id];
+    managed.orders.clear();
+    for (const consul::KvPair& pair : pairs) {
+      auto order = OrderFromJson(pair.value);
+      if (!order) {
+        base::Log(LogLevel::kError, "order not understood",
+                  {{"key", pair.key}, {"error", order.error().message}});
+        continue;
+      }
+      order->sequence = std::strtoull(pair.key.c_str() + pair.key.rfind('/') + 1, nullptr, 10);
+      managed.orders.push_back(std::move(*order));
+    }
+  }
+
+  void TakeLead(const std::string& id, std::uint64_t epoch,
+                const std::optional<consul::KvPair>& stored) {
+    Managed& managed = rollouts[id];
+    managed.leading = true;
+    managed.epoch = epoch;
+    managed.in_flight = false;
+    managed.pending.reset();
+    managed.loaded = true;
+    managed.last_tick.reset();
+    managed.last_checkpoint.reset();
+    managed.state = {};
+    managed.state_index = 0;
+    if (stored) {
+      auto state = StateFromJson(stored->value);
+      managed.loaded = state.has_value();
+      managed.problem = state ? "" : state.error().message;
+      managed.state_index = stored->modify_index;
+      if (state) managed.state = std::move(*state);
+    }
+    base::Log(managed.loaded ? LogLevel::kInfo : LogLevel::kError, "leading",
+              {{"service", id},
+               {"epoch", std::to_string(epoch)},
+               {"phase", std::string(ToString(managed.state.phase))},
+               {"problem", managed.problem}});
+  }
+
+  void LoseLead(const std::string& id, const std::string& why) {
+    const auto found = rollouts.find(id);
+    if (found == rollouts.end()) return;
+    found->second.leading = false;
+    found->second.in_flight = false;
+    found->second.pending.reset();
+    base::Log(LogLevel::kWarn, "not leading any more", {{"service", id}, {"why", why}});
+  }
+
+  void TakeResult(const ChangeResult& result) {
+    const auto found = rollouts.find(result.id);
+    for (const WriteResult& write : result.writes) NoteWrite(result.id, write);
+    if (found == rollouts.end() || !found->second.in_flight) return;
+    Managed& managed = found->second;
+    managed.in_flight = false;
+    if (!result.committed) {
+      base::Log(LogLevel::kWarn, "state not committed",
+                {{"service", result.id}, {"error", result.committed.error().message}});
+      managed.pending.reset();
+      managed.last_tick = managed.previous_tick;
+      return;
+    }
+    managed.state_index = *result.committed;
+    if (!managed.pending) return;
+    managed.state = std::move(*managed.pending);
+    managed.pending.reset();
+    for (const rollout::Decision& decision : managed.pending_decisions) {
+      NoteDecision(result.id, decision);
+    }
+    managed.pending_decisions.clear();
+  }
+
+  void NoteWrite(const std::string& id, const WriteResult& write) {
+    std::string outcome = "ok";
+    if (!write.result) {
+      outcome = "error";
+    } else if (!*write.result) {
+      outcome = "conflict";
+    }
+    ++counters.writes[outcome];
+    base::Log(write.result ? LogLevel::kInfo : LogLevel::kError, "entry written",
+              {{"service", id},
+               {"what", write.what},
+               {"result", outcome},
+               {"error", write.result ? "" : write.result.error().message}});
+    const auto found = rollouts.find(id);
+    if (found == rollouts.end()) return;
+    found->second.problem = write.result ? "" : write.result.error().message;
+  }
+
+  void NoteDecision(const std::string& id, const rollout::Decision& decision) {
+    ++counters.decisions[{id, decision.action, decision.cause}];
+    base::Log(LogLevel::kInfo, "decision",
+              {{"service", id},
+               {"seq", std::to_string(decision.sequence)},
+               {"action", decision.action},
+               {"cause", decision.cause},
+               {"from", std::string(ToString(decision.from))},
+               {"to", std::string(ToString(decision.to))},
+               {"weight", fmt::format("{:g}", decision.weight_percent)},
+               {"reason", decision.reason}});
+  }
+
+  // --- ticks
+  // -----------------------------------------------------------------------------------------------
+
+  // Whether the service's instances may be believed: not while Consul is away nor until its checks
+  // have run again.
+  bool InstancesSettled(const collect::MeshSnapshot& mesh, MonotonicTime now) {
+    if (mesh.consul_error) consul_away_at = now;
+    return !consul_away_at || now - *consul_away_at > options.settle;
+  }
+
+  void Rule(const std::string& id, Managed& managed, const collect::MeshSnapshot& mesh,
+            bool with_counts) {
+    if (!managed.leading || !managed.loaded || !managed.spec || managed.in_flight) return;
+    const MonotonicTime now = Clock::now();
+    const auto found = mesh.services.find(managed.spec->service);
+    const collect::ServiceSnapshot* service =
+        found == mesh.services.end() ? nullptr : found->second.get();
+    State next = managed.state;
+    Observation seen = Observe(*managed.spec, mesh, service, now);
+    seen.instances_known = seen.instances_known && InstancesSettled(mesh, now);
+    AddTime(managed, with_counts, now, seen);
+    if (with_counts && service != nullptr) {
+      seen.counts = TakeCounts(*managed.spec, *service, next.baselines);
+      seen.counts_known = true;
+    }
+    seen.orders.assign(managed.orders.begin(),
+                       managed.orders.begin() +
+                           std::min<std::ptrdiff_t>(std::ssize(managed.orders), kOrdersPerTick));
+    rollout::Outcome outcome = rollout::Decide(*managed.spec, std::move(next), seen);
+    managed.verdict = rollout::VerdictOf(*managed.spec, outcome.state);
+    managed.previous_tick = managed.last_tick;
+    if (with_counts) managed.last_tick = now;
+    Settle(id, managed, std::move(outcome), std::move(seen), service, now);
+  }
+
+  void AddTime(const Managed& managed, bool with_counts, MonotonicTime now, Observation& seen) {
+    seen.wall_seconds = WallNow();
+    if (!with_counts) return;
+    const double interval = Seconds(options.interval);
+    if (!managed.last_tick) {
+      seen.elapsed_seconds = interval;
+      if (managed.state.saved_wall_seconds > 0) {
+        seen.unruled_seconds =
+            std::max(0.0, seen.wall_seconds - managed.state.saved_wall_seconds - interval);
+      }
+      return;
+    }
+    const double elapsed = Seconds(now - *managed.last_tick);
+    seen.elapsed_seconds = std::min(elapsed, kLongestNormalTickSeconds);
+    seen.unruled_seconds = elapsed - seen.elapsed_seconds;
+  }
+
+  // Commits what was decided, or keeps it in memory until the next checkpoint; posts the writes
+  // that are due.
+  void Settle(const std::string& id, Managed& managed, rollout::Outcome outcome, Observation seen,
+              const collect::ServiceSnapshot* service, MonotonicTime now) {
+    Change change{.id = id};
+    for (const rollout::Order& order : seen.orders) {
+      if (order.sequence <= outcome.state.last_order) change.taken_orders.push_back(order.sequence);
+    }
+    change.state_index = managed.state_index;
+    change.writes = Prepare(id, managed, outcome.state, seen, service);
+    const bool checkpoint_due =
+        IsActive(outcome.state.phase) && seen.unknown.empty() &&
+        (!managed.last_checkpoint || now - *managed.last_checkpoint >= options.checkpoint_every);
+    const bool commit =
+        !outcome.decisions.empty() || !change.taken_orders.empty() || checkpoint_due;
+    managed.seen = std::move(seen);
+    if (!commit) managed.state = std::move(outcome.state);
+    if (!commit && change.writes.empty()) return;
+    if (commit) {
+      managed.last_checkpoint = now;
+      managed.pending = outcome.state;
+      managed.pending_decisions = outcome.decisions;
+      change.state = std::move(outcome.state);
+      change.decisions = std::move(outcome.decisions);
+    }
+    managed.in_flight = true;
+    io.Post([this, change = std::move(change)]() mutable { store.Apply(std::move(change)); });
+  }
+
+  std::vector<EntryWrite> Prepare(const std::string& id, Managed& managed, const State& state,
+                                  const Observation& seen,
+                                  const collect::ServiceSnapshot* service) {
+    std::vector<EntryWrite> writes;
+    if (service == nullptr) return writes;
+    const rollout::Spec& spec = *managed.spec;
+    for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
+      base::Result<std::string> json;
+      EntryWrite write;
+      if (due == rollout::Write::kSplitter) {
+        write = {"splitter", "", service->splitter->modify_index};
+        json = consul::WithWeights(*service->splitter, spec.primary_subset, spec.canary_subset,
+                                   state.wanted.canary_percent,
+                                   {{kEpochMetaKey, std::to_string(managed.epoch)}});
+      } else {
+        const bool canary = due == rollout::Write::kCanaryFilter;
+        write = {canary ? "canary filter" : "primary filter", "", service->resolver->modify_index};
+        json = consul::WithSubsetFilter(
+            *service->resolver, canary ? spec.canary_subset : spec.primary_subset,
+            canary ? *state.wanted.canary_filter : *state.wanted.primary_filter);
+      }
+      if (json) {
+        write.json = std::move(*json);
+        writes.push_back(std::move(write));
+      } else {
+        NoteWrite(id, {write.what, tl::unexpected(json.error())});
+      }
+    }
+    return writes;
+  }
+
+  void Tick(bool with_counts) {
+    const MonotonicTime start = Clock::now();
+    const auto mesh = collector.Latest();
+    for (auto& [id, managed] : rollouts) Rule(id, managed, *mesh, with_counts);
+    const double seconds = Seconds(Clock::now() - start);
+    for (const double bound : kTickBuckets) counters.tick_buckets[bound] += seconds <= bound;
+    counters.tick_sum_seconds += seconds;
+    ++counters.ticks;
+    Publish(*mesh);
+  }
+
+  void Publish(const collect::MeshSnapshot& mesh) {
+    auto fleet = std::make_shared<FleetView>();
+    for (const auto& [id, managed] : rollouts) {
+      auto rollout = std::make_shared<RolloutView>();
+      rollout->id = id;
+      rollout->spec = managed.spec;
+      rollout->problem = managed.problem;
+      rollout->leading = managed.leading && managed.loaded;
+      rollout->state = managed.state;
+      rollout->state.baselines.clear();
+      rollout->verdict = managed.verdict;
+      rollout->splitter = managed.seen.splitter;
+      rollout->unknown = managed.seen.unknown;
+      rollout->callers = managed.seen.callers.size();
+      rollout->outcomes_age_seconds = OutcomesAge(managed, mesh);
+      fleet->rollouts[id] = std::move(rollout);
+    }
+    fleet->counters = counters;
+    const std::scoped_lock lock(mutex);
+    view = std::move(fleet);
+  }
+
+  static double OutcomesAge(const Managed& managed, const collect::MeshSnapshot& mesh) {
+    if (!managed.spec) return 0;
+    const auto found = mesh.services.find(managed.spec->service);
+    if (found == mesh.services.end()) return 0;
+    double age = 0;
+    for (const collect::CallerReading& caller : found->second->callers) {
+      if (!caller.passing || !caller.scraped_at) continue;
+      age = std::max(age, Seconds(Clock::now() - *caller.scraped_at));
+    }
+    return age;
+  }
+
+  // The only place that waits: for news or for the next tick. News are acted upon at once, but
+  // carry no counts, so that what happens does not choose the ticks' boundaries.
+  void Run(const std::stop_token& stop) {
+    MonotonicTime next_tick = Clock::now() + options.interval;
+    while (!stop.stop_requested()) {
+      std::deque<std::function<void(Impl&)>> news;
+      {
+        std::unique_lock lock(mutex);
+        wake.wait_until(lock, stop, next_tick, [this] { return !mailbox.empty(); });
+        news.swap(mailbox);
+      }
+      for (const auto& item : news) item(*this);
+      const bool due = Clock::now() >= next_tick;
+      if (due) next_tick = std::max(next_tick + options.interval, Clock::now());
+      if (!stop.stop_requested()) Tick(due);
+    }
+  }
+};
+
+Loop::Loop(base::IoLoop& io, consul::Client& client, collect::Collector& collector,
+           LoopOptions options)
+    : impl_(std::make_shared<Impl>(io, client, collector, std::move(options))) {}
+
+Loop::~Loop() { Stop(); }
+
+void Loop::Start() {
+  impl_->collector.OnConsulChange([weak = std::weak_ptr<Impl>(impl_)] {
+    if (const auto impl = weak.lock()) impl->Tell([](Impl&) {});
+  });
+  impl_->io.Post([impl = impl_] { impl->store.Start(); });
+  impl_->thread =
+      std::jthread([impl = impl_.get()](const std::stop_token& stop) { impl->Run(stop); });
+}
+
+void Loop::Stop() {
+  if (!impl_->thread.joinable()) return;
+  impl_->thread.request_stop();
+  impl_->thread.join();
+  auto released = std::make_shared<std::promise<void>>();
+  auto done = released->get_future();
+  impl_->io.Post(
+      [impl = impl_, released] { impl->store.Release([released] { released->set_value(); }); });
+  constexpr base::seconds kReleaseDeadline{3};
+  done.wait_for(kReleaseDeadline);
+}
+
+std::shared_ptr<const FleetView> Loop::Latest() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->view;
+}
+
+}  // namespace consul_canary::control

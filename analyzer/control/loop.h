@@ -1,0 +1,45 @@
+// The loop: sense, decide, act, report, once a second, on a thread of its own that does no I/O.
+// What the I/O thread learns (specifications, orders, leadership, results) arrives through a
+// mailbox; what is decided is posted to it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "analyzer/control/view.h"
+#include "exporter/base/io_loop.h"
+#include "exporter/collect/collector.h"
+#include "exporter/consul/client.h"
+
+namespace consul_canary::control {
+
+struct LoopOptions {
+  std::string analyzer_id;  // hostname:port; stable over restarts
+  base::milliseconds interval{1000};
+  base::milliseconds checkpoint_every{10000};
+  // After Consul was away its health checks need up to 10 s to speak the truth again; nobody is
+  // declared gone before.
+  base::milliseconds settle{10000};
+};
+
+class Loop {
+ public:
+  // All references must outlive the loop; io's thread must be running until Stop() has returned.
+  Loop(base::IoLoop& io, consul::Client& client, collect::Collector& collector,
+       LoopOptions options);
+  ~Loop();
+
+  void Start();
+  // Releases the locks, then ends the thread. Idempotent.
+  void Stop();
+
+  // Any thread; never null.
+  [[nodiscard]] std::shared_ptr<const FleetView> Latest() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace consul_canary::control

@@ -1,0 +1,33 @@
+// From the collector's snapshot of a service to what Decide() looks at. Pure.
+#pragma once
+
+#include "analyzer/rollout/observation.h"
+#include "analyzer/rollout/spec.h"
+#include "exporter/collect/snapshot.h"
+
+namespace consul_canary::control {
+
+// The name of the splitter's Meta key that carries the leader's epoch.
+inline constexpr const char* kEpochMetaKey = "consul-canary-epoch";
+
+// How old a caller's last reading may be before it counts as late.
+inline constexpr base::milliseconds kFreshFor{3500};
+
+// Everything but orders, times and counts. A missing snapshot (the service is not followed yet) is
+// unknown.
+[[nodiscard]] rollout::Observation Observe(const rollout::Spec& spec,
+                                           const collect::MeshSnapshot& mesh,
+                                           const collect::ServiceSnapshot* service,
+                                           base::MonotonicTime now);
+
+// Adds what the callers have counted since the state's baselines, and moves these.
+[[nodiscard]] rollout::TickCounts TakeCounts(const rollout::Spec& spec,
+                                             const collect::ServiceSnapshot& service,
+                                             envoy::Baselines& baselines);
+
+// What the callers' sidecars have counted of the primary since they started: history before a
+// rollout.
+[[nodiscard]] stats::Counts PrimaryHistory(const rollout::Spec& spec,
+                                           const collect::ServiceSnapshot& service);
+
+}  // namespace consul_canary::control

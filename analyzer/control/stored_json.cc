@@ -1,0 +1,350 @@
+#include "analyzer/control/stored_json.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <ctime>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+namespace consul_canary::control {
+namespace {
+
+using Json = nlohmann::json;
+using rollout::Decision;
+using rollout::Evidence;
+using rollout::Order;
+using rollout::State;
+
+constexpr int kVersion = 1;
+
+// JSON has no infinity; -infinity (a restart that has not happened) is written as null.
+template <std::size_t N>
+Json LogsToJson(const std::array<double, N>& values) {
+  Json json = Json::array();
+  for (const double value : values) {
+    json.push_back(std::isinf(value) ? Json(nullptr) : Json(value));
+  }
+  return json;
+}
+
+template <std::size_t N>
+void LogsFromJson(const Json& json, std::array<double, N>& values) {
+  for (std::size_t i = 0; i < N; ++i) {
+    const Json& value = json.at(i);
+    values[i] = value.is_null() ? -std::numeric_limits<double>::infinity() : value.get<double>();
+  }
+}
+
+Json CountsToJson(const stats::Counts& counts) {
+  return {{"completed", counts.completed}, {"failures", counts.failures}};
+}
+
+stats::Counts CountsFromJson(const Json& json) {
+  return {json.at("completed").get<std::int64_t>(), json.at("failures").get<std::int64_t>()};
+}
+
+Json EvidenceToJson(const Evidence& evidence) {
+  return {{"harm",
+           {{"primary", CountsToJson(evidence.harm.primary)},
+            {"log_sums", LogsToJson(evidence.harm.log_sums)},
+            {"spent", evidence.harm.spent},
+            {"epoch", evidence.harm.epoch},
+            {"epoch_seconds", evidence.harm.epoch_seconds}}},
+          {"safe",
+           {{"primary", CountsToJson(evidence.safe.primary)},
+            {"log_sums", LogsToJson(evidence.safe.log_sums)}}},
+          {"step_primary", CountsToJson(evidence.step_primary)},
+          {"step_canary", CountsToJson(evidence.step_canary)},
+          {"rollout_primary", CountsToJson(evidence.rollout_primary)},
+          {"rollout_canary", CountsToJson(evidence.rollout_canary)}};
+}
+
+Evidence EvidenceFromJson(const Json& json) {
+  Evidence evidence;
+  const Json& harm = json.at("harm");
+  evidence.harm.primary = CountsFromJson(harm.at("primary"));
+  LogsFromJson(harm.at("log_sums"), evidence.harm.log_sums);
+  evidence.harm.spent = harm.at("spent").get<double>();
+  evidence.harm.epoch = harm.at("epoch").get<std::int64_t>();
+  evidence.harm.epoch_seconds = harm.at("epoch_seconds").get<double>();
+  evidence.safe.primary = CountsFromJson(json.at("safe").at("primary"));
+  LogsFromJson(json.at("safe").at("log_sums"), evidence.safe.log_sums);
+  evidence.step_primary = CountsFromJson(json.at("step_primary"));
+  evidence.step_canary = CountsFromJson(json.at("step_canary"));
+  evidence.rollout_primary = CountsFromJson(json.at("rollout_primary"));
+  evidence.rollout_canary = CountsFromJson(json.at("rollout_canary"));
+  return evidence;
+}
+
+Json CodesToJson(const std::map<int, std::uint64_t>& codes) {
+  Json json = Json::object();
+  for (const auto& [code, count] : codes) json[std::to_string(code)] = count;
+  return json;
+}
+
+std::map<int, std::uint64_t> CodesFromJson(const Json& json) {
+  std::map<int, std::uint64_t> codes;
+  for (const auto& [text, count] : json.items()) {
+    int code = 0;
+    std::from_chars(text.data(), text.data() + text.size(), code);
+    codes[code] = count.get<std::uint64_t>();
+  }
+  return codes;
+}
+
+Json BaselinesToJson(const envoy::Baselines& baselines) {
+  Json json = Json::object();
+  for (const auto& [sidecar, subsets] : baselines) {
+    Json& entry = json[sidecar] = Json::object();
+    for (const auto& [subset, counters] : subsets) {
+      entry[subset] = {{"completed", counters.completed},
+                       {"retries", counters.retries},
+                       {"retry_success", counters.retry_success},
+                       {"responses", CodesToJson(counters.responses)},
+                       {"retried", CodesToJson(counters.retried_responses)}};
+    }
+  }
+  return json;
+}
+
+envoy::Baselines BaselinesFromJson(const Json& json) {
+  envoy::Baselines baselines;
+  for (const auto& [sidecar, subsets] : json.items()) {
+    envoy::SubsetOutcomes& entry = baselines[sidecar];
+    for (const auto& [subset, counters] : subsets.items()) {
+      entry[subset] = {.completed = counters.at("completed").get<std::uint64_t>(),
+                       .retries = counters.at("retries").get<std::uint64_t>(),
+                       .retry_success = counters.at("retry_success").get<std::uint64_t>(),
+                       .responses = CodesFromJson(counters.at("responses")),
+                       .retried_responses = CodesFromJson(counters.at("retried"))};
+    }
+  }
+  return baselines;
+}
+
+Json OptionalToJson(const std::optional<std::string>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+std::optional<std::string> OptionalFromJson(const Json& json) {
+  if (json.is_null()) return std::nullopt;
+  return json.get<std::string>();
+}
+
+// Runs a reader over parsed JSON of our version; whatever it throws becomes an error that names
+// `what`.
+template <class T, class Read>
+base::Result<T> Parse(std::string_view what, std::string_view text, Read read) {
+  try {
+    const Json json = Json::parse(text);
+    if (const int version = json.at("version").get<int>(); version != kVersion) {
+      return base::Fail(base::ErrorCode::kInvalid,
+                        fmt::format("{}: version {} is not known to this release (it reads {}); "
+                                    "nothing is overwritten",
+                                    what, version, kVersion));
+    }
+    return read(json);
+  } catch (const std::exception& error) {
+    return base::Fail(base::ErrorCode::kInvalid, fmt::format("{}: {}", what, error.what()));
+  }
+}
+
+template <class E>
+E Known(std::optional<E> value, const Json& text) {
+  if (!value) throw std::invalid_argument("unknown word " + text.dump());
+  return *value;
+}
+
+void ReadWanted(const Json& json, State& state) {
+  const Json& wanted = json.at("wanted");
+  state.wanted.canary_percent = wanted.at("canary_percent").get<double>();
+  state.wanted.canary_filter = OptionalFromJson(wanted.at("canary_filter"));
+  state.wanted.primary_filter = OptionalFromJson(wanted.at("primary_filter"));
+  state.settled_percent = json.at("settled_percent").get<double>();
+  state.foreign_edit = json.at("foreign_edit").get<bool>();
+}
+
+void ReadProgress(const Json& json, State& state) {
+  state.started_wall_seconds = json.at("started_wall_seconds").get<double>();
+  state.saved_wall_seconds = json.at("saved_wall_seconds").get<double>();
+  state.stage_seconds = json.at("stage_seconds").get<double>();
+  state.confirmed_seconds = json.at("confirmed_seconds").get<double>();
+  state.confirmed = json.at("confirmed").get<bool>();
+  state.deadline_passed = json.at("deadline_passed").get<bool>();
+  state.proven_wait = json.at("proven_wait").get<bool>();
+  state.reload_baseline = json.at("reload_baseline").get<std::map<std::string, std::uint64_t>>();
+  state.membership_baseline =
+      json.at("membership_baseline").get<std::map<std::string, std::uint64_t>>();
+  state.await_reload = json.at("await_reload").get<bool>();
+  state.await_membership = json.at("await_membership").get<bool>();
+}
+
+State ReadState(const Json& json) {
+  State state;
+  state.phase = Known(rollout::PhaseFromString(json.at("phase").get<std::string>()), json["phase"]);
+  state.stage = Known(rollout::StageFromString(json.at("stage").get<std::string>()), json["stage"]);
+  state.step = json.at("step").get<int>();
+  state.canary_version = json.at("canary_version").get<std::string>();
+  state.primary_version = json.at("primary_version").get<std::string>();
+  state.old_primary_filter = OptionalFromJson(json.at("old_primary_filter"));
+  state.past_versions = json.at("past_versions").get<std::vector<std::string>>();
+  state.rolled_back_versions = json.at("rolled_back_versions").get<std::vector<std::string>>();
+  ReadWanted(json, state);
+  ReadProgress(json, state);
+  state.evidence = EvidenceFromJson(json.at("evidence"));
+  state.baselines = BaselinesFromJson(json.at("baselines"));
+  state.reason = json.at("reason").get<std::string>();
+  state.decisions = json.at("decisions").get<std::uint64_t>();
+  state.last_order = json.at("last_order").get<std::uint64_t>();
+  state.handled_alerts = json.at("handled_alerts").get<std::vector<std::string>>();
+  return state;
+}
+
+}  // namespace
+
+std::string StateToJson(const State& state) {
+  const Json json = {{"version", kVersion},
+                     {"phase", ToString(state.phase)},
+                     {"stage", ToString(state.stage)},
+                     {"step", state.step},
+                     {"canary_version", state.canary_version},
+                     {"primary_version", state.primary_version},
+                     {"old_primary_filter", OptionalToJson(state.old_primary_filter)},
+                     {"past_versions", state.past_versions},
+                     {"rolled_back_versions", state.rolled_back_versions},
+                     {"wanted",
+                      {{"canary_percent", state.wanted.canary_percent},
+                       {"canary_filter", OptionalToJson(state.wanted.canary_filter)},
+                       {"primary_filter", OptionalToJson(state.wanted.primary_filter)}}},
+                     {"settled_percent", state.settled_percent},
+                     {"foreign_edit", state.foreign_edit},
+                     {"started_wall_seconds", state.started_wall_seconds},
+                     {"saved_wall_seconds", state.saved_wall_seconds},
+                     {"stage_seconds", state.stage_seconds},
+                     {"confirmed_seconds", state.confirmed_seconds},
+                     {"confirmed", state.confirmed},
+                     {"deadline_passed", state.deadline_passed},
+                     {"proven_wait", state.proven_wait},
+                     {"evidence", EvidenceToJson(state.evidence)},
+                     {"baselines", BaselinesToJson(state.baselines)},
+                     {"reload_baseline", state.reload_baseline},
+                     {"membership_baseline", state.membership_baseline},
+                     {"await_reload", state.await_reload},
+                     {"await_membership", state.await_membership},
+                     {"reason", state.reason},
+                     {"decisions", state.decisions},
+                     {"last_order", state.last_order},
+                     {"handled_alerts", state.handled_alerts}};
+  return json.dump();
+}
+
+base::Result<State> StateFromJson(std::string_view json) {
+  return Parse<State>("stored state", json, ReadState);
+}
+
+std::string DecisionToJson(const Decision& decision) {
+  const Json json = {{"version", kVersion},
+                     {"sequence", decision.sequence},
+                     {"time", FormatWallTime(decision.wall_seconds)},
+                     {"wall_seconds", decision.wall_seconds},
+                     {"action", decision.action},
+                     {"cause", decision.cause},
+                     {"from", ToString(decision.from)},
+                     {"to", ToString(decision.to)},
+                     {"step", decision.step + 1},
+                     {"weight", decision.weight_percent},
+                     {"canary_version", decision.canary_version},
+                     {"reason", decision.reason}};
+  return json.dump();
+}
+
+base::Result<Decision> DecisionFromJson(std::string_view text) {
+  return Parse<Decision>("stored decision", text, [](const Json& json) {
+    Decision decision;
+    decision.sequence = json.at("sequence").get<std::uint64_t>();
+    decision.wall_seconds = json.at("wall_seconds").get<double>();
+    decision.action = json.at("action").get<std::string>();
+    decision.cause = json.at("cause").get<std::string>();
+    decision.from =
+        Known(rollout::PhaseFromString(json.at("from").get<std::string>()), json["from"]);
+    decision.to = Known(rollout::PhaseFromString(json.at("to").get<std::string>()), json["to"]);
+    decision.step = json.at("step").get<int>() - 1;
+    decision.weight_percent = json.at("weight").get<double>();
+    decision.canary_version = json.at("canary_version").get<std::string>();
+    decision.reason = json.at("reason").get<std::string>();
+    return decision;
+  });
+}
+
+std::string OrderToJson(const Order& order) {
+  const Json json = {{"version", kVersion},
+                     {"order", ToString(order.kind)},
+                     {"by", order.by},
+                     {"canary_version", order.version},
+                     {"full", order.full},
+                     {"alert", order.alert},
+                     {"alert_key", order.alert_key},
+                     {"alert_started_wall_seconds", order.alert_started_wall_seconds}};
+  return json.dump();
+}
+
+base::Result<Order> OrderFromJson(std::string_view text) {
+  return Parse<Order>("stored order", text, [](const Json& json) {
+    Order order;
+    order.kind =
+        Known(rollout::OrderKindFromString(json.at("order").get<std::string>()), json["order"]);
+    order.by = json.at("by").get<std::string>();
+    order.version = json.at("canary_version").get<std::string>();
+    order.full = json.at("full").get<bool>();
+    order.alert = json.at("alert").get<std::string>();
+    order.alert_key = json.at("alert_key").get<std::string>();
+    order.alert_started_wall_seconds = json.at("alert_started_wall_seconds").get<double>();
+    return order;
+  });
+}
+
+std::string StoredSpec(std::string_view spec_json) {
+  return Json{{"version", kVersion}, {"spec", Json::parse(spec_json)}}.dump();
+}
+
+base::Result<std::string> SpecTextFromStored(std::string_view text) {
+  return Parse<std::string>("stored specification", text,
+                            [](const Json& json) { return json.at("spec").dump(); });
+}
+
+std::string FormatWallTime(double wall_seconds) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(wall_seconds)));
+}
+
+base::Result<double> ParseWallTime(std::string_view rfc3339) {
+  const auto wrong = [&rfc3339] {
+    return base::Fail(base::ErrorCode::kInvalid,
+                      fmt::format("\"{}\" is not an RFC 3339 time", rfc3339));
+  };
+  std::tm parts{};
+  const std::string text(rfc3339);
+  const char* rest = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
+  if (rest == nullptr) return wrong();
+  double seconds = static_cast<double>(timegm(&parts));
+  const char* end = text.c_str() + text.size();
+  if (*rest == '.') {
+    double fraction = 0;
+    const auto [next, error] = std::from_chars(rest, end, fraction, std::chars_format::fixed);
+    if (error != std::errc()) return wrong();
+    seconds += fraction;
+    rest = next;
+  }
+  if (*rest == 'Z' && rest + 1 == end) return seconds;
+  int hours = 0;
+  int minutes = 0;
+  if ((*rest != '+' && *rest != '-') || end - rest != 6 || rest[3] != ':') return wrong();
+  if (std::from_chars(rest + 1, rest + 3, hours).ptr != rest + 3) return wrong();
+  if (std::from_chars(rest + 4, rest + 6, minutes).ptr != rest + 6) return wrong();
+  const double offset = hours * 3600.0 + minutes * 60.0;
+  return *rest == '+' ? seconds - offset : seconds + offset;
+}
+
+}  // namespace consul_canary::control

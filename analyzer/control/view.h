@@ -1,0 +1,44 @@
+// What the loop shows to readers on other threads: the API, the metrics. Immutable once published.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "analyzer/rollout/judge.h"
+#include "analyzer/rollout/observation.h"
+#include "analyzer/rollout/spec.h"
+#include "analyzer/rollout/state.h"
+
+namespace consul_canary::control {
+
+struct RolloutView {
+  std::string id;
+  std::optional<rollout::Spec> spec;
+  std::string problem;  // why this rollout is not ruled here: a bad specification or state, or no
+                        // lead; empty: it is
+  bool leading = false;
+  rollout::State state;  // without baselines
+  rollout::Verdict verdict;
+  std::optional<rollout::SplitterView> splitter;  // as last seen
+  std::string unknown;                            // why nothing may be widened; empty: all is known
+  std::size_t callers = 0;
+  double outcomes_age_seconds = 0;  // of the oldest fresh caller's reading
+};
+
+struct LoopCounters {
+  // (service, action, cause) → decisions; result → splitter writes
+  std::map<std::tuple<std::string, std::string, std::string>, std::uint64_t> decisions;
+  std::map<std::string, std::uint64_t> writes;
+  std::map<double, std::uint64_t> tick_buckets;  // seconds → cumulative
+  double tick_sum_seconds = 0;
+  std::uint64_t ticks = 0;
+};
+
+struct FleetView {
+  std::map<std::string, std::shared_ptr<const RolloutView>> rollouts;
+  LoopCounters counters;
+};
+
+}  // namespace consul_canary::control
