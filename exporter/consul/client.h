@@ -131,7 +131,9 @@ class Client {
                  Reply<bool> reply);
   void KvRelease(std::string_view key, std::string_view value, std::string_view session,
                  Reply<bool> reply);
-  // All operations or none; the pairs that the answer's Results name (what was set or read), or kConflict with Consul's reasons when one does not hold.
+  // All operations or none; the pairs that the answer's Results name (of what was set or read, with
+  // its indexes; Consul leaves the value out after a write), or kConflict with Consul's reasons
+  // when one does not hold.
   void Txn(const std::vector<TxnOp>& operations, Reply<std::vector<KvPair>> reply);
 
   struct SessionInfo {
@@ -151,8 +153,8 @@ class Client {
   // Blocking query on `path` for as long as the Watch lives: on_answer at first and whenever the
   // index has moved (the body may be equal), and once for each change from answers to an error.
   // Index rules: reset to 0 when it goes backwards, never below 1, at most one query each
-  // `min_interval`; after errors back-off up to 10 s. A 404 is delivered as an answer (its status
-  // is in the response).
+  // `min_interval`; after errors back-off up to 10 s, and the next answer is delivered whether the
+  // index has moved or not. A 404 is delivered as an answer (its status is in the response).
   [[nodiscard]] std::unique_ptr<Watch> WatchPath(std::string_view operation, std::string_view path,
                                                  base::milliseconds min_interval,
                                                  Reply<base::HttpResponse> on_answer);
@@ -165,6 +167,7 @@ class Client {
   [[nodiscard]] static std::string KvPrefixPath(std::string_view prefix);  // recurse
 
  private:
+  friend struct BlockingQuery;  // what a Watch runs
   struct Impl;
   std::shared_ptr<Impl> impl_;
 };

@@ -1,0 +1,172 @@
+#include "exporter/consul/client_impl.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstddef>
+
+namespace consul_canary::consul {
+namespace {
+
+using base::ErrorCode;
+using base::HttpResponse;
+using base::Result;
+
+constexpr std::size_t kLongestReason = 300;
+
+// Consul's words on one line, shortened, without the token.
+std::string Reason(std::string_view body, std::string_view token) {
+  std::string text(body.substr(0, 4 * kLongestReason));
+  if (!token.empty()) {
+    for (std::size_t at = text.find(token); at != std::string::npos; at = text.find(token, at)) {
+      text.replace(at, token.size(), "[token]");
+    }
+  }
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return std::iscntrl(c) != 0; }, ' ');
+  while (text.ends_with(' ')) text.pop_back();
+  if (text.size() > kLongestReason) {
+    std::size_t end = kLongestReason;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0u) == 0x80u) --end;
+    text.resize(end);
+    text += " …";
+  }
+  return text;
+}
+
+// Consul answers 500 both to a bad entry and to a missing leader. These are its words for what
+// passes (consul: agent/structs/errors.go, agent/pool, hashicorp/raft, Go's net package).
+bool IsPassing(std::string_view reason) {
+  constexpr std::array<std::string_view, 22> kPassing{"no cluster leader",
+                                                      "no path to datacenter",
+                                                      "no server currently reachable",
+                                                      "no known consul servers",
+                                                      "not ready to serve consistent reads",
+                                                      "rate limit exceeded",
+                                                      "raft leader not found",
+                                                      "not the leader",
+                                                      "leadership lost",
+                                                      "leadership transfer",
+                                                      "raft is already shutdown",
+                                                      "rpc error getting client",
+                                                      "timed out",
+                                                      "i/o timeout",
+                                                      "deadline exceeded",
+                                                      "context canceled",
+                                                      "connection reset",
+                                                      "connection refused",
+                                                      "broken pipe",
+                                                      "stream closed",
+                                                      "session shutdown",
+                                                      "failed to dial"};
+  std::string lower(reason);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return lower.ends_with("eof") ||
+         std::any_of(kPassing.begin(), kPassing.end(), [&](std::string_view words) {
+           return lower.find(words) != std::string::npos;
+         });
+}
+
+ErrorCode ToErrorCode(const Call& call, int status, std::string_view reason) {
+  if (status == 404) return ErrorCode::kNotFound;
+  if (status == 401 || status == 403) return ErrorCode::kForbidden;
+  if (status == 409) return ErrorCode::kConflict;
+  if (status == 500 && call.method != "GET" && call.path.starts_with("/v1/config")) {
+    return IsPassing(reason) ? ErrorCode::kUnavailable : ErrorCode::kInvalid;
+  }
+  return status == 429 || status >= 500 ? ErrorCode::kUnavailable : ErrorCode::kInvalid;
+}
+
+std::string_view ResultName(const base::Error* error) {
+  if (error == nullptr) return "ok";
+  switch (error->code) {
+    case ErrorCode::kUnavailable:
+      return "unavailable";
+    case ErrorCode::kNotFound:
+      return "not-found";
+    case ErrorCode::kForbidden:
+      return "forbidden";
+    case ErrorCode::kConflict:
+      return "conflict";
+    case ErrorCode::kInvalid:
+      break;
+  }
+  return "invalid";
+}
+
+void AddParameter(std::string& url, std::string_view name, std::string_view value) {
+  if (value.empty()) return;
+  url += url.find('?') == std::string::npos ? '?' : '&';
+  url += fmt::format("{}={}", name, base::UrlEncode(value));
+}
+
+}  // namespace
+
+std::string Name(const Call& call) {
+  const std::string_view path = std::string_view(call.path).substr(0, call.path.find('?'));
+  return call.target.empty() ? fmt::format("{} {}", call.method, path)
+                             : fmt::format("{} {} {}", call.method, path, call.target);
+}
+
+Result<HttpResponse> CheckStatus(const Call& call, HttpResponse response, std::string_view token) {
+  const int status = response.status;
+  if (status >= 200 && status < 300) return response;
+  if (status == 404 && call.absence_is_an_answer) return response;
+  const std::string reason = Reason(response.body, token);
+  return base::Fail(
+      ToErrorCode(call, status, reason),
+      fmt::format("{}: {}{}{}", Name(call), status, reason.empty() ? "" : " ", reason));
+}
+
+Client::Impl::Impl(base::IoLoop& io_loop, Settings client_settings, Observer client_observer)
+    : loop(io_loop),
+      settings(std::move(client_settings)),
+      observer(std::move(client_observer)),
+      token(settings.token, settings.token_file) {
+  if (settings.address.find("://") == std::string::npos) {
+    settings.address.insert(0, "http://");
+  }
+  while (settings.address.ends_with('/')) settings.address.pop_back();
+}
+
+base::HttpRequest Client::Impl::ToRequest(const Call& call, const std::string& token_value) const {
+  base::HttpRequest request;
+  request.method = call.method;
+  request.url = settings.address + call.path;
+  AddParameter(request.url, "dc", settings.datacenter);
+  AddParameter(request.url, "ns", settings.namespace_name);
+  AddParameter(request.url, "partition", settings.partition);
+  if (!token_value.empty()) request.headers.push_back("X-Consul-Token: " + token_value);
+  request.body = call.body;
+  request.timeout = call.timeout;
+  request.tls = settings.tls;
+  return request;
+}
+
+base::IoLoop::Id Client::Impl::Send(Call call, Reply<HttpResponse> reply) {
+  Result<std::string> current = token.Current();
+  if (!current) {
+    base::Error error{current.error().code, Name(call) + ": " + current.error().message};
+    return loop.After(base::milliseconds{0}, [weak = weak_from_this(), error = std::move(error),
+                                              reply = std::move(reply)] {
+      if (weak.lock()) reply(tl::unexpected(error));
+    });
+  }
+  base::HttpRequest request = ToRequest(call, *current);
+  return loop.Start(std::move(request), [weak = weak_from_this(), call = std::move(call),
+                                         used = *std::move(current),
+                                         reply = std::move(reply)](Result<HttpResponse> response) {
+    const std::shared_ptr<Impl> self = weak.lock();
+    if (!self) return;
+    reply(response ? CheckStatus(call, *std::move(response), used) : std::move(response));
+  });
+}
+
+void Client::Impl::Observe(std::string_view operation, const base::Error* error) const {
+  if (observer) observer(operation, ResultName(error));
+}
+
+}  // namespace consul_canary::consul

@@ -1,0 +1,53 @@
+#include "exporter/consul/token.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace consul_canary::consul {
+namespace {
+
+std::string ReadTrimmed(const std::string& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  constexpr std::string_view kBlank = " \t\r\n";
+  text.erase(text.find_last_not_of(kBlank) + 1);
+  text.erase(0, text.find_first_not_of(kBlank));
+  return text;
+}
+
+}  // namespace
+
+Token::Token(std::string value, std::string file)
+    : value_(file.empty() ? std::move(value) : std::string()), file_(std::move(file)) {}
+
+base::Result<std::string> Token::Current() {
+  if (file_.empty()) return value_;
+  struct stat status {};
+  if (stat(file_.c_str(), &status) != 0) {
+    if (!value_.empty()) return value_;
+    return base::Fail(
+        base::ErrorCode::kUnavailable,
+        fmt::format("token file {}: {}", file_, std::generic_category().message(errno)));
+  }
+  const Stamp stamp{status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_size, status.st_ino};
+  if (stamp == stamp_) return value_;
+  std::string text = ReadTrimmed(file_);
+  if (!text.empty()) {
+    value_ = std::move(text);
+    stamp_ = stamp;
+  }
+  if (value_.empty()) {
+    return base::Fail(base::ErrorCode::kUnavailable,
+                      fmt::format("token file {}: empty or not readable", file_));
+  }
+  return value_;
+}
+
+}  // namespace consul_canary::consul
