@@ -1,5 +1,5 @@
-// Keeps a MeshSnapshot current: blocking queries on Consul, one scrape of each sidecar an interval. Lives on
-// an IoLoop; readers on other threads take the newest snapshot.
+// Keeps a MeshSnapshot current: blocking queries on Consul, one scrape of each sidecar an interval.
+// Lives on an IoLoop; readers on other threads take the newest snapshot.
 #pragma once
 
 #include <functional>
@@ -13,7 +13,7 @@
 namespace consul_canary::collect {
 
 struct CollectorOptions {
-  base::milliseconds interval{1000};      // between two scrapes of the same sidecar
+  base::milliseconds interval{1000};  // between two scrapes of the same sidecar
   base::milliseconds scrape_timeout{900};
   std::size_t max_page_bytes = 8u << 20u;
 };
@@ -28,7 +28,8 @@ struct ScrapeStats {
 
 class Collector {
  public:
-  // Constructed and destroyed while the loop does not run, or on its thread. Start() begins the watches.
+  // Constructed and destroyed while the loop does not run, or on its thread. Start() begins the
+  // watches.
   Collector(consul::Client& client, CollectorOptions options);
   ~Collector();
 
@@ -41,8 +42,8 @@ class Collector {
   [[nodiscard]] std::shared_ptr<const MeshSnapshot> Latest() const;
   [[nodiscard]] ScrapeStats scrape_stats() const;
 
-  // Called on the loop's thread whenever a newer snapshot has been published because Consul said something
-  // new (not for each scrape round). For reacting at once to a canary that is gone.
+  // Called on the loop's thread whenever a newer snapshot has been published because Consul said
+  // something new (not for each scrape round). For reacting at once to a canary that is gone.
   void OnConsulChange(std::function<void()> callback);
 
  private:

@@ -1,5 +1,6 @@
-// What the exporter knows of the mesh at one moment: per service with a splitter, its entries, its instances
-// and the last reading of every sidecar that calls it. Immutable once published; plain values.
+// What the exporter knows of the mesh at one moment: per service with a splitter, its entries, its
+// instances and the last reading of every sidecar that calls it. Immutable once published; plain
+// values.
 #pragma once
 
 #include <cstdint>
@@ -19,18 +20,34 @@ namespace consul_canary::collect {
 
 // One sidecar that calls the service, as last scraped. Only what concerns this service.
 struct CallerReading {
-  std::string id;           // node/service-id of the proxy
-  std::string service;      // whose sidecar it is
-  bool passing = false;     // its checks in Consul; only passing callers must be fresh
-  std::string address;      // host:port that is scraped; empty: no metrics address is known
-  std::optional<base::MonotonicTime> scraped_at;      // of the last success
-  std::string error;                                  // of the last try; empty: it succeeded
+  std::string id;        // node/service-id of the proxy
+  std::string service;   // whose sidecar it is
+  bool passing = false;  // its checks in Consul; only passing callers must be fresh
+  std::string address;   // host:port that is scraped; empty: no metrics address is known
+  std::optional<base::MonotonicTime> scraped_at;  // of the last success
+  std::string error;                              // of the last try; empty: it succeeded
   std::map<std::string, envoy::SubsetCounters> subsets;
-  std::map<std::string, double> applied_shares;       // subset → 0..1; empty: admin port unknown or not read
-  std::optional<base::MonotonicTime> applied_at;      // when applied_shares were read
-  std::optional<std::uint64_t> route_reloads;         // config_reload of this service's route
+  std::map<std::string, double>
+      applied_shares;  // subset → 0..1; empty: admin port unknown or not read
+  std::optional<base::MonotonicTime> applied_at;  // when applied_shares were read
+  std::optional<std::uint64_t> route_reloads;     // config_reload of this service's route
 
   bool operator==(const CallerReading&) const = default;
+};
+
+// The own sidecar of one instance of the service, as last scraped. What it counts are attempts,
+// whoever sent them: exact for each instance, and independent of failover at the callers.
+struct ServerReading {
+  std::string id;                    // node/service-id of the proxy
+  std::string instance_id;           // Service.ID of the instance behind it
+  std::vector<std::string> subsets;  // that hold it, as Consul evaluates the filters
+  bool passing = false;
+  std::string address;                            // as CallerReading's
+  std::optional<base::MonotonicTime> scraped_at;  // as CallerReading's
+  std::string error;                              // as CallerReading's
+  std::optional<envoy::SubsetCounters> local_app;
+
+  bool operator==(const ServerReading&) const = default;
 };
 
 struct ServiceSnapshot {
@@ -38,17 +55,19 @@ struct ServiceSnapshot {
   std::optional<consul::Splitter> splitter;
   std::optional<consul::Resolver> resolver;
   std::optional<consul::Router> router;
-  std::vector<consul::Instance> instances;                                // every instance of the service
-  std::map<std::string, std::vector<consul::Instance>> subset_instances;  // as Consul evaluates the filters
+  std::vector<consul::Instance> instances;  // every instance of the service
+  std::map<std::string, std::vector<consul::Instance>>
+      subset_instances;          // as Consul evaluates the filters
   bool instances_known = false;  // both of the above have been answered since the last error
   std::vector<CallerReading> callers;
+  std::vector<ServerReading> servers;
 };
 
 struct MeshSnapshot {
   base::MonotonicTime taken_at{};
-  std::optional<base::Error> consul_error;                  // the watches fail at this moment
-  std::optional<base::MonotonicTime> consul_answered_at;    // last success of any watch or read
-  bool ready = false;                                       // all first answers have come
+  std::optional<base::Error> consul_error;                // the watches fail at this moment
+  std::optional<base::MonotonicTime> consul_answered_at;  // last success of any watch or read
+  bool ready = false;                                     // all first answers have come
   std::map<std::string, std::shared_ptr<const ServiceSnapshot>> services;
 };
 
