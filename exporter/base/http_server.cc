@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cctype>
 #include <chrono>
 #include <exception>
+#include <future>
 #include <mutex>
 #include <optional>
 #include <string_view>
@@ -137,10 +139,25 @@ void AppendJsonString(std::string& json, std::string_view text) {
   json += '"';
 }
 
+// Neither civetweb's lists ("80,81") nor its marks for TLS and redirection ("443s", "80r").
+bool IsHostAndPort(std::string_view address) {
+  const std::size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos || address.find(',') != std::string_view::npos) return false;
+  const std::string_view port = address.substr(colon + 1);
+  return !port.empty() && port.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 // civetweb's own forms: "9656" for every interface, "127.0.0.1:9656" for one.
 std::string ToCivetweb(std::string_view address) {
   if (address.starts_with(":")) address.remove_prefix(1);
   return std::string(address);
+}
+
+std::string HostOf(std::string_view address) {
+  const std::size_t colon = address.rfind(':');
+  const std::string_view host =
+      colon == std::string_view::npos ? std::string_view() : address.substr(0, colon);
+  return std::string(host.empty() || host == "0.0.0.0" ? "127.0.0.1" : host);
 }
 
 }  // namespace
@@ -150,6 +167,7 @@ struct HttpServer::Impl {
   std::size_t max_body_bytes = 0;
   mg_context* context = nullptr;
   std::vector<int> ports;
+  std::string host;  // where the first port can be reached from here
   std::mutex mutex;
   std::string complaint;  // civetweb's first words while it starts; guarded by mutex
 
@@ -224,7 +242,20 @@ struct HttpServer::Impl {
     std::vector<mg_server_port> bound(options.listen_addresses.size());
     const int count = mg_get_server_ports(context, static_cast<int>(bound.size()), bound.data());
     for (int i = 0; i < count; ++i) ports.push_back(bound[static_cast<std::size_t>(i)].port);
+    assert(ports.size() == options.listen_addresses.size());
+    host = HostOf(options.listen_addresses.front());
     return true;
+  }
+
+  // civetweb looks at its stop flag only when a connection comes or two seconds have passed.
+  void Stop() const {
+    const auto stopped = std::async(std::launch::async, [this] { mg_stop(context); });
+    do {
+      std::array<char, 128> ignored{};
+      mg_connection* knock = mg_connect_client(host.c_str(), ports.front(), /*use_ssl=*/0,
+                                               ignored.data(), ignored.size());
+      if (knock != nullptr) mg_close_connection(knock);
+    } while (stopped.wait_for(milliseconds{10}) != std::future_status::ready);
   }
 };
 
@@ -238,6 +269,11 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const ServerOptions& optio
   if (options.listen_addresses.empty()) {
     return Fail(ErrorCode::kInvalid, "listen: no address is given");
   }
+  for (const std::string& address : options.listen_addresses) {
+    if (!IsHostAndPort(address)) {
+      return Fail(ErrorCode::kInvalid, fmt::format("listen on {}: not HOST:PORT", address));
+    }
+  }
   if (!impl->Listen(options)) {
     const std::lock_guard lock(impl->mutex);
     return Fail(ErrorCode::kInvalid,
@@ -249,7 +285,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const ServerOptions& optio
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-HttpServer::~HttpServer() { mg_stop(impl_->context); }
+HttpServer::~HttpServer() { impl_->Stop(); }
 
 const std::vector<int>& HttpServer::ports() const { return impl_->ports; }
 

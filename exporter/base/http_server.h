@@ -17,23 +17,23 @@
 namespace consul_canary::base {
 
 struct ServerRequest {
-  std::string method;
-  std::string path;                            // decoded, without query
-  std::map<std::string, std::string> query;    // decoded
-  std::map<std::string, std::string> headers;  // names in lower case
-  std::string body;
+  std::string method{};
+  std::string path{};                            // decoded, without query
+  std::map<std::string, std::string> query{};    // decoded
+  std::map<std::string, std::string> headers{};  // names in lower case
+  std::string body{};
   bool from_loopback = false;
 };
 
 struct ServerResponse {
   int status = 200;
   std::string content_type = "application/json";
-  std::string body;
-  std::map<std::string, std::string> headers;  // further ones
+  std::string body{};
+  std::map<std::string, std::string> headers{};  // further ones
 };
 
 struct ServerOptions {
-  std::vector<std::string> listen_addresses;  // "127.0.0.1:9656", ":9656", "[::1]:0"; port 0: any
+  std::vector<std::string> listen_addresses{};  // "127.0.0.1:9656", ":9656", "[::1]:0"; port 0: any
   std::size_t threads = 16;
   std::size_t max_body_bytes = 1u << 20u;  // more is answered 413
 };

@@ -25,27 +25,27 @@ namespace consul_canary::base {
 
 // Used for https targets only. Empty paths mean the system's defaults and no client certificate.
 struct TlsOptions {
-  std::string ca_file;
-  std::string cert_file;
-  std::string key_file;
+  std::string ca_file{};
+  std::string cert_file{};
+  std::string key_file{};
   bool verify = true;
 };
 
 struct HttpRequest {
   std::string method = "GET";
-  std::string url;                   // absolute, already percent-encoded
-  std::vector<std::string> headers;  // "Name: value"
-  std::string body;
+  std::string url{};                   // absolute, already percent-encoded
+  std::vector<std::string> headers{};  // "Name: value"
+  std::string body{};
   milliseconds connect_timeout{1000};
   milliseconds timeout{5000};                   // whole exchange, connecting included
   std::size_t max_response_bytes = 16u << 20u;  // more is an error, not a truncated body
-  TlsOptions tls;
+  TlsOptions tls{};
 };
 
 struct HttpResponse {
   int status = 0;
-  std::map<std::string, std::string> headers;  // names in lower case; the last of equal names
-  std::string body;
+  std::map<std::string, std::string> headers{};  // names in lower case; the last of equal names
+  std::string body{};
 };
 
 // `GET http://host/path`, without query: how errors name a request (queries may hold secrets).

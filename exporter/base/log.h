@@ -17,7 +17,7 @@ enum class LogFormat { kLogfmt, kJson };
 
 struct LogField {
   std::string_view key;
-  std::string value;
+  std::string value{};
 };
 
 // level: debug, info, warn, error; format: logfmt, json. Unknown words are kInvalid and name the

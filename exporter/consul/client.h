@@ -22,12 +22,12 @@ namespace consul_canary::consul {
 
 struct Settings {
   std::string address = "http://127.0.0.1:8500";  // scheme added where the variable has none
-  std::string token;
-  std::string token_file;  // wins over token; read at each request whose file changed
-  std::string datacenter;  // empty: the agent's own
-  std::string namespace_name;
-  std::string partition;
-  base::TlsOptions tls;
+  std::string token{};
+  std::string token_file{};  // wins over token; read at each request whose file changed
+  std::string datacenter{};  // empty: the agent's own
+  std::string namespace_name{};
+  std::string partition{};
+  base::TlsOptions tls{};
 };
 
 // From CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_SSL, CONSUL_CACERT,
@@ -37,21 +37,21 @@ struct Settings {
 
 // One service instance (or proxy) as /v1/health/{service,connect}/… answers it.
 struct Instance {
-  std::string node;
-  std::string node_address;
-  std::string id;       // Service.ID
-  std::string service;  // Service.Service
-  std::string kind;     // "", connect-proxy, ingress-gateway, …
-  std::string address;  // Service.Address, else the node's
+  std::string node{};
+  std::string node_address{};
+  std::string id{};       // Service.ID
+  std::string service{};  // Service.Service
+  std::string kind{};     // "", connect-proxy, ingress-gateway, …
+  std::string address{};  // Service.Address, else the node's
   int port = 0;
-  std::vector<std::string> tags;
-  std::map<std::string, std::string> meta;
+  std::vector<std::string> tags{};
+  std::map<std::string, std::string> meta{};
   std::uint64_t create_index = 0;
-  bool passing = false;                // every check is passing (warning counts as passing)
-  std::string destination_service;     // Proxy.DestinationServiceName
-  std::string destination_id;          // Proxy.DestinationServiceID
-  std::vector<std::string> upstreams;  // Proxy.Upstreams' DestinationName, services only
-  std::string prometheus_bind_addr;    // Proxy.Config.envoy_prometheus_bind_addr, as merged
+  bool passing = false;                  // every check is passing (warning counts as passing)
+  std::string destination_service{};     // Proxy.DestinationServiceName
+  std::string destination_id{};          // Proxy.DestinationServiceID
+  std::vector<std::string> upstreams{};  // Proxy.Upstreams' DestinationName, services only
+  std::string prometheus_bind_addr{};    // Proxy.Config.envoy_prometheus_bind_addr, as merged
 
   bool operator==(const Instance&) const = default;
 };
@@ -59,22 +59,22 @@ struct Instance {
 [[nodiscard]] base::Result<std::vector<Instance>> ParseInstances(std::string_view json);
 
 struct KvPair {
-  std::string key;
-  std::string value;
+  std::string key{};
+  std::string value{};
   std::uint64_t modify_index = 0;
   std::uint64_t lock_index = 0;
-  std::string session;  // that holds the lock; empty: none
+  std::string session{};  // that holds the lock; empty: none
 
   bool operator==(const KvPair&) const = default;
 };
 
 // One operation of a KV transaction.
 struct TxnOp {
-  std::string verb;  // set, cas, delete, check-session, …: Consul's own words
-  std::string key;
-  std::string value;
+  std::string verb{};  // set, cas, delete, check-session, …: Consul's own words
+  std::string key{};
+  std::string value{};
   std::uint64_t index = 0;
-  std::string session;
+  std::string session{};
 };
 
 template <class T>
@@ -137,8 +137,8 @@ class Client {
   void Txn(const std::vector<TxnOp>& operations, Reply<std::vector<KvPair>> reply);
 
   struct SessionInfo {
-    std::string id;
-    std::string name;
+    std::string id{};
+    std::string name{};
   };
   // Behavior release, LockDelay 1 ms.
   void SessionCreate(std::string_view name, base::seconds ttl, Reply<std::string> reply);

@@ -16,20 +16,20 @@ namespace consul_canary::consul {
 // A service-splitter. Weights are percent, as Consul stores them (0..100, steps of 0.01).
 struct Split {
   double weight = 0;
-  std::string service;         // empty: the splitter's own
-  std::string service_subset;  // empty: the resolver's default subset
-  std::string namespace_name;  // empty: the splitter's own
-  std::string partition;       // empty: the splitter's own
+  std::string service{};         // empty: the splitter's own
+  std::string service_subset{};  // empty: the resolver's default subset
+  std::string namespace_name{};  // empty: the splitter's own
+  std::string partition{};       // empty: the splitter's own
 
   bool operator==(const Split&) const = default;
 };
 
 struct Splitter {
-  std::string name;
-  std::vector<Split> splits;
-  std::map<std::string, std::string> meta;
+  std::string name{};
+  std::vector<Split> splits{};
+  std::map<std::string, std::string> meta{};
   std::uint64_t modify_index = 0;
-  std::string raw;  // the entry's JSON as Consul answered it
+  std::string raw{};  // the entry's JSON as Consul answered it
 
   // Percent that goes to the named subset of the splitter's own service; 0 when it has no split.
   [[nodiscard]] double WeightOf(std::string_view subset) const;
@@ -38,11 +38,11 @@ struct Splitter {
 
 // A service-resolver. A subset with an empty filter holds all instances.
 struct Resolver {
-  std::string name;
-  std::map<std::string, std::string> subset_filters;  // subset name → Filter
+  std::string name{};
+  std::map<std::string, std::string> subset_filters{};  // subset name → Filter
   bool has_failover = false;  // any Failover: callers' counters then mix subsets
   std::uint64_t modify_index = 0;
-  std::string raw;
+  std::string raw{};
 
   bool operator==(const Resolver&) const = default;
 };
@@ -58,10 +58,10 @@ struct RetryRule {
 };
 
 struct Router {
-  std::string name;
-  std::vector<RetryRule> retries;
+  std::string name{};
+  std::vector<RetryRule> retries{};
   std::uint64_t modify_index = 0;
-  std::string raw;
+  std::string raw{};
 
   bool operator==(const Router&) const = default;
 };
