@@ -42,6 +42,7 @@ double Seconds(Clock::duration duration) { return std::chrono::duration<double>(
 struct Managed {
   std::optional<rollout::Spec> spec;
   std::string problem;
+  std::string write_trouble;  // of the last write; empty: it succeeded
   bool leading = false;
   bool loaded = false;  // the stored state has been read
   std::uint64_t epoch = 0;
@@ -227,22 +228,26 @@ struct Loop::Impl {
     managed.pending_decisions.clear();
   }
 
+  // Logged when it succeeds and when its trouble changes, not at each try.
   void NoteWrite(const std::string& id, const WriteResult& write) {
     std::string outcome = "ok";
+    std::string trouble;
     if (!write.result) {
       outcome = "error";
+      trouble = write.result.error().message;
     } else if (!*write.result) {
       outcome = "conflict";
+      trouble = "the " + write.what + " was changed by someone else meanwhile";
     }
     ++counters.writes[outcome];
-    base::Log(write.result ? LogLevel::kInfo : LogLevel::kError, "entry written",
-              {{"service", id},
-               {"what", write.what},
-               {"result", outcome},
-               {"error", write.result ? "" : write.result.error().message}});
     const auto found = rollouts.find(id);
     if (found == rollouts.end()) return;
-    found->second.problem = write.result ? "" : write.result.error().message;
+    Managed& managed = found->second;
+    if (trouble.empty() || trouble != managed.write_trouble) {
+      base::Log(write.result ? LogLevel::kInfo : LogLevel::kError, "entry written",
+                {{"service", id}, {"what", write.what}, {"result", outcome}, {"trouble", trouble}});
+    }
+    managed.write_trouble = std::move(trouble);
   }
 
   void NoteDecision(const std::string& id, const rollout::Decision& decision) {
@@ -290,7 +295,7 @@ struct Loop::Impl {
     managed.verdict = rollout::VerdictOf(*managed.spec, outcome.state);
     managed.previous_tick = managed.last_tick;
     if (with_counts) managed.last_tick = now;
-    Settle(id, managed, std::move(outcome), std::move(seen), service, now);
+    Settle(id, managed, std::move(outcome), std::move(seen), service, now, with_counts);
   }
 
   void AddTime(const Managed& managed, bool with_counts, MonotonicTime now, Observation& seen) {
@@ -313,7 +318,7 @@ struct Loop::Impl {
   // Commits what was decided, or keeps it in memory until the next checkpoint; posts the writes
   // that are due.
   void Settle(const std::string& id, Managed& managed, rollout::Outcome outcome, Observation seen,
-              const collect::ServiceSnapshot* service, MonotonicTime now) {
+              const collect::ServiceSnapshot* service, MonotonicTime now, bool with_counts) {
     Change change{.id = id};
     for (const rollout::Order& order : seen.orders) {
       if (order.sequence <= outcome.state.last_order) change.taken_orders.push_back(order.sequence);
@@ -327,7 +332,9 @@ struct Loop::Impl {
         !outcome.decisions.empty() || !change.taken_orders.empty() || checkpoint_due;
     managed.seen = std::move(seen);
     if (!commit) managed.state = std::move(outcome.state);
-    if (!commit && change.writes.empty()) return;
+    // A write that failed or is not seen yet is tried again with the next tick, not with every
+    // piece of news.
+    if (!commit && (change.writes.empty() || !with_counts)) return;
     if (commit) {
       managed.last_checkpoint = now;
       managed.pending = outcome.state;
@@ -387,7 +394,7 @@ struct Loop::Impl {
       auto rollout = std::make_shared<RolloutView>();
       rollout->id = id;
       rollout->spec = managed.spec;
-      rollout->problem = managed.problem;
+      rollout->problem = managed.problem.empty() ? managed.write_trouble : managed.problem;
       rollout->leading = managed.leading && managed.loaded;
       rollout->state = managed.state;
       rollout->state.baselines.clear();

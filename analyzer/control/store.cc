@@ -102,10 +102,13 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
         "kv", consul::Client::KvPrefixPath(RolloutKey(id, "orders/")), kWatchInterval,
         Guard([id](Impl& self, base::Result<base::HttpResponse> answer) {
           if (!answer || (answer->status != 200 && answer->status != 404)) return;
-          auto pairs = answer->status == 404
-                           ? base::Result<std::vector<consul::KvPair>>(std::in_place)
-                           : consul::ParseKvPairs(answer->body);
-          if (pairs) self.events.on_orders(id, std::move(*pairs));
+          std::vector<consul::KvPair> pairs;
+          if (answer->status == 200) {
+            auto parsed = consul::ParseKvPairs(answer->body);
+            if (!parsed) return;
+            pairs = std::move(*parsed);
+          }
+          self.events.on_orders(id, std::move(pairs));
         }));
   }
 

@@ -1,0 +1,215 @@
+#include "analyzer/api/api.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "analyzer/api/mesh_check.h"
+#include "analyzer/api/render.h"
+#include "analyzer/config/spec_file.h"
+#include "analyzer/control/await.h"
+#include "analyzer/control/orders.h"
+#include "analyzer/control/store.h"
+#include "analyzer/control/stored_json.h"
+
+namespace consul_canary::api {
+namespace {
+
+using base::ErrorCode;
+using base::ErrorResponse;
+using base::ServerRequest;
+using base::ServerResponse;
+using control::Await;
+
+constexpr std::string_view kRollouts = "/api/v1/rollouts";
+constexpr int kAccepted = 202;
+constexpr int kNotFound = 404;
+constexpr int kMethodNotAllowed = 405;
+
+ServerResponse Plain(int status, const std::string& error) {
+  return {.status = status, .body = nlohmann::json{{"error", error}}.dump() + "\n"};
+}
+
+ServerResponse NotFound(const std::string& id) {
+  return Plain(kNotFound, fmt::format("there is no rollout of \"{}\"", id));
+}
+
+ServerResponse MethodNotAllowed(const std::string& allowed) {
+  ServerResponse response = Plain(kMethodNotAllowed, "the method is not allowed here");
+  response.headers["Allow"] = allowed;
+  return response;
+}
+
+std::vector<std::string> SplitPath(std::string_view path) {
+  std::vector<std::string> parts;
+  while (!path.empty()) {
+    const std::size_t slash = path.find('/');
+    if (slash != 0) parts.emplace_back(path.substr(0, slash));
+    if (slash == std::string_view::npos) break;
+    path.remove_prefix(slash + 1);
+  }
+  return parts;
+}
+
+// The optional body of an action: {"version": "v2", "full": true}.
+base::Result<rollout::Order> ReadOrder(rollout::OrderKind kind, const std::string& body) {
+  rollout::Order order{.kind = kind};
+  if (body.find_first_not_of(" \t\r\n") == std::string::npos) return order;
+  const auto json = nlohmann::json::parse(body, nullptr, false);
+  if (!json.is_object()) return base::Fail(ErrorCode::kInvalid, "the body is no JSON object");
+  for (const auto& [key, value] : json.items()) {
+    if (key == "version" && value.is_string() && kind == rollout::OrderKind::kStart) {
+      order.version = value.get<std::string>();
+    } else if (key == "full" && value.is_boolean() && kind == rollout::OrderKind::kPromote) {
+      order.full = value.get<bool>();
+    } else {
+      return base::Fail(ErrorCode::kInvalid,
+                        fmt::format("\"{}\" is not understood here; start takes version (text), "
+                                    "promote takes full (true or false)",
+                                    key));
+    }
+  }
+  return order;
+}
+
+// Where another analyzer leads, what it has stored is shown.
+std::shared_ptr<const control::RolloutView> Complete(
+    base::IoLoop& io, consul::Client& client, std::shared_ptr<const control::RolloutView> view) {
+  if (view->leading) return view;
+  auto filled = std::make_shared<control::RolloutView>(*view);
+  if (auto state = control::ReadStoredState(io, client, view->id); state) {
+    filled->state = std::move(*state);
+    filled->state.baselines.clear();
+    if (filled->spec) filled->verdict = rollout::VerdictOf(*filled->spec, filled->state);
+  } else if (state.error().code != ErrorCode::kNotFound) {
+    filled->problem = state.error().message;
+  }
+  return filled;
+}
+
+}  // namespace
+
+Api::Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop,
+         const AuthOptions& auth)
+    : io_(io), client_(client), loop_(loop), auth_(auth) {}
+
+ServerResponse Api::Handle(const ServerRequest& request) const { return Route(request); }
+
+ServerResponse Api::Route(const ServerRequest& request) const {
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  const auto by = Authorize(auth_, request, reads ? Role::kViewer : Role::kOperator);
+  if (!by) return ErrorResponse(by.error());
+  if (!request.path.starts_with(kRollouts))
+    return Plain(kNotFound, "no such page: " + request.path);
+  const auto parts = SplitPath(std::string_view(request.path).substr(kRollouts.size()));
+  if (parts.empty()) return reads ? List() : MethodNotAllowed("GET");
+  const std::string& id = parts[0];
+  if (parts.size() == 1) {
+    if (reads) return Get(id);
+    if (request.method == "PUT") return Put(id, request);
+    if (request.method == "DELETE") return Delete(id);
+    return MethodNotAllowed("GET, PUT, DELETE");
+  }
+  if (parts.size() == 2 && parts[1] == "decisions") {
+    return reads ? Decisions(id) : MethodNotAllowed("GET");
+  }
+  if (parts.size() == 2) {
+    return request.method == "POST" ? Act(id, parts[1], request, *by) : MethodNotAllowed("POST");
+  }
+  return Plain(kNotFound, "no such page: " + request.path);
+}
+
+ServerResponse Api::List() const {
+  std::vector<std::shared_ptr<const control::RolloutView>> views;
+  for (const auto& [id, view] : loop_.Latest()->rollouts) {
+    views.push_back(Complete(io_, client_, view));
+  }
+  return {.body = RolloutsJson(views)};
+}
+
+ServerResponse Api::Get(const std::string& id) const {
+  const auto fleet = loop_.Latest();
+  const auto found = fleet->rollouts.find(id);
+  if (found == fleet->rollouts.end()) return NotFound(id);
+  return {.body = RolloutJson(*Complete(io_, client_, found->second))};
+}
+
+ServerResponse Api::Put(const std::string& id, const ServerRequest& request) const {
+  const auto spec = config::ParseSpec(request.body);
+  if (!spec) return SpecErrors(spec.error());
+  if (spec->service != id) {
+    return SpecErrors(
+        {{0, "service",
+          fmt::format("is \"{}\", but the request names \"{}\"", spec->service, id)}});
+  }
+  const auto problems = CheckMesh(io_, client_, *spec);
+  if (!problems) return ErrorResponse(problems.error());
+  if (!problems->empty()) return MeshErrors(*problems);
+  const auto state = control::ReadStoredState(io_, client_, id);
+  if (!state && state.error().code != ErrorCode::kNotFound) return ErrorResponse(state.error());
+  if (state && rollout::IsActive(state->phase)) {
+    return ErrorResponse(
+        {ErrorCode::kConflict,
+         fmt::format("a rollout of \"{}\" is {}; abort it or wait for its end before "
+                     "its specification is changed",
+                     id, ToString(state->phase))});
+  }
+  const std::string key = control::RolloutKey(id, "spec");
+  const std::string text = control::StoredSpec(config::ToJson(*spec));
+  const auto put = Await<bool>(io_, [this, key, text](auto reply) {
+    client_.KvPut(key, text, std::nullopt, std::move(reply));
+  });
+  if (!put) return ErrorResponse(put.error());
+  return {.body = config::ToJson(*spec) + "\n"};
+}
+
+ServerResponse Api::Delete(const std::string& id) const {
+  const auto state = control::ReadStoredState(io_, client_, id);
+  if (!state && state.error().code != ErrorCode::kNotFound) return ErrorResponse(state.error());
+  if (state && rollout::IsActive(state->phase)) {
+    return ErrorResponse(
+        {ErrorCode::kConflict,
+         fmt::format("a rollout of \"{}\" is {}; abort it first", id, ToString(state->phase))});
+  }
+  if (!loop_.Latest()->rollouts.contains(id)) return NotFound(id);
+  const std::string prefix = control::RolloutKey(id, "");
+  const auto done = Await<void>(
+      io_, [this, prefix](auto reply) { client_.KvDelete(prefix, true, std::move(reply)); });
+  if (!done) return ErrorResponse(done.error());
+  return {.body = nlohmann::json{{"deleted", id}}.dump() + "\n"};
+}
+
+ServerResponse Api::Act(const std::string& id, const std::string& action,
+                        const ServerRequest& request, const std::string& by) const {
+  const auto kind = rollout::OrderKindFromString(action);
+  if (!kind || *kind == rollout::OrderKind::kRollbackAlert) {
+    return Plain(kNotFound,
+                 fmt::format("no such action: {}; there are start, pause, resume, promote, "
+                             "abort, retry",
+                             action));
+  }
+  auto order = ReadOrder(*kind, request.body);
+  if (!order) return ErrorResponse(order.error());
+  order->by = by;
+  const auto sequence = control::AppendOrder(io_, client_, id, *order);
+  if (!sequence) return ErrorResponse(sequence.error());
+  return {.status = kAccepted,
+          .body = nlohmann::json{{"order", *sequence}, {"service", id}}.dump() + "\n"};
+}
+
+ServerResponse Api::Decisions(const std::string& id) const {
+  if (!loop_.Latest()->rollouts.contains(id)) return NotFound(id);
+  const std::string prefix = control::RolloutKey(id, "decisions/");
+  const auto pairs = Await<std::vector<consul::KvPair>>(
+      io_, [this, prefix](auto reply) { client_.KvList(prefix, std::move(reply)); });
+  if (!pairs) return ErrorResponse(pairs.error());
+  std::vector<std::string> texts;
+  for (const consul::KvPair& pair : *pairs) texts.push_back(pair.value);
+  return {.body = DecisionsJson(texts)};
+}
+
+}  // namespace consul_canary::api

@@ -1,0 +1,39 @@
+// The analyzer's HTTP API under /api/v1/ (docs/api.md). Reads the published view, or Consul where
+// another analyzer leads; changes nothing but Consul's KV: specifications and orders.
+#pragma once
+
+#include <string>
+
+#include "analyzer/api/auth.h"
+#include "analyzer/control/loop.h"
+#include "exporter/base/http_server.h"
+#include "exporter/base/io_loop.h"
+#include "exporter/consul/client.h"
+
+namespace consul_canary::api {
+
+class Api {
+ public:
+  // All references must outlive the API.
+  Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const AuthOptions& auth);
+
+  // Any worker thread. `request.path` begins with /api/v1/.
+  [[nodiscard]] base::ServerResponse Handle(const base::ServerRequest& request) const;
+
+ private:
+  base::ServerResponse List() const;
+  base::ServerResponse Get(const std::string& id) const;
+  base::ServerResponse Put(const std::string& id, const base::ServerRequest& request) const;
+  base::ServerResponse Delete(const std::string& id) const;
+  base::ServerResponse Act(const std::string& id, const std::string& action,
+                           const base::ServerRequest& request, const std::string& by) const;
+  base::ServerResponse Decisions(const std::string& id) const;
+  base::ServerResponse Route(const base::ServerRequest& request) const;
+
+  base::IoLoop& io_;
+  consul::Client& client_;
+  const control::Loop& loop_;
+  const AuthOptions& auth_;
+};
+
+}  // namespace consul_canary::api

@@ -1,0 +1,149 @@
+#include "analyzer/api/mesh_check.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "analyzer/control/await.h"
+
+namespace consul_canary::api {
+namespace {
+
+using base::ErrorCode;
+using base::Result;
+using control::Await;
+using rollout::Spec;
+
+std::string ResolverExample(const Spec& spec) {
+  return fmt::format(
+      "Kind = \"service-resolver\", Name = \"{0}\", DefaultSubset = \"{1}\", Subsets = {{ {1} = {{ "
+      "Filter = \"Service.Meta.{3} == \\\"<the present version>\\\"\" }}, {2} = {{ Filter = "
+      "\"Service.Meta.{3} == \\\"none\\\"\" }} }}",
+      spec.service, spec.primary_subset, spec.canary_subset, spec.version_key);
+}
+
+void CheckResolver(const Spec& spec, const std::optional<consul::Resolver>& resolver,
+                   std::vector<MeshProblem>& problems) {
+  if (!resolver) {
+    problems.push_back(
+        {"service", fmt::format("Consul has no service-resolver \"{}\"; write one: {}",
+                                spec.service, ResolverExample(spec))});
+    return;
+  }
+  const auto check = [&](const std::string& field, const std::string& subset) {
+    if (resolver->subset_filters.contains(subset)) return;
+    std::string known;
+    for (const auto& [name, filter] : resolver->subset_filters) {
+      known += (known.empty() ? "" : ", ") + name;
+    }
+    problems.push_back(
+        {field,
+         fmt::format("the service-resolver \"{}\" has no subset \"{}\" (it has: {}); name one "
+                     "of its subsets, or add it there",
+                     spec.service, subset, known.empty() ? "none" : known)});
+  };
+  check("subsets.primary", spec.primary_subset);
+  check("subsets.canary", spec.canary_subset);
+  if (resolver->has_failover) {
+    problems.push_back(
+        {"service", fmt::format("the service-resolver \"{}\" has Failover: the callers' "
+                                "counters then mix the subsets; remove it",
+                                spec.service)});
+  }
+}
+
+void CheckSplitter(const Spec& spec, const std::optional<consul::Splitter>& splitter,
+                   std::vector<MeshProblem>& problems) {
+  if (!splitter) {
+    problems.push_back(
+        {"service",
+         fmt::format("Consul has no service-splitter \"{0}\"; write one: Kind = "
+                     "\"service-splitter\", Name = \"{0}\", Splits = [ {{ Weight = 100, "
+                     "ServiceSubset = \"{1}\" }}, {{ Weight = 0, ServiceSubset = \"{2}\" }} ]",
+                     spec.service, spec.primary_subset, spec.canary_subset)});
+    return;
+  }
+  double others = 0;
+  for (const consul::Split& split : splitter->splits) {
+    const bool own = split.service.empty() || split.service == spec.service;
+    const bool ours = own && (split.service_subset == spec.primary_subset ||
+                              split.service_subset == spec.canary_subset);
+    if (!ours) others += split.weight;
+  }
+  const double last = spec.steps.back().weight_percent;
+  if (last + others > 100) {
+    problems.push_back(
+        {"strategy.steps",
+         fmt::format("the last step gives the canary {:g}%, and other splits of the "
+                     "service-splitter hold {:g}%: the weights cannot sum to 100; at "
+                     "most {:g} is left",
+                     last, others, 100 - others)});
+  }
+}
+
+template <class Entry>
+Result<std::optional<Entry>> ReadEntry(base::IoLoop& io, consul::Client& client, std::string kind,
+                                       std::string name,
+                                       Result<Entry> (*parse)(std::string_view json)) {
+  const auto text = Await<std::optional<std::string>>(io, [&client, kind, name](auto reply) {
+    client.ReadEntry(kind, name, true, std::move(reply));
+  });
+  if (!text) return tl::unexpected(text.error());
+  if (!*text) return std::optional<Entry>();
+  auto entry = parse(**text);
+  if (!entry) return tl::unexpected(entry.error());
+  return std::optional<Entry>(std::move(*entry));
+}
+
+void CheckPermissions(base::IoLoop& io, consul::Client& client, const Spec& spec,
+                      std::vector<MeshProblem>& problems) {
+  const std::string service = spec.service;
+  const auto allowed = Await<bool>(io, [&client, service](auto reply) {
+    client.MayAccess("service", service, "write", std::move(reply));
+  });
+  // A Consul that will not say is no reason to refuse; the first write will tell.
+  if (allowed && !*allowed) {
+    problems.push_back(
+        {"service", fmt::format("the analyzer's token may not write the entries of "
+                                "\"{0}\": give it service \"{0}\" {{ policy = \"write\" }}",
+                                service)});
+  }
+}
+
+}  // namespace
+
+std::vector<MeshProblem> CheckEntries(const Spec& spec,
+                                      const std::optional<consul::Splitter>& splitter,
+                                      const std::optional<consul::Resolver>& resolver,
+                                      const std::string& protocol) {
+  std::vector<MeshProblem> problems;
+  if (protocol != "http" && protocol != "http2" && protocol != "grpc") {
+    problems.push_back(
+        {"service", fmt::format("the protocol of \"{}\" is {}; a splitter needs http, "
+                                "http2 or grpc: set Protocol in its service-defaults "
+                                "or in proxy-defaults",
+                                spec.service, protocol)});
+  }
+  CheckResolver(spec, resolver, problems);
+  CheckSplitter(spec, splitter, problems);
+  return problems;
+}
+
+Result<std::vector<MeshProblem>> CheckMesh(base::IoLoop& io, consul::Client& client,
+                                           const Spec& spec) {
+  const auto splitter =
+      ReadEntry(io, client, "service-splitter", spec.service, &consul::ParseSplitter);
+  if (!splitter) return tl::unexpected(splitter.error());
+  const auto resolver =
+      ReadEntry(io, client, "service-resolver", spec.service, &consul::ParseResolver);
+  if (!resolver) return tl::unexpected(resolver.error());
+  const std::string service = spec.service;
+  const auto protocol = Await<std::string>(
+      io, [&client, service](auto reply) { client.ReadProtocol(service, std::move(reply)); });
+  if (!protocol) return tl::unexpected(protocol.error());
+  std::vector<MeshProblem> problems = CheckEntries(spec, *splitter, *resolver, *protocol);
+  CheckPermissions(io, client, spec, problems);
+  return problems;
+}
+
+}  // namespace consul_canary::api

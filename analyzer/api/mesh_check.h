@@ -1,0 +1,34 @@
+// Whether the mesh, as it is now, can carry a rollout: what is asked before a specification is
+// accepted.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "analyzer/rollout/spec.h"
+#include "exporter/base/io_loop.h"
+#include "exporter/base/result.h"
+#include "exporter/consul/client.h"
+
+namespace consul_canary::api {
+
+// A field of the specification and why the mesh refuses it, with what would be right.
+struct MeshProblem {
+  std::string field;
+  std::string problem;
+
+  bool operator==(const MeshProblem&) const = default;
+};
+
+// Blocks (server workers only). An error means that the question could not be asked.
+[[nodiscard]] base::Result<std::vector<MeshProblem>> CheckMesh(base::IoLoop& io,
+                                                               consul::Client& client,
+                                                               const rollout::Spec& spec);
+
+// The part that needs no I/O: given the entries as read.
+[[nodiscard]] std::vector<MeshProblem> CheckEntries(const rollout::Spec& spec,
+                                                    const std::optional<consul::Splitter>& splitter,
+                                                    const std::optional<consul::Resolver>& resolver,
+                                                    const std::string& protocol);
+
+}  // namespace consul_canary::api

@@ -1,0 +1,113 @@
+#include "analyzer/api/render.h"
+
+#include <nlohmann/json.hpp>
+
+#include "analyzer/control/stored_json.h"
+
+namespace consul_canary::api {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using control::RolloutView;
+
+constexpr int kBadRequest = 400;
+constexpr int kConflict = 409;
+
+Json CountsJson(const stats::Counts& counts) {
+  return {{"completed", counts.completed}, {"failures", counts.failures}};
+}
+
+Json EvidenceJson(const RolloutView& view) {
+  const rollout::Evidence& evidence = view.state.evidence;
+  const rollout::Verdict& verdict = view.verdict;
+  return {{"log_harm", verdict.log_harm},
+          {"harm_bound", verdict.harm_bound},
+          {"log_safe", verdict.log_safe},
+          {"safe_bound", verdict.safe_bound},
+          {"step",
+           {{"primary", CountsJson(evidence.step_primary)},
+            {"canary", CountsJson(evidence.step_canary)}}},
+          {"rollout",
+           {{"primary", CountsJson(evidence.rollout_primary)},
+            {"canary", CountsJson(evidence.rollout_canary)}}}};
+}
+
+Json ToJson(const RolloutView& view) {
+  const rollout::State& state = view.state;
+  const bool stepping = rollout::IsActive(state.phase) && state.stage == rollout::Stage::kStepping;
+  Json json = {{"service", view.id},
+               {"phase", ToString(state.phase)},
+               {"stage", ToString(state.stage)},
+               {"step", stepping ? state.step + 1 : 0},
+               {"steps", view.spec ? view.spec->steps.size() : 0},
+               {"weight", state.wanted.canary_percent},
+               {"observed_weight", nullptr},
+               {"canary_version", state.canary_version},
+               {"primary_version", state.primary_version},
+               {"verdict", ToString(view.verdict.kind)},
+               {"reason", state.reason},
+               {"unknown", view.unknown},
+               {"problem", view.problem},
+               {"foreign_edit", state.foreign_edit},
+               {"started", nullptr},
+               {"decisions", state.decisions},
+               {"evidence", EvidenceJson(view)},
+               {"callers", view.callers},
+               {"outcomes_age_seconds", view.outcomes_age_seconds},
+               {"leader", view.leading}};
+  if (view.splitter) json["observed_weight"] = view.splitter->canary_percent;
+  if (state.started_wall_seconds > 0) {
+    json["started"] = control::FormatWallTime(state.started_wall_seconds);
+  }
+  return json;
+}
+
+base::ServerResponse Errors(int status, const std::string& error, Json fields) {
+  const Json body = {{"error", error}, {"fields", std::move(fields)}};
+  return {.status = status, .body = body.dump() + "\n"};
+}
+
+}  // namespace
+
+std::string RolloutJson(const RolloutView& view) {
+  Json json = ToJson(view);
+  if (view.spec) json["spec"] = Json::parse(config::ToJson(*view.spec));
+  return json.dump() + "\n";
+}
+
+std::string RolloutsJson(const std::vector<std::shared_ptr<const RolloutView>>& views) {
+  Json list = Json::array();
+  for (const auto& view : views) list.push_back(ToJson(*view));
+  return Json{{"rollouts", std::move(list)}}.dump() + "\n";
+}
+
+std::string DecisionsJson(const std::vector<std::string>& stored) {
+  Json list = Json::array();
+  for (const std::string& text : stored) {
+    Json decision = Json::parse(text, nullptr, false);
+    if (!decision.is_discarded()) list.push_back(std::move(decision));
+  }
+  return Json{{"decisions", std::move(list)}}.dump() + "\n";
+}
+
+base::ServerResponse SpecErrors(const std::vector<config::FieldError>& errors) {
+  Json fields = Json::array();
+  std::string text = "the specification is wrong";
+  for (const config::FieldError& error : errors) {
+    fields.push_back({{"field", error.field}, {"problem", error.problem}, {"line", error.line}});
+    text += "; " + config::ToString(error);
+  }
+  return Errors(kBadRequest, text, std::move(fields));
+}
+
+base::ServerResponse MeshErrors(const std::vector<MeshProblem>& problems) {
+  Json fields = Json::array();
+  std::string text = "the mesh cannot carry this rollout";
+  for (const MeshProblem& problem : problems) {
+    fields.push_back({{"field", problem.field}, {"problem", problem.problem}});
+    text += "; " + problem.field + ": " + problem.problem;
+  }
+  return Errors(kConflict, text, std::move(fields));
+}
+
+}  // namespace consul_canary::api
