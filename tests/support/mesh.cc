@@ -1,0 +1,327 @@
+#include "tests/support/mesh.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "tests/support/real_parts.h"
+
+namespace consul_canary::testing {
+namespace {
+
+using base::ErrorCode;
+using base::Fail;
+using base::Result;
+using nlohmann::json;
+
+constexpr std::string_view kNobody = R"(Service.Meta.version == "consul-canary-none")";
+
+std::string VersionFilter(std::string_view version) {
+  return version.empty() ? std::string(kNobody)
+                         : fmt::format(R"(Service.Meta.version == "{}")", version);
+}
+
+json ParseOrNull(const std::string& text) { return json::parse(text, nullptr, false); }
+
+}  // namespace
+
+struct Mesh::Node {
+  std::string id;
+  std::string name;
+  std::string version;  // empty: a caller
+  int app_port = 0;
+  int sidecar_port = 0;
+  int admin_port = 0;
+  int metrics_port = 0;
+  int upstream_port = 0;  // callers only
+  std::unique_ptr<Process> app{};
+  std::unique_ptr<Process> bootstrap{};
+  std::unique_ptr<Process> sidecar{};
+
+  [[nodiscard]] bool is_caller() const { return version.empty(); }
+};
+
+Mesh::Mesh(MeshOptions options) : options_(std::move(options)) {}
+
+Mesh::~Mesh() {
+  // All at once: one after another would add up their endings.
+  for (const auto& node : nodes_) {
+    if (node->sidecar) node->sidecar->Signal(SIGKILL);
+    if (node->app) node->app->Signal(SIGKILL);
+  }
+}
+
+Result<std::unique_ptr<Mesh>> Mesh::Start(MeshOptions options) {
+  std::unique_ptr<Mesh> mesh(new Mesh(std::move(options)));
+  if (const Result<void> up = mesh->BringUp(); !up) return tl::unexpected(up.error());
+  return mesh;
+}
+
+Result<void> Mesh::BringUp() {
+  auto agent = ConsulAgent::Start(options_.consul);
+  if (!agent) return tl::unexpected(agent.error());
+  consul_ = std::move(*agent);
+  if (const Result<void> written = WriteEntries(); !written) return written;
+  std::vector<Node*> nodes;
+  for (const std::string& version : options_.versions) {
+    nodes.push_back(NewNode(fmt::format("{}-{}", options_.service, ++last_instance_),
+                            options_.service, version));
+  }
+  for (int i = 0; i < options_.callers; ++i) {
+    nodes.push_back(NewNode(i == 0 ? "web" : fmt::format("web-{}", i + 1), "web", ""));
+    nodes.back()->upstream_port = consul_->ports().Next();
+  }
+  return StartNodes(nodes).and_then([this] { return WaitForCallers(); });
+}
+
+Mesh::Node* Mesh::NewNode(std::string id, std::string name, std::string version) {
+  Ports& ports = consul_->ports();
+  nodes_.push_back(std::make_unique<Node>(Node{.id = std::move(id),
+                                               .name = std::move(name),
+                                               .version = std::move(version),
+                                               .app_port = ports.Next(),
+                                               .sidecar_port = ports.Next(),
+                                               .admin_port = ports.Next(),
+                                               .metrics_port = ports.Next()}));
+  return nodes_.back().get();
+}
+
+Mesh::Node* Mesh::Find(std::string_view id) const {
+  const auto found =
+      std::find_if(nodes_.begin(), nodes_.end(), [id](const auto& node) { return node->id == id; });
+  return found == nodes_.end() ? nullptr : found->get();
+}
+
+const Mesh::Node& Mesh::Caller(int index) const {
+  const Node* node = Find(index == 0 ? "web" : fmt::format("web-{}", index + 1));
+  assert(node != nullptr);
+  return *node;
+}
+
+std::string Mesh::url(int caller) const {
+  return fmt::format("http://127.0.0.1:{}/", Caller(caller).upstream_port);
+}
+
+std::string Mesh::caller_admin(int caller) const {
+  return fmt::format("http://127.0.0.1:{}", Caller(caller).admin_port);
+}
+
+std::string Mesh::caller_metrics(int caller) const {
+  return fmt::format("http://127.0.0.1:{}/metrics", Caller(caller).metrics_port);
+}
+
+Result<void> Mesh::WriteEntries() {
+  std::vector<json> entries = {{{"Kind", "proxy-defaults"},
+                                {"Name", "global"},
+                                {"Config", {{"protocol", options_.protocol}}}}};
+  if (!options_.consul.token.empty()) {  // default deny holds for connections as well
+    entries.push_back({{"Kind", "service-intentions"},
+                       {"Name", options_.service},
+                       {"Sources", {{{"Name", "web"}, {"Action", "allow"}}}}});
+  }
+  if (!options_.retry_codes.empty()) {
+    const json route = {
+        {"Destination",
+         {{"NumRetries", options_.retries}, {"RetryOnStatusCodes", options_.retry_codes}}}};
+    entries.push_back(
+        {{"Kind", "service-router"}, {"Name", options_.service}, {"Routes", {route}}});
+  }
+  const bool http = options_.protocol != "tcp";  // nothing below exists for tcp but the resolver
+  for (const json& entry : entries) {
+    if (const auto written = consul_->WriteEntry(entry.dump()); !written) return written;
+  }
+  const std::string primary = options_.versions.empty() ? "" : options_.versions.front();
+  const auto resolver =
+      WriteResolver(VersionFilter(primary), VersionFilter(options_.canary_version));
+  return resolver && http ? WriteSplitter(options_.canary_weight) : resolver;
+}
+
+Result<void> Mesh::WriteResolver(std::string_view primary_filter, std::string_view canary_filter) {
+  const json entry = {
+      {"Kind", "service-resolver"},
+      {"Name", options_.service},
+      {"DefaultSubset", "primary"},
+      {"Subsets",
+       {{"primary", {{"Filter", primary_filter}}}, {"canary", {{"Filter", canary_filter}}}}}};
+  return consul_->WriteEntry(entry.dump());
+}
+
+Result<void> Mesh::WriteSplitter(double canary_weight) {
+  const json entry = {{"Kind", "service-splitter"},
+                      {"Name", options_.service},
+                      {"Splits",
+                       {{{"Weight", 100 - canary_weight}, {"ServiceSubset", "primary"}},
+                        {{"Weight", canary_weight}, {"ServiceSubset", "canary"}}}}};
+  return consul_->WriteEntry(entry.dump());
+}
+
+Result<void> Mesh::StartNodes(const std::vector<Node*>& nodes) {
+  return StartApplications(nodes).and_then([&] { return WriteBootstraps(nodes); }).and_then([&] {
+    return StartSidecars(nodes);
+  });
+}
+
+Result<void> Mesh::StartApplications(const std::vector<Node*>& nodes) {
+  for (Node* node : nodes) {
+    if (node->is_caller()) continue;
+    auto app =
+        Process::Start({.argv = {CONSUL_CANARY_TEST_APP, "--port", std::to_string(node->app_port),
+                                 "--name", node->name, "--version", node->version},
+                        .output = consul_->folder().path() / (node->id + ".log")});
+    if (!app) return tl::unexpected(app.error());
+    node->app = std::move(*app);
+  }
+  for (const Node* node : nodes) {
+    ServiceInstance instance{
+        .id = node->id,
+        .name = node->name,
+        .port = node->app_port,
+        .meta = {{"canary-admin", fmt::format("127.0.0.1:{}", node->admin_port)}},
+        .check_application = !node->is_caller(),
+        .sidecar_port = node->sidecar_port,
+        .prometheus_port = node->metrics_port};
+    if (node->is_caller()) {
+      instance.upstreams = {{.name = options_.service, .local_port = node->upstream_port}};
+    } else {
+      instance.meta["version"] = node->version;
+    }
+    if (const Result<void> registered = consul_->Register(instance); !registered) return registered;
+  }
+  return {};
+}
+
+Result<void> Mesh::WriteBootstraps(const std::vector<Node*>& nodes) {
+  const Result<std::string> program = FindPart("consul");
+  if (!program) return tl::unexpected(program.error());
+  const std::filesystem::path& folder = consul_->folder().path();
+  for (Node* node : nodes) {
+    auto process =
+        Process::Start({.argv = {*program, "connect", "envoy", "-sidecar-for", node->id,
+                                 "-admin-bind", fmt::format("127.0.0.1:{}", node->admin_port),
+                                 "-bootstrap", "-ignore-envoy-compatibility"},
+                        .env = consul_->Environment(),
+                        .output = folder / (node->id + "-bootstrap.log"),
+                        .stdout_only = folder / (node->id + ".json")});
+    if (!process) return tl::unexpected(process.error());
+    node->bootstrap = std::move(*process);
+  }
+  for (Node* node : nodes) {
+    if (node->bootstrap->Wait(seconds(15)) != 0) {
+      return Fail(ErrorCode::kUnavailable, fmt::format("consul connect envoy -sidecar-for {}: {}",
+                                                       node->id, node->bootstrap->OutputTail()));
+    }
+    node->bootstrap.reset();
+  }
+  return {};
+}
+
+Result<void> Mesh::StartSidecars(const std::vector<Node*>& nodes) {
+  const Result<std::string> program = FindPart("envoy");
+  if (!program) return tl::unexpected(program.error());
+  const std::filesystem::path& folder = consul_->folder().path();
+  for (Node* node : nodes) {
+    auto process = Process::Start(
+        {.argv = {*program, "-c", folder / (node->id + ".json"), "--disable-hot-restart",
+                  "--concurrency", "1", "--log-level", "warning"},
+         .output = folder / (node->id + "-envoy.log")});
+    if (!process) return tl::unexpected(process.error());
+    node->sidecar = std::move(*process);
+  }
+  for (Node* node : nodes) {
+    const std::string filter = fmt::format(R"(Service.ID == "{}-sidecar-proxy")", node->id);
+    const auto passes = [&] { return consul_->PassingSidecars(node->name, filter) == 1; };
+    if (!WaitUntil([&] { return passes() || !node->sidecar->Running(); }, seconds(20)) ||
+        !passes()) {
+      return Fail(ErrorCode::kUnavailable,
+                  fmt::format("the sidecar of {} does not pass its checks: {}", node->id,
+                              node->sidecar->OutputTail()));
+    }
+  }
+  return {};
+}
+
+Result<void> Mesh::WaitForCallers() {
+  if (options_.versions.empty() || options_.protocol == "tcp") return {};
+  for (int caller = 0; caller < options_.callers; ++caller) {
+    if (!WaitUntil([&] { return consul_->http().Answers(url(caller)); }, seconds(15))) {
+      const auto answer = consul_->http().Call("GET", url(caller));
+      return Fail(ErrorCode::kUnavailable,
+                  fmt::format("{} gets no answer through its sidecar: {}", url(caller),
+                              answer ? fmt::format("{} {}", answer->status, answer->body)
+                                     : answer.error().message));
+    }
+  }
+  return {};
+}
+
+Result<std::string> Mesh::AddInstance(std::string_view version) {
+  Node* node = NewNode(fmt::format("{}-{}", options_.service, ++last_instance_), options_.service,
+                       std::string(version));
+  if (const Result<void> up = StartNodes({node}); !up) return tl::unexpected(up.error());
+  return node->id;
+}
+
+Result<void> Mesh::RemoveInstance(std::string_view id) {
+  const Node* node = Find(id);
+  if (node == nullptr) return Fail(ErrorCode::kNotFound, fmt::format("no instance {}", id));
+  const Result<void> gone = consul_->Deregister(id);
+  if (!gone) return gone;
+  // Consul takes the sidecar out together with its service; callers' sidecars follow within
+  // moments.
+  const std::string endpoint = fmt::format("127.0.0.1:{}::", node->sidecar_port);
+  for (int caller = 0; caller < options_.callers; ++caller) {
+    const std::string clusters = caller_admin(caller) + "/clusters";
+    const auto forgotten = [&] {
+      return consul_->http().Get(clusters).value_or("").find(endpoint) == std::string::npos;
+    };
+    if (!WaitUntil(forgotten, seconds(10))) {
+      return Fail(ErrorCode::kUnavailable, fmt::format("{} is still in {}", id, clusters));
+    }
+  }
+  std::erase_if(nodes_, [node](const auto& other) { return other.get() == node; });
+  return {};
+}
+
+std::vector<std::string> Mesh::InstancesOf(std::string_view version) const {
+  std::vector<std::string> ids;
+  for (const auto& node : nodes_) {
+    if (node->version == version) ids.push_back(node->id);
+  }
+  return ids;
+}
+
+void Mesh::KillSidecar(std::string_view id) {
+  if (Node* node = Find(id)) node->sidecar->Signal(SIGKILL);
+}
+
+void Mesh::KillApplication(std::string_view id) {
+  if (Node* node = Find(id); node != nullptr && node->app) node->app->Signal(SIGKILL);
+}
+
+Result<void> Mesh::Control(std::string_view version, std::string_view settings) const {
+  for (const auto& node : nodes_) {
+    if (node->version != version) continue;
+    const std::string url = fmt::format("http://127.0.0.1:{}/control?{}", node->app_port, settings);
+    const auto body = BodyOf(consul_->http().Call("POST", url), "POST " + url);
+    if (!body) return tl::unexpected(body.error());
+  }
+  return {};
+}
+
+AppCounts Mesh::CountsOf(std::string_view version) const {
+  AppCounts sum;
+  for (const auto& node : nodes_) {
+    if (node->version != version) continue;
+    const auto body =
+        consul_->http().Get(fmt::format("http://127.0.0.1:{}/control", node->app_port));
+    const json counts = ParseOrNull(body.value_or("{}"));
+    sum.served += counts.value("served", std::int64_t{0});
+    sum.failed += counts.value("failed", std::int64_t{0});
+  }
+  return sum;
+}
+
+}  // namespace consul_canary::testing
