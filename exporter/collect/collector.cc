@@ -145,6 +145,7 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
     snapshot->consul_answered_at = answered_at;
     snapshot->ready = ready;
     snapshot->services = Assemble(state, scraper->readings());
+    if (on_publish) on_publish(*snapshot);
     const std::lock_guard lock(mutex);
     latest = std::move(snapshot);
     stats = scraper->stats();
@@ -159,6 +160,7 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   consul::Client& client;
   const CollectorOptions options;
   std::function<void()> on_consul_change;
+  std::function<void(const MeshSnapshot&)> on_publish;
 
   // Of the loop's thread alone.
   MeshState state;
@@ -201,6 +203,10 @@ ScrapeStats Collector::scrape_stats() const {
 
 void Collector::OnConsulChange(std::function<void()> callback) {
   impl_->on_consul_change = std::move(callback);
+}
+
+void Collector::OnPublish(std::function<void(const MeshSnapshot&)> callback) {
+  impl_->on_publish = std::move(callback);
 }
 
 }  // namespace consul_canary::collect

@@ -46,6 +46,10 @@ class Collector {
   // something new (not for each scrape round). For reacting at once to a canary that is gone.
   void OnConsulChange(std::function<void()> callback);
 
+  // Called on the loop's thread with every snapshot that is published, so that none of what the
+  // sidecars counted is missed. Set before Start().
+  void OnPublish(std::function<void(const MeshSnapshot&)> callback);
+
  private:
   struct Impl;
   std::shared_ptr<Impl> impl_;

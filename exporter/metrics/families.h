@@ -1,0 +1,72 @@
+// From a snapshot of the mesh to Prometheus metric families. Families are built anew for each
+// scrape, so the series of what is gone vanish. Pure. Every metric is described in docs/metrics.md.
+#pragma once
+
+#include <prometheus/metric_family.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "exporter/base/clock.h"
+#include "exporter/collect/collector.h"
+#include "exporter/collect/snapshot.h"
+#include "exporter/metrics/totals.h"
+
+namespace consul_canary::metrics {
+
+struct SubsetNames {
+  std::string primary = "primary";
+  std::string canary = "canary";
+};
+
+// Which subset of a service plays which part.
+struct Roles {
+  SubsetNames defaults;
+  std::map<std::string, SubsetNames> by_service;
+
+  // primary, canary or other.
+  [[nodiscard]] std::string_view RoleOf(const std::string& service,
+                                        const std::string& subset) const;
+};
+
+// Finished requests to Consul, by operation and result.
+using ConsulRequests = std::map<std::pair<std::string, std::string>, std::uint64_t>;
+
+// For timestamps: the same moment on both clocks.
+struct Now {
+  base::MonotonicTime monotonic;
+  base::WallTime wall;
+};
+
+struct ProcessStats {
+  double cpu_seconds = 0;
+  double start_time_seconds = 0;  // since the epoch
+  std::uint64_t resident_bytes = 0;
+  std::uint64_t virtual_bytes = 0;
+  std::uint64_t open_fds = 0;
+  std::uint64_t max_fds = 0;
+};
+
+// Weights, outcomes, instances and sidecars. Failures are the upper of the two bounds
+// (docs/outcomes.md#bounds): a counter must not go down when a doubt is resolved.
+[[nodiscard]] std::vector<prometheus::MetricFamily> MeshFamilies(
+    const collect::MeshSnapshot& snapshot, const Totals& totals, const Roles& roles);
+
+// How reading the mesh goes.
+[[nodiscard]] std::vector<prometheus::MetricFamily> ReadingFamilies(
+    const collect::MeshSnapshot& snapshot, const collect::ScrapeStats& scrapes,
+    const ConsulRequests& requests, const Now& now);
+
+// build_info and process_*.
+[[nodiscard]] std::vector<prometheus::MetricFamily> ProcessFamilies(std::string_view version,
+                                                                    const ProcessStats& process);
+
+// The text format 0.0.4; to be served as kTextContentType.
+[[nodiscard]] std::string Render(const std::vector<prometheus::MetricFamily>& families);
+inline constexpr std::string_view kTextContentType = "text/plain; version=0.0.4; charset=utf-8";
+
+}  // namespace consul_canary::metrics
