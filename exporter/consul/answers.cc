@@ -200,6 +200,19 @@ Result<std::vector<KvPair>> ParseTxnResults(std::string_view json) {
   return pairs;
 }
 
+std::string TxnErrors(std::string_view json) {
+  const std::optional<Json> parsed = ParseJson(json);
+  std::string reasons;
+  if (!parsed) return reasons;
+  const Json& errors = Child(*parsed, "Errors");
+  if (!errors.is_array()) return reasons;
+  for (const Json& error : errors) {
+    if (!reasons.empty()) reasons += "; ";
+    reasons += Text(error, "What");
+  }
+  return reasons;
+}
+
 Result<bool> ParseTruth(std::string_view body) {
   if (body.starts_with("true")) return true;
   if (body.starts_with("false")) return false;
@@ -242,6 +255,9 @@ Result<std::vector<Client::SessionInfo>> ParseSessions(std::string_view json) {
 std::string AuthorizeBody(std::string_view resource, std::string_view segment,
                           std::string_view access) {
   Json question = Json::object();
+  // Rules speak of key_prefix; the endpoint knows the resource's bare name only.
+  constexpr std::string_view kPrefix = "_prefix";
+  if (resource.ends_with(kPrefix)) resource.remove_suffix(kPrefix.size());
   question["Resource"] = resource;
   question["Segment"] = segment;
   question["Access"] = access;

@@ -23,6 +23,10 @@ namespace consul_canary::consul {
 // Results of /v1/txn.
 [[nodiscard]] base::Result<std::vector<KvPair>> ParseTxnResults(std::string_view json);
 
+// The reasons in the answer to a transaction that did not hold, joined by "; "; empty when the
+// answer names none.
+[[nodiscard]] std::string TxnErrors(std::string_view json);
+
 // ID of /v1/session/create.
 [[nodiscard]] base::Result<std::string> ParseSessionId(std::string_view json);
 [[nodiscard]] base::Result<std::vector<Client::SessionInfo>> ParseSessions(std::string_view json);

@@ -114,15 +114,19 @@ void Client::MayAccess(std::string_view resource, std::string_view segment, std:
   call.path = "/v1/internal/acl/authorize";
   call.body = AuthorizeBody(resource, segment, access);
   call.target = fmt::format("{} {}:{}", segment, resource, access);
-  impl_->Ask<bool>(
-      std::move(call), [](const HttpResponse& response) { return ParseAllowed(response.body); },
-      [reply = std::move(reply)](Result<bool> allowed) {
-        if (!allowed && allowed.error().message.find("ACL support disabled") != std::string::npos) {
-          return reply(true);
-        }
-        if (!allowed) allowed.error().code = ErrorCode::kUnavailable;
-        reply(std::move(allowed));
-      });
+  const std::string name = Name(call);
+  impl_->Send(std::move(call), [impl = impl_.get(), name,
+                                reply = std::move(reply)](Result<HttpResponse> response) {
+    Result<bool> allowed =
+        response ? ParseAllowed(response->body) : Result<bool>(tl::unexpected(response.error()));
+    if (response && !allowed) allowed.error().message.insert(0, name + ": ");
+    if (!allowed && allowed.error().message.find("ACL support disabled") != std::string::npos) {
+      allowed = true;
+    }
+    impl->Observe("authorize", allowed ? nullptr : &allowed.error());
+    if (!allowed) allowed.error().code = ErrorCode::kUnavailable;
+    reply(std::move(allowed));
+  });
 }
 
 void Client::KvGet(std::string_view key, Reply<std::optional<KvPair>> reply) {

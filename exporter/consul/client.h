@@ -116,7 +116,8 @@ class Client {
 
   // Whether our token may do `access` (read, write) on `resource` (service, key_prefix, session,
   // node, …) named `segment`. True where ACLs are off. Uses the UI's internal endpoint; where that
-  // is missing or refuses to say, kUnavailable, which is no reason to refuse anything.
+  // is missing or refuses to say, kUnavailable, which is no reason to refuse anything. Consul asks
+  // for the bare resource, so `key_prefix` is sent as `key`.
   void MayAccess(std::string_view resource, std::string_view segment, std::string_view access,
                  Reply<bool> reply);
 
@@ -126,7 +127,7 @@ class Client {
   void KvPut(std::string_view key, std::string_view value, std::optional<std::uint64_t> cas,
              Reply<bool> reply);
   void KvDelete(std::string_view prefix, bool recurse, Reply<void> reply);
-  // ?acquire=session: true when this session now holds the key.
+  // ?acquire=session: true when this session now holds the key. kNotFound: the session is gone.
   void KvAcquire(std::string_view key, std::string_view value, std::string_view session,
                  Reply<bool> reply);
   void KvRelease(std::string_view key, std::string_view value, std::string_view session,

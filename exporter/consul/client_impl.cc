@@ -7,6 +7,8 @@
 #include <cctype>
 #include <cstddef>
 
+#include "exporter/consul/answers.h"
+
 namespace consul_canary::consul {
 namespace {
 
@@ -16,23 +18,41 @@ using base::Result;
 
 constexpr std::size_t kLongestReason = 300;
 
+// One blank for each run of blanks, line breaks and other control characters; none at the ends.
+std::string OneLine(std::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool blank = byte <= 0x20 || byte == 0x7f;
+    if (!blank) {
+      line += c;
+    } else if (!line.empty() && line.back() != ' ') {
+      line += ' ';
+    }
+  }
+  if (line.ends_with(' ')) line.pop_back();
+  return line;
+}
+
+// Cut where a character ends, not in its middle.
+void Shorten(std::string& text, std::size_t longest) {
+  if (text.size() <= longest) return;
+  std::size_t end = longest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0u) == 0x80u) --end;
+  text.resize(end);
+  text += " …";
+}
+
 // Consul's words on one line, shortened, without the token.
-std::string Reason(std::string_view body, std::string_view token) {
-  std::string text(body.substr(0, 4 * kLongestReason));
+std::string Reason(const Call& call, std::string_view body, std::string_view token) {
+  std::string text = call.path.starts_with("/v1/txn") ? TxnErrors(body) : std::string();
+  text = OneLine(text.empty() ? body.substr(0, 4 * kLongestReason) : std::string_view(text));
   if (!token.empty()) {
     for (std::size_t at = text.find(token); at != std::string::npos; at = text.find(token, at)) {
       text.replace(at, token.size(), "[token]");
     }
   }
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return std::iscntrl(c) != 0; }, ' ');
-  while (text.ends_with(' ')) text.pop_back();
-  if (text.size() > kLongestReason) {
-    std::size_t end = kLongestReason;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0u) == 0x80u) --end;
-    text.resize(end);
-    text += " …";
-  }
+  Shorten(text, kLongestReason);
   return text;
 }
 
@@ -74,6 +94,14 @@ ErrorCode ToErrorCode(const Call& call, int status, std::string_view reason) {
   if (status == 404) return ErrorCode::kNotFound;
   if (status == 401 || status == 403) return ErrorCode::kForbidden;
   if (status == 409) return ErrorCode::kConflict;
+  // What Consul 1.16.3 answers 500 to although no retry helps: a lock for a session that is gone, a
+  // filter that is no expression.
+  if (status == 500 && reason.find("invalid session") != std::string_view::npos) {
+    return ErrorCode::kNotFound;
+  }
+  if (status == 500 && reason.find("boolean expression") != std::string_view::npos) {
+    return ErrorCode::kInvalid;
+  }
   if (status == 500 && call.method != "GET" && call.path.starts_with("/v1/config")) {
     return IsPassing(reason) ? ErrorCode::kUnavailable : ErrorCode::kInvalid;
   }
@@ -115,7 +143,7 @@ Result<HttpResponse> CheckStatus(const Call& call, HttpResponse response, std::s
   const int status = response.status;
   if (status >= 200 && status < 300) return response;
   if (status == 404 && call.absence_is_an_answer) return response;
-  const std::string reason = Reason(response.body, token);
+  const std::string reason = Reason(call, response.body, token);
   return base::Fail(
       ToErrorCode(call, status, reason),
       fmt::format("{}: {}{}{}", Name(call), status, reason.empty() ? "" : " ", reason));
