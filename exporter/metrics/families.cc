@@ -300,7 +300,8 @@ std::vector<MetricFamily> ReadingFamilies(const MeshSnapshot& snapshot,
   return families;
 }
 
-std::vector<MetricFamily> ProcessFamilies(std::string_view version, const ProcessStats& process) {
+std::vector<MetricFamily> ProcessFamilies(std::string_view version,
+                                          const base::ProcessStats& process) {
   std::vector<MetricFamily> families;
   const auto add = [&families](MetricFamily family, Labels labels, double value) {
     AddValue(family, labels, value);

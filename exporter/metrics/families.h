@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "exporter/base/clock.h"
+#include "exporter/base/daemon.h"
 #include "exporter/collect/collector.h"
 #include "exporter/collect/snapshot.h"
 #include "exporter/metrics/totals.h"
@@ -42,15 +43,6 @@ struct Now {
   base::WallTime wall;
 };
 
-struct ProcessStats {
-  double cpu_seconds = 0;
-  double start_time_seconds = 0;  // since the epoch
-  std::uint64_t resident_bytes = 0;
-  std::uint64_t virtual_bytes = 0;
-  std::uint64_t open_fds = 0;
-  std::uint64_t max_fds = 0;
-};
-
 // Weights, outcomes, instances and sidecars. Failures are the upper of the two bounds
 // (docs/outcomes.md#bounds): a counter must not go down when a doubt is resolved.
 [[nodiscard]] std::vector<prometheus::MetricFamily> MeshFamilies(
@@ -62,8 +54,8 @@ struct ProcessStats {
     const ConsulRequests& requests, const Now& now);
 
 // build_info and process_*.
-[[nodiscard]] std::vector<prometheus::MetricFamily> ProcessFamilies(std::string_view version,
-                                                                    const ProcessStats& process);
+[[nodiscard]] std::vector<prometheus::MetricFamily> ProcessFamilies(
+    std::string_view version, const base::ProcessStats& process);
 
 // The text format 0.0.4; to be served as kTextContentType.
 [[nodiscard]] std::string Render(const std::vector<prometheus::MetricFamily>& families);

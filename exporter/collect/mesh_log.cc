@@ -1,0 +1,62 @@
+#include "exporter/collect/mesh_log.h"
+
+#include <utility>
+
+#include "exporter/base/log.h"
+
+namespace consul_canary::collect {
+namespace {
+
+using base::Log;
+using base::LogLevel;
+
+// Passing sidecars alone: one that Consul gives up too is no news.
+template <class Reading>
+void AddFailing(const std::vector<Reading>& readings, std::map<std::string, std::string>& failing) {
+  for (const Reading& reading : readings) {
+    if (!reading.passing) continue;
+    if (reading.address.empty()) {
+      failing[reading.id] =
+          "neither envoy_prometheus_bind_addr nor Meta canary-admin names an address";
+    } else if (!reading.error.empty()) {
+      failing[reading.id] = reading.error;
+    }
+  }
+}
+
+}  // namespace
+
+void MeshLog::Observe(const MeshSnapshot& snapshot) {
+  ObserveConsul(snapshot);
+  std::map<std::string, std::string> failing;
+  for (const auto& [name, service] : snapshot.services) {
+    AddFailing(service->callers, failing);
+    AddFailing(service->servers, failing);
+  }
+  for (const auto& [id, error] : failing) {
+    if (!failing_.contains(id)) {
+      Log(LogLevel::kWarn, "sidecar cannot be read", {{"sidecar", id}, {"error", error}});
+    }
+  }
+  for (const auto& [id, error] : failing_) {
+    if (!failing.contains(id)) {
+      Log(LogLevel::kInfo, "sidecar is read again or gone", {{"sidecar", id}});
+    }
+  }
+  failing_ = std::move(failing);
+}
+
+void MeshLog::ObserveConsul(const MeshSnapshot& snapshot) {
+  const std::string error = snapshot.consul_error ? snapshot.consul_error->message : "";
+  if (!error.empty() && consul_error_.empty()) {
+    Log(LogLevel::kWarn, "Consul does not answer", {{"error", error}});
+  } else if (error.empty() && !consul_error_.empty()) {
+    Log(LogLevel::kInfo, "Consul answers again");
+  }
+  consul_error_ = error;
+  if (snapshot.ready && !std::exchange(ready_, true)) {
+    Log(LogLevel::kInfo, "mesh read", {{"services", std::to_string(snapshot.services.size())}});
+  }
+}
+
+}  // namespace consul_canary::collect
