@@ -1,0 +1,8 @@
+# ACL policy of consul-canary-exporter: it reads config entries, the catalog and health, and writes nothing.
+#   consul acl policy create -name consul-canary-exporter -rules @exporter.hcl
+service_prefix "" {
+  policy = "read"
+}
+node_prefix "" {
+  policy = "read"
+}
