@@ -33,7 +33,14 @@ class Events : public YAML::EventHandler {
  public:
   [[nodiscard]] Node Take() { return builder_.Take(); }
 
-  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    // At some texts that are no YAML (`,a`) yaml-cpp takes nothing and gives empty documents for
+    // ever.
+    if (mark.pos == document_start_) {
+      throw DocumentError{LineOf(mark), "is not YAML: no value can begin here"};
+    }
+    document_start_ = mark.pos;
+  }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { builder_.Null(LineOf(mark)); }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
@@ -63,6 +70,7 @@ class Events : public YAML::EventHandler {
   }
 
   TreeBuilder builder_;
+  int document_start_ = -1;
 };
 
 }  // namespace
@@ -72,9 +80,8 @@ Documents ReadYaml(std::string_view text) {
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
-    for (Events events; parser.HandleNextDocument(events); events = Events{}) {
-      documents.roots.push_back(events.Take());
-    }
+    Events events;
+    while (parser.HandleNextDocument(events)) documents.roots.push_back(events.Take());
   } catch (const DocumentError& error) {
     documents.error = FieldError{error.line, "", error.problem};
   } catch (const YAML::Exception& error) {

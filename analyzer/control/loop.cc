@@ -292,7 +292,7 @@ struct Loop::Impl {
                        managed.orders.begin() +
                            std::min<std::ptrdiff_t>(std::ssize(managed.orders), kOrdersPerTick));
     rollout::Outcome outcome = rollout::Decide(*managed.spec, std::move(next), seen);
-    managed.verdict = rollout::VerdictOf(*managed.spec, outcome.state);
+    managed.verdict = outcome.verdict;
     managed.previous_tick = managed.last_tick;
     if (with_counts) managed.last_tick = now;
     Settle(id, managed, std::move(outcome), std::move(seen), service, now, with_counts);

@@ -63,7 +63,7 @@ Outcome Decide(const Spec& spec, State state, const Observation& seen) {
   CheckHarm(t);
   TakeOrders(t);
   MovePhase(t);
-  return {std::move(t.state), std::move(t.decisions)};
+  return {std::move(t.state), t.verdict, std::move(t.decisions)};
 }
 
 std::vector<Write> DueWrites(const State& state, const Observation& seen, std::uint64_t epoch) {

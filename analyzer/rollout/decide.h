@@ -15,6 +15,7 @@ namespace consul_canary::rollout {
 
 struct Outcome {
   State state;
+  Verdict verdict;                  // on the evidence as this look left it, before any move
   std::vector<Decision> decisions;  // what changed, oldest first; empty: nothing to log
 
   bool operator==(const Outcome&) const = default;

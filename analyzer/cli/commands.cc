@@ -1,0 +1,265 @@
+#include "analyzer/cli/commands.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+
+#include "analyzer/cli/analyzer_client.h"
+#include "analyzer/cli/replay.h"
+#include "analyzer/config/recording.h"
+#include "analyzer/config/spec_file.h"
+
+namespace consul_canary::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kDone = 0;
+constexpr int kRefused = 1;
+constexpr int kWrongInput = 2;
+constexpr int kHeld = 3;
+constexpr int kBadRequest = 400;
+
+void Print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void Complain(const std::string& text) { fmt::print(stderr, "consul-canaryctl: {}\n", text); }
+
+int Fail(const ApiError& error) {
+  Complain(error.message);
+  return error.status == kBadRequest ? kWrongInput : kRefused;
+}
+
+std::optional<std::string> ReadFile(const std::string& path) {
+  std::ostringstream text;
+  if (path == "-") {
+    text << std::cin.rdbuf();
+    return text.str();
+  }
+  std::ifstream file(path);
+  if (!file) {
+    Complain(path + ": cannot be read");
+    return std::nullopt;
+  }
+  text << file.rdbuf();
+  return text.str();
+}
+
+// The specifications of all files, or nothing after every error of every file has been printed.
+std::optional<std::vector<rollout::Spec>> ReadSpecs(const std::vector<std::string>& files) {
+  std::vector<rollout::Spec> specs;
+  bool good = true;
+  for (const std::string& path : files) {
+    const auto text = ReadFile(path);
+    if (!text) {
+      good = false;
+      continue;
+    }
+    const auto parsed = config::ParseSpecs(*text);
+    if (parsed) {
+      specs.insert(specs.end(), parsed->begin(), parsed->end());
+      continue;
+    }
+    good = false;
+    for (const config::FieldError& error : parsed.error()) {
+      Complain(path + ": " + config::ToString(error));
+    }
+  }
+  if (!good) return std::nullopt;
+  return specs;
+}
+
+std::string RolloutPath(const std::string& service) {
+  return "/api/v1/rollouts/" + base::UrlEncode(service);
+}
+
+// 5 or 5→10 while the splitter does not show it yet.
+std::string WeightText(const json& rollout) {
+  const double wanted = rollout.value("weight", 0.0);
+  const json& observed = rollout["observed_weight"];
+  if (!observed.is_number() || observed.get<double>() == wanted)
+    return fmt::format("{:g}%", wanted);
+  return fmt::format("{:g}%→{:g}%", observed.get<double>(), wanted);
+}
+
+std::string Row(const json& rollout) {
+  const std::string step =
+      fmt::format("{}/{}", rollout.value("step", 0), rollout.value("steps", 0));
+  const std::string problem = rollout.value("problem", "");
+  return fmt::format("{:<20} {:<13} {:<6} {:<10} {:<10} {:<10} {}\n", rollout.value("service", ""),
+                     rollout.value("phase", ""), step, WeightText(rollout),
+                     rollout.value("canary_version", ""), rollout.value("verdict", ""),
+                     problem.empty() ? rollout.value("reason", "") : problem);
+}
+
+std::string Header() {
+  return fmt::format("{:<20} {:<13} {:<6} {:<10} {:<10} {:<10} {}\n", "SERVICE", "PHASE", "STEP",
+                     "WEIGHT", "CANARY", "VERDICT", "REASON");
+}
+
+std::string Details(const json& rollout) {
+  const json& evidence = rollout["evidence"];
+  const json& step = evidence["step"];
+  const auto counts = [](const json& subset) {
+    return fmt::format("{} of {} requests failed", subset.value("failures", 0),
+                       subset.value("completed", 0));
+  };
+  std::string text = Header() + Row(rollout) + "\n";
+  text += fmt::format("versions   canary {}, primary {}\n", rollout.value("canary_version", "-"),
+                      rollout.value("primary_version", "-"));
+  text += fmt::format("this step  canary {}, primary {}\n", counts(step["canary"]),
+                      counts(step["primary"]));
+  text += fmt::format("harm       ln M {:.2f}, rolled back at {:.2f}\n",
+                      evidence.value("log_harm", 0.0), evidence.value("harm_bound", 0.0));
+  text += fmt::format("safety     ln M {:.2f}, advanced at {:.2f}\n",
+                      evidence.value("log_safe", 0.0), evidence.value("safe_bound", 0.0));
+  text += fmt::format("callers    {}, read {:.1f} s ago at most\n", rollout.value("callers", 0),
+                      rollout.value("outcomes_age_seconds", 0.0));
+  if (const std::string unknown = rollout.value("unknown", ""); !unknown.empty()) {
+    text += "holds      " + unknown + "\n";
+  }
+  return text;
+}
+
+// What a pipeline acts on; nothing while the rollout goes on.
+std::optional<int> ExitOf(const json& rollout, const std::string& version) {
+  if (!version.empty() && rollout.value("canary_version", "") != version) return std::nullopt;
+  const std::string phase = rollout.value("phase", "");
+  if (phase == "succeeded") return kDone;
+  if (phase == "rolled-back") return kRefused;
+  return std::nullopt;
+}
+
+}  // namespace
+
+int Validate(const std::vector<std::string>& files) {
+  const auto specs = ReadSpecs(files);
+  if (!specs) return kWrongInput;
+  for (const rollout::Spec& spec : *specs) Print(fmt::format("{}: valid\n", spec.service));
+  return kDone;
+}
+
+int Apply(const Connection& connection, const std::vector<std::string>& files) {
+  const auto specs = ReadSpecs(files);
+  if (!specs) return kWrongInput;
+  AnalyzerClient analyzer(connection.url, connection.token);
+  int status = kDone;
+  for (const rollout::Spec& spec : *specs) {
+    const auto done = analyzer.Call("PUT", RolloutPath(spec.service), config::ToJson(spec));
+    if (done) {
+      Print(fmt::format("{}: applied\n", spec.service));
+    } else {
+      status = Fail({done.error().status, spec.service + ": " + done.error().message});
+    }
+  }
+  return status;
+}
+
+int List(const Connection& connection, Format format) {
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Call("GET", "/api/v1/rollouts");
+  if (!answer) return Fail(answer.error());
+  if (format != Format::kTable) {
+    Print(*answer);
+    return kDone;
+  }
+  std::string text = Header();
+  for (const json& rollout : json::parse(*answer)["rollouts"]) text += Row(rollout);
+  Print(text);
+  return kDone;
+}
+
+int Get(const Connection& connection, const std::string& service, Format format) {
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Call("GET", RolloutPath(service));
+  if (!answer) return Fail(answer.error());
+  if (format == Format::kJson) {
+    Print(*answer);
+  } else if (format == Format::kTable) {
+    Print(Details(json::parse(*answer)));
+  } else if (const auto spec = config::ParseSpec(json::parse(*answer)["spec"].dump()); spec) {
+    Print(config::ToYaml(*spec));
+  } else {
+    return Fail({0, "the analyzer's answer holds no specification that this version reads"});
+  }
+  return kDone;
+}
+
+int History(const Connection& connection, const std::string& service, Format format) {
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Call("GET", RolloutPath(service) + "/decisions");
+  if (!answer) return Fail(answer.error());
+  if (format != Format::kTable) {
+    Print(*answer);
+    return kDone;
+  }
+  std::string text = fmt::format("{:<21} {:<12} {:<14} {:<13} {:>7}  {}\n", "TIME", "ACTION",
+                                 "CAUSE", "PHASE", "WEIGHT", "REASON");
+  for (const json& decision : json::parse(*answer)["decisions"]) {
+    text += fmt::format("{:<21} {:<12} {:<14} {:<13} {:>6g}%  {}\n", decision.value("time", ""),
+                        decision.value("action", ""), decision.value("cause", ""),
+                        decision.value("to", ""), decision.value("weight", 0.0),
+                        decision.value("reason", ""));
+  }
+  Print(text);
+  return kDone;
+}
+
+int Delete(const Connection& connection, const std::string& service) {
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Call("DELETE", RolloutPath(service));
+  if (!answer) return Fail(answer.error());
+  Print(service + ": deleted\n");
+  return kDone;
+}
+
+int Act(const Connection& connection, const std::string& service, const std::string& action,
+        const std::string& body) {
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Call("POST", RolloutPath(service) + "/" + action, body);
+  if (!answer) return Fail(answer.error());
+  Print(fmt::format("{}: {} ordered\n", service, action));
+  return kDone;
+}
+
+int Status(const Connection& connection, const StatusOptions& options, Format format) {
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto deadline = std::chrono::steady_clock::now() + options.timeout;
+  constexpr base::milliseconds kPoll{500};
+  for (;;) {
+    const auto answer = analyzer.Call("GET", RolloutPath(options.service));
+    const bool late = !options.wait || std::chrono::steady_clock::now() >= deadline;
+    // An analyzer that restarts is waited for; a rollout that does not exist is not.
+    if (!answer && (late || answer.error().status != 0)) return Fail(answer.error());
+    if (answer) {
+      const json rollout = json::parse(*answer);
+      const auto exit = ExitOf(rollout, options.version);
+      if (exit || late) {
+        Print(format == Format::kTable ? Header() + Row(rollout) : *answer);
+        return exit.value_or(kHeld);
+      }
+    }
+    analyzer.Wait(kPoll);
+  }
+}
+
+int ReplayFile(const std::string& file, Format format) {
+  const auto text = ReadFile(file);
+  if (!text) return kWrongInput;
+  const auto recording = config::ParseRecording(*text);
+  if (!recording) {
+    Complain(file + ": " + recording.error().message);
+    return kWrongInput;
+  }
+  for (const std::string& key : recording->not_judged) {
+    Complain(fmt::format("{}: \"{}\" is read but not judged in this version", file, key));
+  }
+  const auto ticks = Replay(*recording);
+  Print(format == Format::kTable ? ReplayTable(ticks) : ReplayJson(ticks));
+  return kDone;
+}
+
+}  // namespace consul_canary::cli

@@ -1,0 +1,39 @@
+// The commands of consul-canaryctl. Each prints its result on standard output, errors on standard
+// error, and returns the exit status: 0 done, 1 the mesh or the analyzer refused, 2 flags or file
+// contents are wrong, 3 (status) timed out or held.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace consul_canary::cli {
+
+enum class Format { kTable, kJson, kYaml };
+
+struct Connection {
+  std::string url;
+  std::string token;
+};
+
+int Apply(const Connection& connection, const std::vector<std::string>& files);
+int Validate(const std::vector<std::string>& files);
+int List(const Connection& connection, Format format);
+int Get(const Connection& connection, const std::string& service, Format format);
+int History(const Connection& connection, const std::string& service, Format format);
+int Delete(const Connection& connection, const std::string& service);
+// start, pause, resume, promote, abort, retry; `body` is the action's JSON or empty.
+int Act(const Connection& connection, const std::string& service, const std::string& action,
+        const std::string& body);
+
+struct StatusOptions {
+  std::string service;
+  std::string version;  // only a rollout of this version counts; empty: the last or present one
+  bool wait = false;
+  std::chrono::seconds timeout{3600};
+};
+int Status(const Connection& connection, const StatusOptions& options, Format format);
+
+int ReplayFile(const std::string& file, Format format);
+
+}  // namespace consul_canary::cli

@@ -1,0 +1,209 @@
+// consul-canaryctl: the command line. It speaks to the analyzer's API alone; validate and replay
+// need nothing but files.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analyzer/cli/commands.h"
+
+namespace {
+
+using consul_canary::cli::Connection;
+using consul_canary::cli::Format;
+using consul_canary::cli::StatusOptions;
+
+constexpr int kWrongFlags = 2;
+
+struct Options {
+  std::string url = "http://127.0.0.1:9656";
+  std::string token_file;
+  Format format = Format::kTable;
+  std::vector<std::string> files;
+  std::string file;
+  std::string version;
+  bool full = false;
+  std::string timeout = "1h";
+  StatusOptions status;
+};
+
+// 90, 90s, 10m, 1h
+std::optional<std::chrono::seconds> ParseTimeout(const std::string& text) {
+  int number = 0;
+  char unit = 's';
+  char rest = 0;
+  const int read = std::sscanf(text.c_str(), "%9d%c%c", &number, &unit, &rest);
+  if (read < 1 || read > 2 || number < 0) return std::nullopt;
+  const std::map<char, int> units{{'s', 1}, {'m', 60}, {'h', 3600}};
+  const auto found = units.find(unit);
+  if (found == units.end()) return std::nullopt;
+  return std::chrono::seconds(number * found->second);
+}
+
+std::optional<Connection> Connect(const Options& options) {
+  Connection connection{options.url, ""};
+  if (options.token_file.empty()) return connection;
+  std::ifstream file(options.token_file);
+  if (!file || !std::getline(file, connection.token)) {
+    fmt::print(stderr, "consul-canaryctl: --token-file: {} cannot be read or is empty\n",
+               options.token_file);
+    return std::nullopt;
+  }
+  return connection;
+}
+
+class Commands {
+ public:
+  Commands(CLI::App& app, Options& options) : app_(app), options_(options) {}
+
+  void AddAll() {
+    AddFiles();
+    AddReaders();
+    AddActions();
+    AddStatus();
+  }
+
+  int Run() const { return run_ ? run_() : kWrongFlags; }
+
+ private:
+  CLI::App* Command(const std::string& name, const std::string& help, std::function<int()> run) {
+    CLI::App* command = app_.add_subcommand(name, help);
+    command->callback([this, run = std::move(run)] { run_ = run; });
+    return command;
+  }
+
+  void AddFormat(CLI::App* command) {
+    const std::map<std::string, Format> formats{
+        {"table", Format::kTable}, {"json", Format::kJson}, {"yaml", Format::kYaml}};
+    command->add_option("-o,--output", options_.format, "table, json or yaml")
+        ->transform(CLI::CheckedTransformer(formats));
+  }
+
+  CLI::App* AddService(CLI::App* command) {
+    command->add_option("SERVICE", options_.status.service, "name of the service")->required();
+    return command;
+  }
+
+  std::function<int()> Connected(std::function<int(const Connection&)> run) {
+    return [this, run = std::move(run)] {
+      const auto connection = Connect(options_);
+      return connection ? run(*connection) : kWrongFlags;
+    };
+  }
+
+  void AddFiles() {
+    const std::string help = "specification, YAML or JSON; - for standard input; repeatable";
+    Command("apply", "store specifications; rollouts follow them from now on",
+            Connected([this](const Connection& c) {
+              return consul_canary::cli::Apply(c, options_.files);
+            }))
+        ->add_option("-f,--filename", options_.files, help)
+        ->required();
+    Command("validate", "check specifications without any connection",
+            [this] { return consul_canary::cli::Validate(options_.files); })
+        ->add_option("-f,--filename", options_.files, help)
+        ->required();
+    CLI::App* replay =
+        Command("replay", "run a recording through the analysis and print each tick",
+                [this] { return consul_canary::cli::ReplayFile(options_.file, options_.format); });
+    replay->add_option("FILE", options_.file, "recording; - for standard input")->required();
+    AddFormat(replay);
+  }
+
+  void AddReaders() {
+    AddFormat(Command("list", "all rollouts", Connected([this](const Connection& c) {
+                        return consul_canary::cli::List(c, options_.format);
+                      })));
+    AddFormat(AddService(
+        Command("get", "one rollout; -o yaml: its specification with every default",
+                Connected([this](const Connection& c) {
+                  return consul_canary::cli::Get(c, options_.status.service, options_.format);
+                }))));
+    AddFormat(AddService(Command(
+        "history", "the decisions of a service's rollouts", Connected([this](const Connection& c) {
+          return consul_canary::cli::History(c, options_.status.service, options_.format);
+        }))));
+    AddService(Command("delete", "forget a service's rollouts; the mesh stays as it is",
+                       Connected([this](const Connection& c) {
+                         return consul_canary::cli::Delete(c, options_.status.service);
+                       })));
+  }
+
+  CLI::App* AddAction(const std::string& name, const std::string& help,
+                      std::function<std::string()> body) {
+    return AddService(
+        Command(name, help, Connected([this, name, body = std::move(body)](const Connection& c) {
+                  return consul_canary::cli::Act(c, options_.status.service, name, body());
+                })));
+  }
+
+  void AddActions() {
+    const auto nothing = [] { return std::string(); };
+    AddAction("start", "begin a rollout of the newest version that is not the primary's", [this] {
+      return options_.version.empty() ? "" : nlohmann::json{{"version", options_.version}}.dump();
+    })->add_option("--version", options_.version, "this version instead of the newest");
+    AddAction("pause", "stay at the present step; harm is still watched", nothing);
+    AddAction("resume", "go on, or overwrite weights that someone else has set", nothing);
+    AddAction("promote", "release a pause, or pass the present step without proof", [this] {
+      return options_.full ? R"({"full": true})" : std::string();
+    })->add_flag("--full", options_.full, "skip the remaining steps");
+    AddAction("abort", "roll back now", nothing);
+    AddAction("retry", "try a rolled-back version again", nothing);
+  }
+
+  void AddStatus() {
+    CLI::App* status = AddService(
+        Command("status", "for pipelines: exit 0 promoted, 1 rolled back, 3 neither yet",
+                Connected([this](const Connection& c) {
+                  const auto timeout = ParseTimeout(options_.timeout);
+                  if (!timeout) {
+                    fmt::print(stderr,
+                               "consul-canaryctl: --timeout: {} is no duration such as 90s, "
+                               "10m or 1h\n",
+                               options_.timeout);
+                    return kWrongFlags;
+                  }
+                  options_.status.timeout = *timeout;
+                  options_.status.version = options_.version;
+                  return consul_canary::cli::Status(c, options_.status, options_.format);
+                })));
+    status->add_flag("--wait", options_.status.wait, "until the rollout has ended");
+    status->add_option("--timeout", options_.timeout, "how long to wait at most (default 1h)");
+    status->add_option("--version", options_.version, "wait for a rollout of this version");
+    AddFormat(status);
+  }
+
+  CLI::App& app_;
+  Options& options_;
+  std::function<int()> run_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Automated canary deployments on Consul service mesh", "consul-canaryctl");
+  app.set_version_flag("--version", "consul-canaryctl " CONSUL_CANARY_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  Options options;
+  app.add_option("--analyzer.url", options.url, "the analyzer (default http://127.0.0.1:9656)")
+      ->envname("CONSUL_CANARY_ADDR");
+  app.add_option("--token-file", options.token_file, "file that holds the bearer token")
+      ->envname("CONSUL_CANARY_TOKEN_FILE");
+  Commands commands(app, options);
+  commands.AddAll();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kWrongFlags;
+  }
+  return commands.Run();
+}
