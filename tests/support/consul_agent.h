@@ -89,7 +89,7 @@ class ConsulAgent {
 
   [[nodiscard]] Ports& ports() { return ports_; }
   [[nodiscard]] const Http& http() const { return http_; }
-  [[nodiscard]] const TempDir& folder() const { return folder_; }
+  [[nodiscard]] TempDir& folder() { return folder_; }
   [[nodiscard]] Process& process() { return *process_; }
 
  private:
