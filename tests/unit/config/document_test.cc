@@ -59,6 +59,12 @@ TEST(ReadDocuments, KeepsTheDocumentsBeforeAnError) {
             "1:{a=1:1 }\nline 4: is not YAML: end of sequence flow not found");
 }
 
+TEST(ReadDocuments, EndsWhereTheParserOfYamlWouldGiveEmptyDocumentsForEver) {
+  const Documents documents = ReadDocuments(",a\n");
+  ASSERT_TRUE(documents.error);
+  EXPECT_EQ(ToString(*documents.error), "line 1: is not YAML: no value can begin here");
+}
+
 TEST(ReadDocuments, RefusesBytesThatAreNoText) {
   for (const std::string& bad :
        {std::string("a: \x00", 4), std::string("a: \xC0\xAF"), std::string("a: \xED\xA0\x80"),
