@@ -1,0 +1,178 @@
+#include "exporter/envoy/sidecar_page.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <regex>
+#include <string>
+
+#include "tests/unit/envoy/recorded.h"
+
+namespace consul_canary::envoy {
+namespace {
+
+const Destination kCanary{"api", "canary"};
+const Destination kPrimary{"api", "primary"};
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+std::string Series(const std::string& name, const std::string& value,
+                   const std::string& more = "") {
+  return "envoy_cluster_" + name +
+         "{consul_destination_service=\"api\",consul_destination_service_subset=\"canary\"" + more +
+         "} " + value + "\n";
+}
+
+TEST(ReadSidecarPage, ReadsARecordedCallerWithRetries) {
+  const SidecarPage page = ReadSidecarPage(Recorded("caller_with_retries.prom"));
+  EXPECT_EQ(page.bad_line_count, 0U);
+  ASSERT_EQ(page.subsets.size(), 2U);
+  const SubsetCounters& canary = page.subsets.at(kCanary);
+  EXPECT_EQ(canary.completed, 194U);
+  EXPECT_EQ(canary.retries, 53U);
+  EXPECT_EQ(canary.retry_success, 39U);
+  EXPECT_EQ(canary.responses, (std::map<int, std::uint64_t>{{200, 193}, {500, 1}}));
+  EXPECT_EQ(canary.retried_responses, (std::map<int, std::uint64_t>{{500, 53}}));
+  EXPECT_EQ(canary.membership_healthy, 1U);
+  EXPECT_EQ(canary.membership_change, 1U);
+  EXPECT_EQ(canary.active, 0U);
+  EXPECT_EQ(canary.request_time.count, 194U);
+  EXPECT_DOUBLE_EQ(canary.request_time.sum_ms, 4284.0020685926756);
+  EXPECT_EQ(canary.request_time.buckets,
+            (std::map<double, std::uint64_t>{{25, 113}, {100, 194}, {kInfinity, 194}}));
+  EXPECT_EQ(page.subsets.at(kPrimary).completed, 1806U);
+  EXPECT_EQ(page.route_reloads, (std::map<std::string, std::uint64_t>{{"api", 1}}));
+}
+
+TEST(ReadSidecarPage, ReadsARecordedOwnSidecarAsLocalApp) {
+  const SidecarPage page = ReadSidecarPage(Recorded("own_sidecar.prom"));
+  EXPECT_TRUE(page.subsets.empty());
+  ASSERT_TRUE(page.local_app);
+  EXPECT_EQ(page.local_app->completed, 282U);
+  EXPECT_EQ(page.local_app->responses, (std::map<int, std::uint64_t>{{200, 224}, {500, 58}}));
+}
+
+TEST(ReadSidecarPage, TakesHostsOfTheFirstFailoverTargetOnly) {
+  const SidecarPage page = ReadSidecarPage(Recorded("caller_with_failover.prom"));
+  const SubsetCounters& canary = page.subsets.at(kCanary);
+  EXPECT_EQ(canary.ejections_enforced, 4U);
+  EXPECT_EQ(canary.membership_healthy, 1U);
+  EXPECT_EQ(canary.completed, 889U);  // of the aggregate cluster, once
+}
+
+TEST(ReadSidecarPage, IgnoresTheAggregateClustersStaleMembership) {
+  const std::string page =
+      Series("membership_healthy", "1") +
+      Series("membership_healthy", "0", ",consul_destination_custom_hash=\"failover-target~0\"") +
+      Series("membership_healthy", "2", ",consul_destination_custom_hash=\"failover-target~1\"");
+  EXPECT_EQ(ReadSidecarPage(page).subsets.at(kCanary).membership_healthy, 0U);
+}
+
+TEST(ReadSidecarPage, KnowsTheLabelsOfConsulBefore19) {
+  const SidecarPage page = ReadSidecarPage(
+      "envoy_cluster_upstream_rq_completed{consul_service=\"api\",consul_service_subset=\"canary\","
+      "consul_namespace=\"default\",consul_datacenter=\"dc1\"} 7\n");
+  EXPECT_EQ(page.subsets.at(kCanary).completed, 7U);
+}
+
+TEST(ReadSidecarPage, AddsUpClustersOfOneSubset) {
+  const std::string page =
+      Series("upstream_rq_completed", "3") +
+      Series("upstream_rq_completed", "4", ",consul_destination_custom_hash=\"abcd1234\"");
+  EXPECT_EQ(ReadSidecarPage(page).subsets.at(kCanary).completed, 7U);
+}
+
+struct Ignored {
+  std::string_view why;
+  std::string line;
+};
+
+class IgnoredSeries : public ::testing::TestWithParam<Ignored> {};
+
+TEST_P(IgnoredSeries, LeaveNoTrace) {
+  const SidecarPage page = ReadSidecarPage(GetParam().line);
+  EXPECT_TRUE(page.subsets.empty()) << GetParam().why;
+  EXPECT_FALSE(page.local_app);
+  EXPECT_TRUE(page.route_reloads.empty());
+  EXPECT_EQ(page.bad_line_count, 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, IgnoredSeries,
+    ::testing::Values(
+        Ignored{"second family", Series("external_upstream_rq_completed", "1")},
+        Ignored{"second family",
+                Series("internal_upstream_rq", "1", ",envoy_response_code=\"200\"")},
+        Ignored{"second family", Series("external_upstream_rq_time_count", "1")},
+        Ignored{"no denominator", Series("upstream_rq_total", "1")},
+        Ignored{"classes", Series("upstream_rq_xx", "1", ",envoy_response_code_class=\"5\"")},
+        Ignored{"other datacenter",
+                Series("upstream_rq_completed", "1",
+                       ",consul_destination_datacenter=\"dc2\",consul_source_datacenter=\"dc1\"")},
+        Ignored{"other namespace",
+                Series("upstream_rq_completed", "1", ",consul_destination_namespace=\"team\"")},
+        Ignored{"other partition",
+                Series("upstream_rq_completed", "1", ",consul_destination_partition=\"part\"")},
+        Ignored{"peer", Series("upstream_rq_completed", "1", ",consul_destination_peer=\"east\"")},
+        Ignored{"not the mesh's",
+                "envoy_cluster_upstream_rq_completed{envoy_cluster_name=\"local_agent\"} 1\n"},
+        Ignored{"not Envoy's", "go_goroutines 8\n"},
+        Ignored{"other route counter",
+                "envoy_http_rds_api_update_success{consul_upstream_service=\"api\"} 1\n"}));
+
+TEST(ReadSidecarPage, LeavesAnUnusedSubsetAbsent) {
+  const SidecarPage page = ReadSidecarPage(Series("upstream_rq_total", "1"));
+  EXPECT_FALSE(page.subsets.contains(kCanary));
+}
+
+TEST(ReadSidecarPage, TakesTheRouteFromTheNameWhereThereIsNoLabel) {
+  const SidecarPage page = ReadSidecarPage("envoy_http_rds_api_config_reload{} 4\n");
+  EXPECT_EQ(page.route_reloads, (std::map<std::string, std::uint64_t>{{"api", 4}}));
+}
+
+TEST(ReadSidecarPage, ReportsValuesThatAreNoCounts) {
+  const std::string page = Series("upstream_rq_completed", "-1") +
+                           Series("upstream_rq_retry", "NaN") +
+                           Series("upstream_rq", "5", ",envoy_response_code=\"abc\"") +
+                           Series("upstream_rq_time_bucket", "5", ",le=\"x\"") +
+                           Series("upstream_rq_retry_success", "2");
+  const SidecarPage read = ReadSidecarPage(page);
+  EXPECT_EQ(read.bad_line_count, 4U);
+  EXPECT_EQ(read.bad_lines.front(), "line 1: count is negative, too large or not a number");
+  EXPECT_EQ(read.subsets.at(kCanary).retry_success, 2U);
+  EXPECT_EQ(read.subsets.at(kCanary).completed, 0U);
+}
+
+TEST(ReadSidecarPage, KeepsTenBadLinesAndCountsAll) {
+  std::string page;
+  for (int i = 0; i < 25; ++i) page += "no good\n";
+  const SidecarPage read = ReadSidecarPage(page);
+  EXPECT_EQ(read.bad_line_count, 25U);
+  EXPECT_EQ(read.bad_lines.size(), 10U);
+}
+
+TEST(SidecarFilter, LetsThroughEnvoysNamesOfWhatIsReadAndNothingElse) {
+  const std::regex filter{std::string(SidecarFilter())};
+  const std::string cluster = "cluster.canary.api.default.dc1.internal.1-2.consul.";
+  for (const char* wanted :
+       {"upstream_rq_completed", "upstream_rq_retry", "upstream_rq_retry_success",
+        "upstream_rq_timeout", "upstream_rq_active", "upstream_rq_time", "upstream_rq_200",
+        "retry.upstream_rq_503", "upstream_cx_connect_fail", "membership_healthy",
+        "membership_change", "outlier_detection.ejections_active",
+        "outlier_detection.ejections_enforced_total"}) {
+    EXPECT_TRUE(std::regex_search(cluster + wanted, filter)) << wanted;
+  }
+  for (const char* unwanted :
+       {"external.upstream_rq_200", "internal.upstream_rq_completed", "upstream_rq_total",
+        "upstream_rq_5xx", "upstream_cx_total", "membership_total", "upstream_rq_retry_overflow",
+        "external.upstream_rq_time", "retry.upstream_rq_completed"}) {
+    EXPECT_FALSE(std::regex_search(cluster + unwanted, filter)) << unwanted;
+  }
+  EXPECT_TRUE(std::regex_search("cluster.local_app.upstream_rq_500", filter));
+  EXPECT_TRUE(
+      std::regex_search("http.upstream.api.default.default.dc1.rds.api.config_reload", filter));
+  EXPECT_FALSE(std::regex_search("cluster.local_agent.upstream_rq_200", filter));
+  EXPECT_FALSE(std::regex_search("cluster_manager.cds.config_reload", filter));
+}
+
+}  // namespace
+}  // namespace consul_canary::envoy
