@@ -1,0 +1,287 @@
+// consul-canary-analyzer: rules rollouts. Reads the mesh in-process, compares canary with primary
+// once a second, and moves the splitter's weights. State is in Consul's KV; this process may be
+// killed at any moment.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "analyzer/api/api.h"
+#include "analyzer/api/auth.h"
+#include "analyzer/api/metrics.h"
+#include "analyzer/control/loop.h"
+#include "analyzer/hooks/alertmanager.h"
+#include "exporter/base/daemon.h"
+#include "exporter/base/http_server.h"
+#include "exporter/base/io_loop.h"
+#include "exporter/base/log.h"
+#include "exporter/collect/collector.h"
+#include "exporter/collect/mesh_log.h"
+#include "exporter/consul/client.h"
+#include "exporter/metrics/mesh_metrics.h"
+
+namespace consul_canary {
+namespace {
+
+constexpr int kBadConfiguration = 2;
+constexpr const char* kName = "consul-canary-analyzer";
+
+struct Flags {
+  std::vector<std::string> listen_addresses{"127.0.0.1:9656"};
+  std::string telemetry_path = "/metrics";
+  std::string log_level = "info";
+  std::string log_format = "logfmt";
+  std::string source = "envoy";
+  std::string auth_file;
+  std::string id;
+  bool none_on_loopback = false;
+};
+
+struct Config {
+  Flags flags;
+  consul::Settings consul;
+  api::AuthOptions auth;
+};
+
+void Declare(CLI::App& app, Flags& flags) {
+  app.set_version_flag("--version", fmt::format("{} {}", kName, CONSUL_CANARY_VERSION));
+  app.add_option("--web.listen-address", flags.listen_addresses,
+                 "Address to serve on; may be given several times")
+      ->capture_default_str()
+      ->expected(1)
+      ->take_all();
+  app.add_option("--web.telemetry-path", flags.telemetry_path, "Path of the metrics")
+      ->capture_default_str();
+  app.add_option("--log.level", flags.log_level, "debug, info, warn or error")
+      ->capture_default_str();
+  app.add_option("--log.format", flags.log_format, "logfmt or json")->capture_default_str();
+  app.add_option("--source", flags.source, "Where outcomes come from: envoy (read in-process)")
+      ->capture_default_str();
+  app.add_option("--auth.file", flags.auth_file,
+                 "Bearer tokens, one a line: role:name:hash (viewer, operator, hook)");
+  app.add_flag("--auth.none-on-loopback", flags.none_on_loopback,
+               "Callers on this machine may write without a token");
+  app.add_option("--analyzer.id", flags.id,
+                 "Name of this analyzer, the same after a restart (default host:port)");
+}
+
+// Checks everything and returns every complaint, so that one run shows all that is wrong.
+std::vector<std::string> Complete(Config& config) {
+  std::vector<std::string> complaints;
+  const auto log = base::ConfigureLog(config.flags.log_level, config.flags.log_format);
+  if (!log) complaints.push_back("--log.level, --log.format: " + log.error().message);
+  const std::string& path = config.flags.telemetry_path;
+  if (!path.starts_with('/') || path == "/" || path.starts_with("/-/") ||
+      path.starts_with("/api/") || path.starts_with("/hooks/")) {
+    complaints.emplace_back(
+        "--web.telemetry-path: must begin with /, and neither be / nor lie below /-/, /api/ or "
+        "/hooks/");
+  }
+  if (config.flags.source != "envoy") {
+    complaints.push_back(fmt::format("--source: \"{}\" is not built in this version; envoy is",
+                                     config.flags.source));
+  }
+  config.auth.none_on_loopback = config.flags.none_on_loopback;
+  if (!config.flags.auth_file.empty()) {
+    auto tokens = api::ReadTokenFile(config.flags.auth_file);
+    if (tokens) {
+      config.auth.tokens = std::move(*tokens);
+    } else {
+      complaints.push_back("--auth.file: " + tokens.error().message);
+    }
+  }
+  auto settings = consul::SettingsFromEnvironment();
+  if (settings) {
+    config.consul = *std::move(settings);
+  } else {
+    complaints.push_back(settings.error().message);
+  }
+  return complaints;
+}
+
+std::string DefaultId(int port) {
+  std::array<char, 256> host{};
+  if (gethostname(host.data(), host.size() - 1) != 0) return fmt::format("analyzer:{}", port);
+  return fmt::format("{}:{}", host.data(), port);
+}
+
+class Analyzer {
+ public:
+  explicit Analyzer(const Config& config) : config_(config), metrics_(metrics::Roles{}) {
+    // Client and collector live on the loop's thread, which is already running.
+    std::promise<void> started;
+    io_.loop().Post([&] {
+      client_ = std::make_unique<consul::Client>(
+          io_.loop(), config.consul, [this](std::string_view operation, std::string_view result) {
+            metrics_.OnConsulRequest(operation, result);
+          });
+      collector_ = std::make_unique<collect::Collector>(*client_, collect::CollectorOptions{});
+      collector_->OnPublish([this](const collect::MeshSnapshot& snapshot) {
+        metrics_.OnSnapshot(snapshot);
+        log_.Observe(snapshot);
+      });
+      started.set_value();
+    });
+    started.get_future().wait();
+  }
+
+  // The loop of ticks ends first and gives its locks back; then the loop of I/O, which goes last.
+  ~Analyzer() {
+    if (loop_) loop_->Stop();
+    io_.Stop();
+    hook_.reset();
+    api_.reset();
+    loop_.reset();
+    collector_.reset();
+    client_.reset();
+  }
+  Analyzer(const Analyzer&) = delete;
+  Analyzer& operator=(const Analyzer&) = delete;
+
+  // Once the port is known, which is part of the default name.
+  void Start(int port) {
+    control::LoopOptions options;
+    options.analyzer_id = config_.flags.id.empty() ? DefaultId(port) : config_.flags.id;
+    loop_ = std::make_unique<control::Loop>(io_.loop(), *client_, *collector_, options);
+    api_ = std::make_unique<api::Api>(io_.loop(), *client_, *loop_, config_.auth);
+    hook_ = std::make_unique<hooks::AlertmanagerHook>(io_.loop(), *client_, *loop_, config_.auth);
+    loop_->Start();
+    io_.loop().Post([this] { collector_->Start(); });
+    base::Log(base::LogLevel::kInfo, "analyzer started",
+              {{"id", options.analyzer_id}, {"consul", config_.consul.address}});
+    running_ = true;
+  }
+
+  // Gives the locks back, so that another analyzer goes on at once; pages are served until the end.
+  void Drain() {
+    running_ = false;
+    loop_->Stop();
+  }
+
+  [[nodiscard]] base::ServerResponse Answer(const base::ServerRequest& request) {
+    if (auto response = base::AnswerCommonPages(pages_, request)) return *std::move(response);
+    const bool api = request.path.starts_with("/api/");
+    const bool hook = request.path == "/hooks/alertmanager";
+    if (!api && !hook) {
+      return base::ErrorResponse({base::ErrorCode::kNotFound, "no page " + request.path});
+    }
+    if (!running_) {
+      return base::ErrorResponse({base::ErrorCode::kUnavailable, "starting or shutting down"});
+    }
+    return api ? api_->Handle(request) : hook_->Handle(request);
+  }
+
+ private:
+  base::DaemonPages Pages() {
+    base::DaemonPages pages;
+    pages.name = kName;
+    pages.version = CONSUL_CANARY_VERSION;
+    pages.telemetry_path = config_.flags.telemetry_path;
+    pages.links = {{"/api/v1/rollouts", "Rollouts"}};
+    pages.metrics = [this] { return Metrics(); };
+    pages.why_not_ready = [this] { return WhyNotReady(); };
+    pages.reload = Reload;
+    return pages;
+  }
+
+  [[nodiscard]] std::string Metrics() {
+    const metrics::Now now{std::chrono::steady_clock::now(), std::chrono::system_clock::now()};
+    std::vector<prometheus::MetricFamily> families =
+        running_ ? api::AnalyzerFamilies(*loop_->Latest(), hook_->results())
+                 : std::vector<prometheus::MetricFamily>{};
+    if (running_) NameSubsets(*loop_->Latest());
+    const auto append = [&families](std::vector<prometheus::MetricFamily> more) {
+      for (prometheus::MetricFamily& family : more) families.push_back(std::move(family));
+    };
+    append(metrics_.Families(*collector_->Latest(), collector_->scrape_stats(), now));
+    append(metrics::ProcessFamilies(CONSUL_CANARY_VERSION, base::ReadProcessStats()));
+    return metrics::Render(families);
+  }
+
+  // The roles of subsets on the exporter's metrics are those that the specifications name.
+  void NameSubsets(const control::FleetView& fleet) {
+    metrics::Roles roles;
+    for (const auto& [id, view] : fleet.rollouts) {
+      if (!view->spec) continue;
+      roles.by_service[view->spec->service] = {view->spec->primary_subset,
+                                               view->spec->canary_subset};
+    }
+    metrics_.SetRoles(std::move(roles));
+  }
+
+  [[nodiscard]] std::optional<std::string> WhyNotReady() const {
+    if (!running_) return "starting or shutting down";
+    const auto mesh = collector_->Latest();
+    if (mesh->ready) return std::nullopt;
+    return mesh->consul_error ? "Consul does not answer: " + mesh->consul_error->message
+                              : "the mesh has not been read yet";
+  }
+
+ public:
+  // The token file is read anew whenever it has changed; bearer tokens are read at the start.
+  static base::Result<void> Reload() {
+    base::Log(base::LogLevel::kInfo, "reload asked for; the token file is read when it changes");
+    return {};
+  }
+
+ private:
+  const Config& config_;
+  base::IoThread io_;
+  metrics::MeshMetrics metrics_;
+  collect::MeshLog log_;
+  std::unique_ptr<consul::Client> client_;
+  std::unique_ptr<collect::Collector> collector_;
+  std::unique_ptr<control::Loop> loop_;
+  std::unique_ptr<api::Api> api_;
+  std::unique_ptr<hooks::AlertmanagerHook> hook_;
+  std::atomic<bool> running_ = false;
+  const base::DaemonPages pages_ = Pages();
+};
+
+int Serve(const Config& config) {
+  base::BlockSignals();
+  Analyzer analyzer(config);
+  base::ServerOptions options;
+  options.listen_addresses = config.flags.listen_addresses;
+  auto server = base::HttpServer::Start(
+      options, [&](const base::ServerRequest& request) { return analyzer.Answer(request); });
+  if (!server) {
+    fmt::print(stderr, "{}: --web.listen-address: {}\n", kName, server.error().message);
+    return kBadConfiguration;
+  }
+  for (const int port : (*server)->ports()) {
+    base::Log(base::LogLevel::kInfo, "listening", {{"port", std::to_string(port)}});
+  }
+  analyzer.Start((*server)->ports().front());
+  base::WaitForEnd([] { (void)Analyzer::Reload(); });
+  base::Log(base::LogLevel::kInfo, "shutting down");
+  analyzer.Drain();
+  server->reset();  // waits for requests that are being answered
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  Config config;
+  CLI::App app("Rules canary rollouts in Consul's service mesh.", kName);
+  Declare(app, config.flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kBadConfiguration;
+  }
+  const std::vector<std::string> complaints = Complete(config);
+  for (const std::string& complaint : complaints) fmt::print(stderr, "{}: {}\n", kName, complaint);
+  return complaints.empty() ? Serve(config) : kBadConfiguration;
+}
+
+}  // namespace
+}  // namespace consul_canary
+
+int main(int argc, char** argv) { return consul_canary::Main(argc, argv); }
