@@ -145,10 +145,12 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
     snapshot->consul_answered_at = answered_at;
     snapshot->ready = ready;
     snapshot->services = Assemble(state, scraper->readings());
+    {
+      const std::lock_guard lock(mutex);
+      latest = snapshot;
+      stats = scraper->stats();
+    }
     if (on_publish) on_publish(*snapshot);
-    const std::lock_guard lock(mutex);
-    latest = std::move(snapshot);
-    stats = scraper->stats();
   }
 
   void Follow(std::set<std::string> services) {

@@ -47,7 +47,7 @@ class Collector {
   void OnConsulChange(std::function<void()> callback);
 
   // Called on the loop's thread with every snapshot that is published, so that none of what the
-  // sidecars counted is missed. Set before Start().
+  // sidecars counted is missed; Latest() gives it already. Set before Start().
   void OnPublish(std::function<void(const MeshSnapshot&)> callback);
 
  private:

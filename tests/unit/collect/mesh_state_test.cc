@@ -1,0 +1,174 @@
+#include "exporter/collect/mesh_state.h"
+
+#include <gtest/gtest.h>
+
+namespace consul_canary::collect {
+namespace {
+
+using consul::Client;
+using consul::Instance;
+
+constexpr const char* kPrimaryFilter = "Service.Meta.version == v1";
+constexpr const char* kCanaryFilter = "Service.Meta.version == v2";
+
+Instance Named(const std::string& id, bool passing = true) {
+  Instance instance;
+  instance.node = "n1";
+  instance.id = id;
+  instance.address = "10.0.0.5";
+  instance.passing = passing;
+  return instance;
+}
+
+Instance Proxy(const std::string& id, const std::string& of,
+               std::vector<std::string> upstreams = {}) {
+  Instance proxy = Named(id);
+  proxy.kind = "connect-proxy";
+  proxy.destination_service = of;
+  proxy.destination_id = of + "-1";
+  proxy.upstreams = std::move(upstreams);
+  proxy.prometheus_bind_addr = "0.0.0.0:9102";
+  return proxy;
+}
+
+// One service `api` with splitter and resolver; `web` calls it, `cron` calls nobody shown.
+MeshState Example() {
+  MeshState state;
+  consul::Splitter splitter;
+  splitter.name = "api";
+  state.splitters.value = {{"api", splitter}};
+  consul::Resolver resolver;
+  resolver.name = "api";
+  resolver.subset_filters = {{"primary", kPrimaryFilter}, {"canary", kCanaryFilter}};
+  state.resolvers.value = {{"api", resolver}};
+  state.routers.value.emplace();
+  state.proxy_services.value = {"api-sidecar-proxy", "cron-sidecar-proxy", "web-sidecar-proxy"};
+  state.health[Client::HealthPath("api")].value = {Named("api-1")};
+  state.health[Client::ConnectPath("api", kPrimaryFilter)].value = {Proxy("api-1-proxy", "api")};
+  state.health[Client::ConnectPath("api", kCanaryFilter)].value = std::vector<Instance>();
+  state.health[Client::HealthPath("api-sidecar-proxy")].value = {Proxy("api-1-proxy", "api")};
+  state.health[Client::HealthPath("web-sidecar-proxy")].value = {
+      Proxy("web-proxy", "web", {"api", "db"})};
+  state.health[Client::HealthPath("cron-sidecar-proxy")].value = {
+      Proxy("cron-proxy", "cron", {"db"})};
+  return state;
+}
+
+SidecarReading Reading(envoy::SidecarPage page) {
+  SidecarReading reading;
+  reading.scraped_at = base::MonotonicTime(base::seconds(5));
+  reading.page = std::make_shared<const envoy::SidecarPage>(std::move(page));
+  return reading;
+}
+
+envoy::SubsetCounters Completed(std::uint64_t count) {
+  envoy::SubsetCounters counters;
+  counters.completed = count;
+  return counters;
+}
+
+TEST(ShownServices, AreThoseWithASplitterAndTheFollowedOnes) {
+  MeshState state = Example();
+  state.followed = {"other"};
+  EXPECT_EQ(ShownServices(state), (std::set<std::string>{"api", "other"}));
+}
+
+TEST(WantedHealth, AsksForServiceSubsetsAndEveryProxyService) {
+  const std::vector<std::string> wanted = WantedHealth(Example());
+  EXPECT_EQ(wanted.size(), 6U);
+  // What concerns no shown service comes last.
+  EXPECT_EQ(wanted.back(), Client::HealthPath("cron-sidecar-proxy"));
+}
+
+TEST(WantedHealth, PutsFollowedServicesAndTheirProxiesFirst) {
+  MeshState state = Example();
+  state.followed = {"db"};
+  const std::vector<std::string> wanted = WantedHealth(state);
+  ASSERT_EQ(wanted.size(), 7U);
+  EXPECT_EQ(wanted[0], Client::HealthPath("db"));
+  EXPECT_EQ(wanted[1], Client::HealthPath("cron-sidecar-proxy"));
+  EXPECT_EQ(wanted[2], Client::HealthPath("web-sidecar-proxy"));
+}
+
+TEST(WantedHealth, AsksTheNewFilterWhenTheResolverChanges) {
+  MeshState state = Example();
+  state.resolvers.value->at("api").subset_filters["canary"] = "Service.Meta.version == v3";
+  const std::vector<std::string> wanted = WantedHealth(state);
+  const auto asks = [&wanted](const std::string& path) {
+    return std::find(wanted.begin(), wanted.end(), path) != wanted.end();
+  };
+  EXPECT_TRUE(asks(Client::ConnectPath("api", "Service.Meta.version == v3")));
+  EXPECT_FALSE(asks(Client::ConnectPath("api", kCanaryFilter)));
+  const auto services = Assemble(state, {});
+  EXPECT_FALSE(services.at("api")->subset_instances.contains("canary"));
+  EXPECT_FALSE(services.at("api")->instances_known);
+}
+
+TEST(WantedTargets, AreSidecarsThatCallOrServeAShownService) {
+  const std::map<std::string, ScrapeTarget> targets = WantedTargets(Example());
+  EXPECT_EQ(targets.size(), 2U);
+  EXPECT_TRUE(targets.contains("n1/web-proxy"));
+  EXPECT_TRUE(targets.contains("n1/api-1-proxy"));
+}
+
+TEST(Assemble, GivesTheServiceItsCallersAndServers) {
+  envoy::SidecarPage page;
+  page.subsets[{"api", "canary"}] = Completed(7);
+  page.subsets[{"db", ""}] = Completed(100);
+  page.route_reloads["api"] = 3;
+  envoy::SidecarPage own;
+  own.local_app = Completed(9);
+  const auto services =
+      Assemble(Example(), {{"n1/web-proxy", Reading(page)}, {"n1/api-1-proxy", Reading(own)}});
+  ASSERT_EQ(services.size(), 1U);
+  const ServiceSnapshot& api = *services.at("api");
+  EXPECT_TRUE(api.instances_known);
+  EXPECT_EQ(api.instances.size(), 1U);
+  EXPECT_EQ(api.subset_instances.at("primary").size(), 1U);
+  EXPECT_TRUE(api.subset_instances.at("canary").empty());
+  ASSERT_EQ(api.callers.size(), 1U);
+  EXPECT_EQ(api.callers[0].id, "n1/web-proxy");
+  EXPECT_EQ(api.callers[0].service, "web");
+  EXPECT_EQ(api.callers[0].address, "10.0.0.5:9102");
+  EXPECT_EQ(api.callers[0].subsets,
+            (std::map<std::string, envoy::SubsetCounters>{{"canary", Completed(7)}}));
+  EXPECT_EQ(api.callers[0].route_reloads, 3U);
+  ASSERT_EQ(api.servers.size(), 1U);
+  EXPECT_EQ(api.servers[0].instance_id, "api-1");
+  EXPECT_EQ(api.servers[0].subsets, std::vector<std::string>{"primary"});
+  EXPECT_EQ(api.servers[0].local_app, Completed(9));
+}
+
+TEST(Assemble, TakesNoPartitionForASubset) {
+  envoy::SidecarPage page;
+  page.subsets[{"api", "no-such-subset"}] = Completed(7);
+  page.subsets[{"api", ""}] = Completed(1);
+  const auto services = Assemble(Example(), {{"n1/web-proxy", Reading(page)}});
+  EXPECT_EQ(services.at("api")->callers[0].subsets,
+            (std::map<std::string, envoy::SubsetCounters>{{"", Completed(1)}}));
+}
+
+TEST(Assemble, KeepsInstancesButCallsThemUnknownWhileConsulErrs) {
+  MeshState state = Example();
+  state.health[Client::ConnectPath("api", kCanaryFilter)].error =
+      base::Error{base::ErrorCode::kUnavailable, "GET: 503"};
+  const auto services = Assemble(state, {});
+  EXPECT_FALSE(services.at("api")->instances_known);
+  EXPECT_EQ(services.at("api")->instances.size(), 1U);
+  EXPECT_TRUE(FirstError(state));
+}
+
+TEST(IsComplete, NeedsEveryQuestionAnsweredOrRefused) {
+  MeshState state = Example();
+  EXPECT_TRUE(IsComplete(state));
+  const std::string path = Client::HealthPath("web-sidecar-proxy");
+  state.health.erase(path);
+  EXPECT_FALSE(IsComplete(state));
+  state.health[path].error = base::Error{base::ErrorCode::kForbidden, "GET: 403"};
+  EXPECT_TRUE(IsComplete(state));
+  state.routers.value.reset();
+  EXPECT_FALSE(IsComplete(state));
+}
+
+}  // namespace
+}  // namespace consul_canary::collect
