@@ -1,0 +1,223 @@
+#include "exporter/metrics/families.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <sstream>
+
+#include "tests/unit/metrics/example.h"
+
+namespace consul_canary::metrics {
+namespace {
+
+// The sample lines of a rendered page.
+std::set<std::string> Lines(const std::vector<prometheus::MetricFamily>& families) {
+  std::set<std::string> lines;
+  std::istringstream text(Render(families));
+  std::string line;
+  while (std::getline(text, line)) {
+    if (!line.starts_with('#')) lines.insert(line);
+  }
+  return lines;
+}
+
+bool HasSeries(const std::set<std::string>& lines, const std::string& name) {
+  const auto it = lines.lower_bound(name);
+  return it != lines.end() && it->starts_with(name);
+}
+
+std::set<std::string> MeshLines(const collect::MeshSnapshot& mesh, const Totals& totals = {}) {
+  return Lines(MeshFamilies(mesh, totals, Roles()));
+}
+
+TEST(MeshFamilies, ShowTheSplittersWeights) {
+  const auto lines = MeshLines(Mesh(Api({})));
+  EXPECT_TRUE(lines.contains(
+      R"(consul_canary_split_weight_ratio{service_name="api",subset="canary",role="canary"} 0.1)"));
+  EXPECT_TRUE(lines.contains(
+      R"(consul_canary_split_weight_ratio{service_name="api",subset="primary",role="primary"} 0.9)"));
+  EXPECT_TRUE(lines.contains(R"(consul_canary_split_modify_index{service_name="api"} 49)"));
+}
+
+TEST(MeshFamilies, HaveNoWeightsWithoutASplitter) {
+  collect::ServiceSnapshot api = Api({});
+  api.splitter.reset();
+  const auto lines = MeshLines(Mesh(api));
+  EXPECT_FALSE(HasSeries(lines, "consul_canary_split_"));
+  EXPECT_FALSE(HasSeries(lines, "consul_canary_sidecars_applied_ratio"));
+}
+
+TEST(MeshFamilies, ShowASubsetWithoutSplitAsZero) {
+  collect::ServiceSnapshot api = Api({});
+  api.splitter->splits = {{100, "", "primary"}};
+  EXPECT_TRUE(MeshLines(Mesh(api)).contains(
+      R"(consul_canary_split_weight_ratio{service_name="api",subset="canary",role="canary"} 0)"));
+}
+
+TEST(MeshFamilies, ShowTheLeastAppliedWeightOfPassingSidecars) {
+  collect::CallerReading applied = Caller("a", Counters(0), Counters(0));
+  applied.applied_shares = {{"primary", 0.9}, {"canary", 0.1}};
+  collect::CallerReading behind = Caller("b", Counters(0), Counters(0));
+  behind.applied_shares = {{"primary", 0.95}, {"canary", 0.05}};
+  collect::CallerReading dead = Caller("c", Counters(0), Counters(0));
+  dead.passing = false;
+  dead.applied_shares = {{"primary", 1.0}, {"canary", 0.0}};
+  const collect::CallerReading silent = Caller("d", Counters(0), Counters(0));
+  const auto lines = MeshLines(Mesh(Api({applied, behind, dead, silent})));
+  EXPECT_TRUE(lines.contains(
+      R"(consul_canary_applied_weight_ratio{service_name="api",subset="canary"} 0.05)"));
+  EXPECT_TRUE(lines.contains(
+      R"(consul_canary_applied_weight_ratio{service_name="api",subset="primary"} 0.9)"));
+  EXPECT_TRUE(lines.contains(R"(consul_canary_sidecars_applied_ratio{service_name="api"} 0.5)"));
+}
+
+// 99.47/0.53 reaches Envoy as 9947/52.
+TEST(MeshFamilies, TakeAWeightThatConsulRoundedForApplied) {
+  collect::CallerReading caller = Caller("a", Counters(0), Counters(0));
+  caller.applied_shares = {{"primary", 9947.0 / 9999}, {"canary", 52.0 / 9999}};
+  collect::ServiceSnapshot api = Api({caller});
+  api.splitter->splits = {{99.47, "", "primary"}, {0.53, "", "canary"}};
+  EXPECT_TRUE(MeshLines(Mesh(api)).contains(
+      R"(consul_canary_sidecars_applied_ratio{service_name="api"} 1)"));
+}
+
+TEST(MeshFamilies, SayNothingOfAppliedWeightsThatNobodyTells) {
+  const auto lines = MeshLines(Mesh(Api({Caller("a", Counters(0), Counters(0))})));
+  EXPECT_FALSE(HasSeries(lines, "consul_canary_applied_weight_ratio"));
+  EXPECT_FALSE(HasSeries(lines, "consul_canary_sidecars_applied_ratio"));
+}
+
+// The retry trap of docs/outcomes.md: 192 requests, one of them failed; 51 attempts were retried.
+TEST(MeshFamilies, ShowRequestsAndFailuresInAllThreeViews) {
+  Totals totals;
+  totals.Observe(Mesh(Api({Caller("a", Counters(0), Counters(0))})));
+  envoy::SubsetCounters canary = Counters(192, 1);
+  canary.retries = 51;
+  canary.retry_success = 39;
+  canary.retried_responses = {{500, 51}};
+  canary.active = 4;
+  collect::ServiceSnapshot api = Api({Caller("a", Counters(0), canary)});
+  api.router.emplace();
+  api.router->retries = {{{500, 503}, false}};
+  const collect::MeshSnapshot mesh = Mesh(api);
+  totals.Observe(mesh);
+  const auto lines = MeshLines(mesh, totals);
+  const auto has = [&lines](const std::string& name, const std::string& more,
+                            const std::string& value) {
+    return lines.contains("consul_canary_" + name +
+                          R"({service_name="api",subset="canary",role="canary")" + more + "} " +
+                          value);
+  };
+  EXPECT_TRUE(has("requests_total", R"(,view="first-try")", "192"));
+  EXPECT_TRUE(has("requests_total", R"(,view="attempts")", "243"));
+  EXPECT_TRUE(has("requests_total", R"(,view="requests")", "192"));
+  EXPECT_TRUE(has("request_failures_total", R"(,view="first-try")", "40"));
+  EXPECT_TRUE(has("request_failures_total", R"(,view="attempts")", "52"));
+  EXPECT_TRUE(has("request_failures_total", R"(,view="requests")", "1"));
+  EXPECT_TRUE(has("responses_total", R"(,code="200")", "191"));
+  EXPECT_TRUE(has("responses_total", R"(,code="500")", "1"));
+  EXPECT_TRUE(has("retries_total", "", "51"));
+  EXPECT_TRUE(has("active_requests", "", "4"));
+  EXPECT_TRUE(has("request_duration_seconds_count", "", "192"));
+  EXPECT_TRUE(has("request_duration_seconds_sum", "", "1.92"));
+  EXPECT_TRUE(has("request_duration_seconds_bucket", R"(,le="0.025")", "192"));
+}
+
+TEST(MeshFamilies, StartEverySubsetsCountersAtZero) {
+  EXPECT_TRUE(MeshLines(Mesh(Api({})))
+                  .contains("consul_canary_requests_total{service_name=\"api\",subset=\"canary\","
+                            "role=\"canary\",view=\"first-try\"} 0"));
+}
+
+TEST(MeshFamilies, CountInstancesByHealth) {
+  const auto lines = MeshLines(Mesh(Api({})));
+  const auto count = [](const std::string& subset, const std::string& health) {
+    return "consul_canary_instances{service_name=\"api\",subset=\"" + subset + "\",health=\"" +
+           health + "\"} ";
+  };
+  EXPECT_TRUE(lines.contains(count("primary", "passing") + "1"));
+  EXPECT_TRUE(lines.contains(count("primary", "critical") + "1"));
+  EXPECT_TRUE(lines.contains(count("canary", "passing") + "1"));
+  EXPECT_TRUE(lines.contains(count("canary", "critical") + "0"));
+}
+
+TEST(MeshFamilies, SayNothingOfInstancesThatAreNotKnown) {
+  collect::ServiceSnapshot api = Api({});
+  api.instances_known = false;
+  EXPECT_FALSE(HasSeries(MeshLines(Mesh(api)), "consul_canary_instances"));
+}
+
+TEST(MeshFamilies, CountEachSidecarOnce) {
+  collect::CallerReading failing = Caller("b", Counters(0), Counters(0));
+  failing.error = "timed out";
+  collect::CallerReading critical = Caller("c", Counters(0), Counters(0));
+  critical.passing = false;
+  collect::CallerReading unknown = Caller("d", Counters(0), Counters(0));
+  unknown.address.clear();
+  collect::MeshSnapshot mesh =
+      Mesh(Api({Caller("a", Counters(0), Counters(0)), failing, critical, unknown}));
+  collect::ServiceSnapshot other = Api({Caller("a", Counters(0), Counters(0))});
+  other.service = "other";
+  mesh.services["other"] = std::make_shared<const collect::ServiceSnapshot>(other);
+  const auto lines = MeshLines(mesh);
+  for (const char* state : {"read", "failing", "critical", "without-address"}) {
+    EXPECT_TRUE(lines.contains(std::string("consul_canary_sidecars{state=\"") + state + "\"} 1"))
+        << state;
+  }
+}
+
+TEST(Roles, FollowTheNamesOfTheService) {
+  const Roles roles{{}, {{"api", {"stable", "next"}}}};
+  EXPECT_EQ(roles.RoleOf("api", "stable"), "primary");
+  EXPECT_EQ(roles.RoleOf("api", "next"), "canary");
+  EXPECT_EQ(roles.RoleOf("api", "canary"), "other");
+  EXPECT_EQ(roles.RoleOf("db", "canary"), "canary");
+  EXPECT_EQ(roles.RoleOf("db", ""), "other");
+}
+
+TEST(ReadingFamilies, ShowHowReadingGoes) {
+  collect::MeshSnapshot mesh = Mesh(Api({Caller("a", Counters(0), Counters(0))}));
+  mesh.consul_answered_at = At(90);
+  collect::ScrapeStats scrapes;
+  scrapes.errors_by_reason = {{"timeout", 3}};
+  scrapes.duration_buckets = {{0.01, 5}, {kInfinity, 7}};
+  scrapes.duration_sum_seconds = 0.5;
+  scrapes.scrapes = 7;
+  const Now now{At(110), base::WallTime(base::seconds(1'000'000))};
+  const auto lines =
+      Lines(ReadingFamilies(mesh, scrapes, {{{"health", "ok"}, 12}, {{"kv", "conflict"}, 1}}, now));
+  for (const char* line :
+       {R"(consul_canary_sidecar_scrape_errors_total{reason="timeout"} 3)",
+        R"(consul_canary_sidecar_scrape_errors_total{reason="connect"} 0)",
+        "consul_canary_sidecar_scrape_duration_seconds_count 7",
+        R"(consul_canary_sidecar_scrape_duration_seconds_bucket{le="0.01"} 5)",
+        R"(consul_canary_consul_requests_total{operation="health",result="ok"} 12)",
+        R"(consul_canary_consul_requests_total{operation="kv",result="conflict"} 1)",
+        R"(consul_canary_last_success_timestamp_seconds{source="consul"} 999980)",
+        R"(consul_canary_last_success_timestamp_seconds{source="sidecars"} 999990)"}) {
+    EXPECT_TRUE(lines.contains(line)) << line;
+  }
+}
+
+TEST(ReadingFamilies, HaveNoTimeOfASuccessThatNeverCame) {
+  const auto lines = Lines(ReadingFamilies({}, {}, {}, {}));
+  EXPECT_FALSE(HasSeries(lines, "consul_canary_last_success_timestamp_seconds"));
+}
+
+TEST(ProcessFamilies, NameTheVersion) {
+  base::ProcessStats process;
+  process.resident_bytes = 1024;
+  const auto lines = Lines(ProcessFamilies("1.2.3", process));
+  EXPECT_TRUE(lines.contains(R"(consul_canary_build_info{version="1.2.3"} 1)"));
+  EXPECT_TRUE(lines.contains("process_resident_memory_bytes 1024"));
+}
+
+TEST(Render, EscapesLabelValues) {
+  collect::ServiceSnapshot api = Api({});
+  api.service = "a\"b\\c\nd";
+  EXPECT_TRUE(HasSeries(MeshLines(Mesh(api)),
+                        R"(consul_canary_split_modify_index{service_name="a\"b\\c\nd"} 49)"));
+}
+
+}  // namespace
+}  // namespace consul_canary::metrics

@@ -1,0 +1,128 @@
+#include "exporter/metrics/totals.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/metrics/example.h"
+
+namespace consul_canary::metrics {
+namespace {
+
+using envoy::Histogram;
+
+SubsetTotals Canary(const Totals& totals) {
+  const auto service = totals.by_service().find("api");
+  if (service == totals.by_service().end()) return {};
+  const auto subset = service->second.find("canary");
+  return subset == service->second.end() ? SubsetTotals() : subset->second;
+}
+
+collect::MeshSnapshot With(envoy::SubsetCounters canary, int seconds = 100) {
+  return Mesh(Api({Caller("a", Counters(0), std::move(canary))}), seconds);
+}
+
+TEST(Totals, CountFromTheFirstReadingOn) {
+  Totals totals;
+  totals.Observe(With(Counters(1000, 400)));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 0U);
+  totals.Observe(With(Counters(1010, 403)));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 10U);
+  EXPECT_EQ(Canary(totals).outcomes.responses, (std::map<int, std::uint64_t>{{200, 7}, {500, 3}}));
+}
+
+TEST(Totals, AddUpOverSidecars) {
+  Totals totals;
+  totals.Observe(
+      Mesh(Api({Caller("a", Counters(1), Counters(5)), Caller("b", Counters(1), Counters(50))})));
+  totals.Observe(
+      Mesh(Api({Caller("a", Counters(1), Counters(7)), Caller("b", Counters(1), Counters(53))})));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 5U);
+}
+
+TEST(Totals, AddNothingTwice) {
+  Totals totals;
+  totals.Observe(With(Counters(10)));
+  totals.Observe(With(Counters(12)));
+  totals.Observe(With(Counters(12)));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 2U);
+}
+
+TEST(Totals, NeverGoDownWhenASidecarRestarts) {
+  Totals totals;
+  totals.Observe(With(Counters(10)));
+  totals.Observe(With(Counters(30)));
+  totals.Observe(With(Counters(3)));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 20U);
+  totals.Observe(With(Counters(4)));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 21U);
+}
+
+TEST(Totals, CarryOnWhenASidecarComesBackWithinTenMinutes) {
+  Totals totals;
+  totals.Observe(With(Counters(10), 0));
+  totals.Observe(Mesh(Api({}), 599));
+  totals.Observe(With(Counters(15), 600));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 5U);
+}
+
+TEST(Totals, ForgetASidecarAfterTenMinutes) {
+  Totals totals;
+  totals.Observe(With(Counters(10), 0));
+  totals.Observe(Mesh(Api({}), 601));
+  totals.Observe(With(Counters(15), 602));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 0U);
+}
+
+TEST(Totals, VanishWithTheService) {
+  Totals totals;
+  totals.Observe(With(Counters(10)));
+  totals.Observe(With(Counters(12)));
+  totals.Observe(collect::MeshSnapshot());
+  EXPECT_TRUE(totals.by_service().empty());
+}
+
+TEST(Totals, IgnoreASidecarThatWasNeverRead) {
+  collect::CallerReading caller = Caller("a", Counters(1), Counters(1));
+  caller.scraped_at.reset();
+  Totals totals;
+  totals.Observe(Mesh(Api({caller})));
+  caller.scraped_at = At(100);
+  totals.Observe(Mesh(Api({caller})));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 0U);
+}
+
+TEST(Totals, AddUpTheTimesOfRequests) {
+  Totals totals;
+  totals.Observe(With(Counters(10, 0, 1)));
+  totals.Observe(With(Counters(30, 0, 5)));
+  EXPECT_EQ(Canary(totals).request_time, (Histogram{{{25, 16}, {kInfinity, 20}}, 200, 20}));
+}
+
+// On a real Envoy a rebuilt cluster's histogram starts anew while its counters go on.
+TEST(Totals, GoOnCountingTimesWhenOnlyTheHistogramRestarts) {
+  Totals totals;
+  totals.Observe(With(Counters(100)));
+  envoy::SubsetCounters rebuilt = Counters(104);
+  rebuilt.request_time = Histogram{{{25, 1}, {kInfinity, 3}}, 120, 3};
+  totals.Observe(With(rebuilt));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 4U);
+  EXPECT_EQ(Canary(totals).request_time, rebuilt.request_time);
+}
+
+TEST(NewSince, SubtractsBucketByBucket) {
+  EXPECT_EQ(NewSince({{{1, 5}, {2, 9}}, 30, 9}, {{{1, 2}, {2, 4}}, 10, 4}),
+            (Histogram{{{1, 3}, {2, 5}}, 20, 5}));
+}
+
+TEST(NewSince, TakesAHistogramWithOtherBoundsAsRestarted) {
+  const Histogram later{{{3, 5}}, 30, 5};
+  EXPECT_EQ(NewSince(later, {{{1, 2}}, 10, 2}), later);
+}
+
+TEST(AddHistogram, KeepsCountsCumulativeWhereBoundsDiffer) {
+  Histogram sum{{{10, 4}, {kInfinity, 6}}, 60, 6};
+  AddHistogram({{{5, 1}, {20, 2}, {kInfinity, 3}}, 30, 3}, sum);
+  EXPECT_EQ(sum, (Histogram{{{5, 1}, {10, 5}, {20, 6}, {kInfinity, 9}}, 90, 9}));
+}
+
+}  // namespace
+}  // namespace consul_canary::metrics
