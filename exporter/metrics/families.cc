@@ -138,7 +138,10 @@ void AddTraffic(const ServiceSnapshot& service, const std::string& subset, std::
   static const std::vector<consul::RetryRule> kNoRules;
   const std::vector<consul::RetryRule>& retries =
       service.router ? service.router->retries : kNoRules;
+  // At the instances' own sidecars, every request is an attempt.
+  const bool attempts_alone = service.resolver && service.resolver->has_failover;
   for (std::size_t i = 0; i < std::size(kViews); ++i) {
+    if (attempts_alone && kViewValues[i] != envoy::View::kAttempts) continue;
     const envoy::Outcomes outcomes = envoy::Apply(kViewValues[i], totals.outcomes, retries);
     const Labels with_view = {
         {"service_name", service.service}, {"subset", subset}, {"role", role}, {"view", kViews[i]}};

@@ -60,25 +60,43 @@ void Totals::Observe(const collect::MeshSnapshot& snapshot) {
   }
 }
 
+std::vector<Totals::Reading> Totals::ReadingsOf(const collect::ServiceSnapshot& snapshot) {
+  std::vector<Reading> readings;
+  if (!snapshot.resolver || !snapshot.resolver->has_failover) {
+    for (const collect::CallerReading& caller : snapshot.callers) {
+      if (caller.scraped_at) readings.push_back({caller.id, caller.subsets});
+    }
+    return readings;
+  }
+  for (const collect::ServerReading& server : snapshot.servers) {
+    if (!server.scraped_at || !server.local_app) continue;
+    for (const std::string& subset : server.subsets) {
+      // An instance that changes its subset must not bring its past along, so it counts as new
+      // there.
+      readings.push_back({server.id + " in " + subset, {{subset, *server.local_app}}});
+    }
+  }
+  return readings;
+}
+
 void Totals::ObserveService(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now) {
   Service& service = services_[snapshot.service];
   Subsets& totals = totals_[snapshot.service];
-  std::map<std::string, envoy::SubsetOutcomes> readings;
-  for (const collect::CallerReading& caller : snapshot.callers) {
-    if (!caller.scraped_at) continue;
-    service.last_seen[caller.id] = now;
-    envoy::SubsetOutcomes& reading = readings[caller.id];
-    for (const auto& [subset, counters] : caller.subsets) reading[subset] = AllCodes(counters);
-    AddTimes(caller, service, totals);
+  std::map<std::string, envoy::SubsetOutcomes> outcomes;
+  for (const Reading& reading : ReadingsOf(snapshot)) {
+    service.last_seen[reading.id] = now;
+    envoy::SubsetOutcomes& counted = outcomes[reading.id];
+    for (const auto& [subset, counters] : reading.subsets) counted[subset] = AllCodes(counters);
+    AddTimes(reading, service, totals);
   }
-  const envoy::TickOutcomes tick = envoy::Advance(service.baselines, readings);
+  const envoy::TickOutcomes tick = envoy::Advance(service.baselines, outcomes);
   for (const auto& [subset, added] : tick.by_subset) totals[subset].outcomes += added;
   Forget(service, now);
 }
 
-void Totals::AddTimes(const collect::CallerReading& caller, Service& service, Subsets& totals) {
-  const auto [sidecar, is_new] = service.times.try_emplace(caller.id);
-  for (const auto& [subset, counters] : caller.subsets) {
+void Totals::AddTimes(const Reading& reading, Service& service, Subsets& totals) {
+  const auto [sidecar, is_new] = service.times.try_emplace(reading.id);
+  for (const auto& [subset, counters] : reading.subsets) {
     envoy::Histogram& last = sidecar->second.by_subset[subset];
     // Unchanged between two of Envoy's flushes, so most of the time there is nothing to add.
     if (!is_new && counters.request_time != last) {

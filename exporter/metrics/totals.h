@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "exporter/base/clock.h"
 #include "exporter/collect/snapshot.h"
@@ -40,8 +41,15 @@ class Totals {
     std::map<std::string, base::MonotonicTime> last_seen;  // by sidecar
   };
 
+  // What one sidecar has counted by now, by subset. `id` also says how it was counted.
+  struct Reading {
+    std::string id;
+    std::map<std::string, envoy::SubsetCounters> subsets;
+  };
+
+  static std::vector<Reading> ReadingsOf(const collect::ServiceSnapshot& snapshot);
   void ObserveService(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now);
-  static void AddTimes(const collect::CallerReading& caller, Service& service, Subsets& totals);
+  static void AddTimes(const Reading& reading, Service& service, Subsets& totals);
   static void Forget(Service& service, base::MonotonicTime now);
 
   std::map<std::string, Service> services_;

@@ -129,6 +129,15 @@ TEST(MeshFamilies, StartEverySubsetsCountersAtZero) {
                             "role=\"canary\",view=\"first-try\"} 0"));
 }
 
+TEST(MeshFamilies, ShowAttemptsAloneWithFailover) {
+  collect::ServiceSnapshot api = Api({});
+  api.resolver->has_failover = true;
+  const std::string text = Render(MeshFamilies(Mesh(api), {}, Roles()));
+  EXPECT_NE(text.find(R"(view="attempts")"), std::string::npos);
+  EXPECT_EQ(text.find(R"(view="requests")"), std::string::npos);
+  EXPECT_EQ(text.find(R"(view="first-try")"), std::string::npos);
+}
+
 TEST(MeshFamilies, CountInstancesByHealth) {
   const auto lines = MeshLines(Mesh(Api({})));
   const auto count = [](const std::string& subset, const std::string& health) {

@@ -108,6 +108,41 @@ TEST(Totals, GoOnCountingTimesWhenOnlyTheHistogramRestarts) {
   EXPECT_EQ(Canary(totals).request_time, rebuilt.request_time);
 }
 
+// With failover the caller's canary counters hold the primary's answers too.
+class TotalsWithFailover : public ::testing::Test {
+ protected:
+  static collect::MeshSnapshot With(std::uint64_t at_callers, std::uint64_t at_instance,
+                                    std::vector<std::string> subsets) {
+    collect::ServiceSnapshot api = Api({Caller("a", Counters(0), Counters(at_callers))});
+    api.resolver->has_failover = true;
+    collect::ServerReading server;
+    server.id = "n1/api-2-proxy";
+    server.subsets = std::move(subsets);
+    server.scraped_at = At(100);
+    server.local_app = Counters(at_instance);
+    api.servers = {server};
+    return Mesh(api);
+  }
+};
+
+TEST_F(TotalsWithFailover, CountAtTheInstancesOwnSidecars) {
+  Totals totals;
+  totals.Observe(With(0, 10, {"canary"}));
+  totals.Observe(With(100, 13, {"canary"}));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 3U);
+  EXPECT_EQ(Canary(totals).request_time.count, 3U);
+}
+
+TEST_F(TotalsWithFailover, LeaveAnInstancesPastInTheSubsetThatItHadThen) {
+  Totals totals;
+  totals.Observe(With(0, 10, {"primary"}));
+  totals.Observe(With(0, 50, {"primary"}));
+  totals.Observe(With(0, 60, {"canary"}));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 0U);
+  totals.Observe(With(0, 64, {"canary"}));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 4U);
+}
+
 TEST(NewSince, SubtractsBucketByBucket) {
   EXPECT_EQ(NewSince({{{1, 5}, {2, 9}}, 30, 9}, {{{1, 2}, {2, 4}}, 10, 4}),
             (Histogram{{{1, 3}, {2, 5}}, 20, 5}));
