@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/unit/consul/await.h"
 #include "tests/unit/consul/scripted_consul.h"
 
 namespace consul_canary::consul {

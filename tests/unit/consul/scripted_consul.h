@@ -1,13 +1,12 @@
-// A server that answers as the test says, and the client that asks it.
+// A server that answers as the test says.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
-#include <functional>
-#include <future>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -15,8 +14,6 @@
 #include <vector>
 
 #include "exporter/base/http_server.h"
-#include "exporter/base/io_loop.h"
-#include "exporter/consul/client.h"
 
 namespace consul_canary::consul {
 
@@ -78,19 +75,5 @@ class ScriptedConsul {
   bool released_ = false;
   std::unique_ptr<base::HttpServer> server_;  // last: its handlers use what is above
 };
-
-// Starts a call on the loop's thread and waits for its reply.
-template <class T>
-base::Result<T> Await(base::IoLoop& loop, std::function<void(Reply<T>)> start) {
-  auto promise = std::make_shared<std::promise<base::Result<T>>>();
-  auto future = promise->get_future();
-  loop.Post([start = std::move(start), promise] {
-    start([promise](base::Result<T> result) { promise->set_value(std::move(result)); });
-  });
-  if (future.wait_for(std::chrono::seconds{20}) != std::future_status::ready) {
-    return base::Fail(base::ErrorCode::kInvalid, "no reply");
-  }
-  return future.get();
-}
 
 }  // namespace consul_canary::consul

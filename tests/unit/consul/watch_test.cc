@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "exporter/consul/client.h"
+#include "tests/unit/consul/await.h"
 #include "tests/unit/consul/scripted_consul.h"
 
 namespace consul_canary::consul {
