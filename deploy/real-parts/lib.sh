@@ -73,3 +73,36 @@ find_alertmanager() {
 say() {
   printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2
 }
+
+# use_ccache ROOT: settings with which a compilation in one clone is found again by another one.
+use_ccache() {
+  export CCACHE_BASEDIR=$1 CCACHE_NOHASHDIR=1 CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache}
+}
+
+# build_targets ROOT PRESET [TARGET…]: configures and builds, silent when that takes no time, with lines of progress
+# otherwise and the log's end when it fails. JOBS limits the compilations at once.
+build_targets() {
+  local root=$1 preset=$2 log started=$SECONDS job rc=0
+  shift 2
+  log=$root/build/$preset.log
+  mkdir -p "$root/build"
+  {
+    cd "$root" && cmake --preset "$preset" && cmake --build --preset "$preset" ${JOBS:+-j "$JOBS"} ${1:+--target "$@"}
+  } >"$log" 2>&1 &
+  job=$!
+  while kill -0 "$job" 2>/dev/null; do
+    sleep 0.2
+    if ((SECONDS - started >= ${next:=5})); then
+      say "building ($preset): $((SECONDS - started)) s: $(tail -n 1 "$log" | cut -c 1-70)"
+      next=$((SECONDS - started + 15))
+    fi
+  done
+  next=5
+  wait "$job" || rc=$?
+  if ((rc)); then
+    say "the build failed; log $log:"
+    grep -nE -A 12 'error|FAILED|Error' "$log" | head -n 60 >&2 || tail -n 30 "$log" >&2
+    return "$rc"
+  fi
+  say "built ($preset) in $((SECONDS - started)) s"
+}

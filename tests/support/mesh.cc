@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -22,6 +23,12 @@ constexpr std::string_view kNobody = R"(Service.Meta.version == "consul-canary-n
 std::string VersionFilter(std::string_view version) {
   return version.empty() ? std::string(kNobody)
                          : fmt::format(R"(Service.Meta.version == "{}")", version);
+}
+
+// Each instance draws its own sequence, the same in each run.
+std::string SeedOf(int seed, const std::string& id) {
+  return std::to_string(static_cast<std::size_t>(seed) * 1000 +
+                        std::hash<std::string>()(id) % 1000);
 }
 
 json ParseOrNull(const std::string& text) { return json::parse(text, nullptr, false); }
@@ -169,7 +176,8 @@ Result<void> Mesh::StartApplications(const std::vector<Node*>& nodes) {
     if (node->is_caller()) continue;
     auto app =
         Process::Start({.argv = {CONSUL_CANARY_TEST_APP, "--port", std::to_string(node->app_port),
-                                 "--name", node->name, "--version", node->version},
+                                 "--name", node->name, "--version", node->version, "--seed",
+                                 SeedOf(options_.seed, node->id)},
                         .output = consul_->folder().path() / (node->id + ".log")});
     if (!app) return tl::unexpected(app.error());
     node->app = std::move(*app);

@@ -31,6 +31,7 @@ struct MeshOptions {
   std::string service = "api";
   int callers = 1;  // web, web-2, …
   std::string protocol = "http";
+  int seed = 1;  // which requests the applications fail, when told to fail a share
 };
 
 // What an application has answered, as it counted itself.
