@@ -1,0 +1,186 @@
+// The exporter against a real mesh: what it shows is what callers, applications and Consul know.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <utility>
+
+#include "exporter/envoy/prometheus_text.h"
+#include "tests/support/daemons.h"
+#include "tests/support/load.h"
+#include "tests/support/mesh.h"
+#include "tests/support/real_parts.h"
+#include "tests/support/wait.h"
+
+namespace consul_canary::testing {
+namespace {
+
+using Labels = std::initializer_list<std::pair<std::string_view, std::string_view>>;
+
+// One page of metrics.
+class Page {
+ public:
+  explicit Page(std::string text) : text_(std::move(text)) {}
+
+  // Sum of the series that have these labels; nullopt when there is none.
+  [[nodiscard]] std::optional<double> Sum(std::string_view name, Labels labels) const {
+    std::optional<double> sum;
+    envoy::ParsePrometheusText(
+        text_,
+        [&](const envoy::Sample& sample) {
+          if (sample.name != name) return;
+          for (const auto& [label, value] : labels) {
+            if (sample.Find(label) != value) return;
+          }
+          sum = sum.value_or(0) + sample.value;
+        },
+        [](const envoy::BadLine& bad) { ADD_FAILURE() << bad.line << ": " << bad.reason; });
+    return sum;
+  }
+
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+class ExporterTest : public ::testing::Test {
+ protected:
+  void Begin(MeshOptions options) {
+    const auto sidecars = static_cast<double>(options.versions.size()) + options.callers;
+    auto mesh = Mesh::Start(std::move(options));
+    ASSERT_TRUE(mesh) << mesh.error().message;
+    mesh_ = std::move(*mesh);
+    auto exporter = StartExporter(mesh_->consul());
+    ASSERT_TRUE(exporter) << exporter.error().message;
+    exporter_ = std::move(*exporter);
+    ASSERT_TRUE(WaitFor([sidecars](const Page& page) {
+      return page.Sum("consul_canary_sidecars", {{"state", "read"}}) == sidecars;
+    }));
+  }
+
+  [[nodiscard]] Page Metrics() const {
+    const auto text = mesh_->consul().http().Get(exporter_->address() + "/metrics");
+    return Page(text.value_or(""));
+  }
+
+  [[nodiscard]] bool WaitFor(const std::function<bool(const Page&)>& condition) const {
+    const bool met = WaitUntil([&] { return condition(Metrics()); }, seconds(15));
+    if (!met) ADD_FAILURE() << Metrics().text();
+    return met;
+  }
+
+  std::unique_ptr<Mesh> mesh_;
+  std::unique_ptr<Daemon> exporter_;
+};
+
+TEST_F(ExporterTest, CountsWhatCallersAndApplicationsSawInEveryView) {
+  Begin({.versions = {"v1", "v2"},
+         .canary_version = "v2",
+         .canary_weight = 50,
+         .retry_codes = {500, 503},
+         .retries = 1});
+  const AppCounts before = mesh_->CountsOf("v2");
+  ASSERT_TRUE(mesh_->Control("v2", "failure_ratio=0.4"));
+  Load load({.url = mesh_->url(), .rate = 200});
+  ASSERT_TRUE(load.WaitForMore(800, seconds(20)));
+  load.Stop();
+  const LoadCounts seen = load.Counts();
+  const AppCounts after = mesh_->CountsOf("v2");
+  const auto sum = [](const Page& page, std::string_view name, std::string_view subset,
+                      std::string_view view) {
+    return page.Sum(name, {{"service_name", "api"}, {"subset", subset}, {"view", view}})
+        .value_or(0);
+  };
+  constexpr std::string_view kRequests = "consul_canary_requests_total";
+  constexpr std::string_view kFailures = "consul_canary_request_failures_total";
+  ASSERT_TRUE(WaitFor([&](const Page& page) {
+    return sum(page, kRequests, "primary", "requests") +
+               sum(page, kRequests, "canary", "requests") ==
+           static_cast<double>(seen.completed);
+  }));
+  const Page page = Metrics();
+  const double canary_requests = sum(page, kRequests, "canary", "requests");
+  const auto final_canary = seen.by_version.at("v2");
+  EXPECT_EQ(canary_requests, static_cast<double>(final_canary));
+  EXPECT_EQ(sum(page, kRequests, "canary", "first-try"), canary_requests);
+  EXPECT_EQ(sum(page, kFailures, "canary", "requests"), static_cast<double>(seen.failed));
+  EXPECT_EQ(sum(page, kRequests, "canary", "attempts"),
+            static_cast<double>(after.served - before.served));
+  EXPECT_EQ(sum(page, kFailures, "canary", "attempts"),
+            static_cast<double>(after.failed - before.failed));
+  // One retry each: it saved the request, or the request failed in the end. (A failed first try may
+  // also stay without a retry: Envoy lets three run at once.)
+  const auto failed = static_cast<double>(seen.failed);
+  const double saved = sum(page, kFailures, "canary", "first-try") - failed;
+  const double retries = static_cast<double>(after.served - before.served) - canary_requests;
+  EXPECT_LE(saved, retries);
+  EXPECT_GE(saved, retries - failed);
+  EXPECT_EQ(sum(page, kFailures, "primary", "first-try"), 0);
+}
+
+TEST_F(ExporterTest, FollowsASplitterWriteUpToTheSidecars) {
+  Begin({.versions = {"v1", "v2"}, .canary_version = "v2"});
+  const auto shows = [](double ratio) {
+    return [ratio](const Page& page) {
+      return page.Sum("consul_canary_split_weight_ratio", {{"role", "canary"}}) == ratio &&
+             page.Sum("consul_canary_applied_weight_ratio", {{"subset", "canary"}}) == ratio &&
+             page.Sum("consul_canary_sidecars_applied_ratio", {{"service_name", "api"}}) == 1;
+    };
+  };
+  ASSERT_TRUE(WaitFor(shows(0)));
+  ASSERT_TRUE(mesh_->WriteSplitter(25));
+  ASSERT_TRUE(WaitFor(shows(0.25)));
+  ASSERT_TRUE(mesh_->WriteSplitter(0));
+  ASSERT_TRUE(WaitFor(shows(0)));
+}
+
+TEST_F(ExporterTest, ServesMetricsThatPromtoolHasNothingToSayAbout) {
+  Begin({});
+  const auto promtool = FindPart("promtool");
+  ASSERT_TRUE(promtool) << promtool.error().message;
+  TempDir& folder = mesh_->consul().folder();
+  const std::string page = folder.Write("metrics.txt", Metrics().text()).string();
+  const auto lint =
+      Process::Start({.argv = {"sh", "-c", "exec \"$0\" check metrics < \"$1\"", *promtool, page},
+                      .output = folder.path() / "promtool.log"});
+  ASSERT_TRUE(lint) << lint.error().message;
+  EXPECT_EQ((*lint)->Wait(seconds(20)), 0) << (*lint)->OutputTail();
+  EXPECT_EQ((*lint)->OutputTail(), "");
+}
+
+TEST_F(ExporterTest, ShowsACanaryThatIsGone) {
+  Begin({.versions = {"v1", "v2"}, .canary_version = "v2"});
+  const auto canaries = [](double count) {
+    return [count](const Page& page) {
+      return page.Sum("consul_canary_instances", {{"subset", "canary"}, {"health", "passing"}}) ==
+             count;
+    };
+  };
+  ASSERT_TRUE(WaitFor(canaries(1)));
+  ASSERT_TRUE(mesh_->RemoveInstance(mesh_->InstancesOf("v2").front()));
+  ASSERT_TRUE(WaitFor(canaries(0)));
+}
+
+TEST_F(ExporterTest, StaysUpWithoutConsulAndSaysSo) {
+  Begin({});
+  mesh_->consul().Kill();
+  ASSERT_TRUE(WaitFor([](const Page& page) {
+    return page.Sum("consul_canary_consul_requests_total", {{"result", "unavailable"}}) > 0;
+  }));
+  const Http& http = mesh_->consul().http();
+  EXPECT_TRUE(http.Answers(exporter_->address() + "/-/healthy"));
+  EXPECT_EQ(Metrics().Sum("consul_canary_split_weight_ratio", {{"role", "primary"}}), 1);
+}
+
+TEST_F(ExporterTest, EndsWithZeroOnSigterm) {
+  Begin({});
+  exporter_->process().Signal(SIGHUP);  // reloads, and must not end it
+  EXPECT_TRUE(mesh_->consul().http().Answers(exporter_->address() + "/-/healthy"));
+  EXPECT_EQ(exporter_->Stop(), 0);
+}
+
+}  // namespace
+}  // namespace consul_canary::testing
