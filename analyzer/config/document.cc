@@ -6,7 +6,7 @@
 namespace consul_canary::config {
 namespace {
 
-constexpr std::size_t kMaxBytes = 256 * 1024;
+constexpr std::size_t kMaxBytes = std::size_t{256} * 1024;
 constexpr std::size_t kMaxDepth = 32;
 
 // How many bytes the UTF-8 sequence at `at` has; 0 if it is none, is overlong, a surrogate or

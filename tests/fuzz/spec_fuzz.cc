@@ -10,8 +10,6 @@
 
 namespace {
 
-using consul_canary::config::FieldError;
-
 void Require(bool holds, const char* claim) {
   if (holds) return;
   std::fprintf(stderr, "%s\n", claim);
