@@ -91,10 +91,12 @@ class Prometheus {
   [[nodiscard]] std::optional<int> CountSeries(const std::string& promql) const {
     return Count(Parsed(http_.Get(address_ + "/api/v1/query?query=" + base::UrlEncode(promql))));
   }
+  // Up to now, and now included: a whole number of steps back from it.
   [[nodiscard]] std::optional<int> CountSeriesSince(double since, const std::string& promql) const {
-    return Count(
-        Parsed(http_.Get(fmt::format("{}/api/v1/query_range?start={}&end={}&step=1&query={}",
-                                     address_, since, WallSeconds(), base::UrlEncode(promql)))));
+    const double now = WallSeconds();
+    return Count(Parsed(http_.Get(
+        fmt::format("{}/api/v1/query_range?start={:.3f}&end={:.3f}&step=1&query={}", address_,
+                    now - std::floor(now - since), now, base::UrlEncode(promql)))));
   }
 
  private:
