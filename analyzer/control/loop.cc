@@ -282,7 +282,8 @@ struct Loop::Impl {
         found == mesh.services.end() ? nullptr : found->second.get();
     State next = managed.state;
     Observation seen = Observe(*managed.spec, mesh, service, now);
-    seen.instances_known = seen.instances_known && InstancesSettled(mesh, now);
+    const bool settled = InstancesSettled(mesh, now);
+    seen.instances_known = seen.instances_known && settled;
     AddTime(managed, with_counts, now, seen);
     if (with_counts && service != nullptr) {
       seen.counts = TakeCounts(*managed.spec, *service, next.baselines);

@@ -18,9 +18,9 @@ struct LoopOptions {
   std::string analyzer_id;  // hostname:port; stable over restarts
   base::milliseconds interval{1000};
   base::milliseconds checkpoint_every{10000};
-  // After Consul was away its health checks need up to 10 s to speak the truth again; nobody is
+  // After Consul was away its health checks need 10 s and more to speak the truth again; nobody is
   // declared gone before.
-  base::milliseconds settle{10000};
+  base::milliseconds settle{15000};
 };
 
 class Loop {

@@ -1,10 +1,13 @@
 #include "analyzer/rollout/judge.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace consul_canary::rollout {
 namespace {
 
+// Two recorded ticks may carry the same time; evidence needs some time between them.
+constexpr double kShortestTickSeconds = 0.001;
 constexpr std::int64_t kGrossRequests = 10;
 constexpr std::int64_t kGrossPrimaryDivisor = 10;  // the primary must fail less than a tenth
 
@@ -73,7 +76,8 @@ Verdict Judge(const Spec& spec, const Observation& seen, State& state) {
   if (IsJudged(spec, state)) {
     const stats::HarmPlan plan{PlannedEpochs(spec)};
     stats::ObserveHarm(evidence.harm, plan, tick.harm_primary, tick.harm_canary,
-                       spec.overdispersion_floor, seen.elapsed_seconds);
+                       spec.overdispersion_floor,
+                       std::max(seen.elapsed_seconds, kShortestTickSeconds));
     stats::ObserveSafe(evidence.safe, spec.failure_margin, tick.safe_primary, tick.safe_canary,
                        spec.overdispersion_floor);
     Add(evidence.step_primary, tick.harm_primary);

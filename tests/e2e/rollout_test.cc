@@ -2,6 +2,7 @@
 // instances to the splitter's last weight.
 #include <gtest/gtest.h>
 
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -37,6 +38,12 @@ class RolloutTest : public ::testing::Test {
     load_ = std::make_unique<Load>(LoadOptions{.url = mesh_->url(), .rate = rate});
     // The primary's own failure ratio is known before anything is compared with it.
     ASSERT_TRUE(load_->WaitForMore(static_cast<std::int64_t>(3 * rate), seconds(20)));
+  }
+
+  void TearDown() override {
+    if (!HasFailure() || !analyzer_) return;
+    std::cout << "analyzer's log:\n"
+              << ReadFile(mesh_->consul().folder().path() / "analyzer.log") << std::endl;
   }
 
   CtlResult Ctl(std::vector<std::string> arguments, milliseconds limit = seconds(20)) {
@@ -189,6 +196,7 @@ TEST_F(RolloutTest, HoldsWhileConsulIsAwayAndGoesOnAfterwards) {
   ASSERT_NO_FATAL_FAILURE(ApplySpec());
   ASSERT_TRUE(mesh_->AddInstance("v2"));
   ASSERT_TRUE(WaitForStep(1));
+  ASSERT_TRUE(WaitUntil([&] { return mesh_->AppliedWeights()["canary"] == 25; }, seconds(10)));
   mesh_->consul().Kill();
   Pass(seconds(20));
   EXPECT_EQ(mesh_->AppliedWeights()["canary"], 25);
