@@ -3,6 +3,7 @@
 #include <mutex>
 #include <utility>
 
+#include "exporter/collect/gateways.h"
 #include "exporter/collect/mesh_state.h"
 #include "exporter/collect/path_set.h"
 #include "exporter/collect/scraper.h"
@@ -74,18 +75,15 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
 
   void Start() {
     scraper = std::make_unique<Scraper>(client.loop(), options, [this] { Publish(); });
-    paths = std::make_unique<PathSet>(
-        client, PathSetOptions(), [this](const std::string& path, Result<HttpResponse> answer) {
-          OnAnswer(state.health[path], Parse(answer, consul::ParseInstances));
-        });
+    paths = std::make_unique<PathSet>(client, PathSetOptions(),
+                                      [this](const std::string& path, Result<HttpResponse> answer) {
+                                        OnPath(path, std::move(answer));
+                                      });
     WatchEntries("service-splitter", state.splitters, consul::ParseSplitters);
     WatchEntries("service-resolver", state.resolvers, consul::ParseResolvers);
     WatchEntries("service-router", state.routers, consul::ParseRouters);
-    watches.push_back(client.WatchPath("catalog", consul::Client::ProxyServicesPath(), kMinInterval,
-                                       [this](Result<HttpResponse> answer) {
-                                         OnAnswer(state.proxy_services,
-                                                  Parse(answer, consul::ParseServiceNames));
-                                       }));
+    WatchNames(consul::Client::ProxyServicesPath(), state.proxy_services);
+    WatchNames(GatewaysPath(), state.gateways);
     scraper->Start();
     Heartbeat();
   }
@@ -97,6 +95,21 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
                                        [this, &entries, parser](Result<HttpResponse> answer) {
                                          OnAnswer(entries, ByName(Parse(answer, parser)));
                                        }));
+  }
+
+  void WatchNames(const std::string& path, Answer<std::vector<std::string>>& names) {
+    watches.push_back(client.WatchPath("catalog", path, kMinInterval,
+                                       [this, &names](Result<HttpResponse> answer) {
+                                         OnAnswer(names, Parse(answer, consul::ParseServiceNames));
+                                       }));
+  }
+
+  void OnPath(const std::string& path, Result<HttpResponse> answer) {
+    if (path.starts_with(GatewayServicesPath(""))) {
+      OnAnswer(state.gateway_services[path], Parse(answer, ParseGatewayServices));
+    } else {
+      OnAnswer(state.health[path], Parse(answer, consul::ParseInstances));
+    }
   }
 
   template <class T>
@@ -127,10 +140,11 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   }
 
   void Refresh() {
-    const std::vector<std::string> wanted = WantedHealth(state);
+    const std::vector<std::string> wanted = WantedPaths(state);
     const std::set<std::string> wanted_set(wanted.begin(), wanted.end());
-    std::erase_if(state.health,
-                  [&](const auto& answer) { return !wanted_set.contains(answer.first); });
+    const auto is_past = [&](const auto& answer) { return !wanted_set.contains(answer.first); };
+    std::erase_if(state.health, is_past);
+    std::erase_if(state.gateway_services, is_past);
     paths->Sync(wanted);
     scraper->SetTargets(WantedTargets(state));
     ready = ready || IsComplete(state);

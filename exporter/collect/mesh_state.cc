@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "exporter/collect/gateways.h"
+
 namespace consul_canary::collect {
 namespace {
 
@@ -44,13 +46,25 @@ bool Concerns(const Instance& proxy, const std::string& service) {
   return proxy.destination_service == service || Calls(proxy, service);
 }
 
+// Every known sidecar and gateway; what a gateway calls stands in for its upstreams.
 template <class Visitor>
 void ForEachProxy(const MeshState& state, const Visitor& visit) {
-  if (!state.proxy_services.value) return;
-  for (const std::string& name : *state.proxy_services.value) {
-    const std::vector<Instance>* proxies = Health(state, consul::Client::HealthPath(name));
-    if (proxies == nullptr) continue;
-    for (const Instance& proxy : *proxies) visit(name, proxy);
+  static const std::vector<std::string> kNone;
+  static const std::vector<Instance> kNobody;
+  const auto instances = [&state](const std::string& name) -> const std::vector<Instance>& {
+    const std::vector<Instance>* found = Health(state, consul::Client::HealthPath(name));
+    return found == nullptr ? kNobody : *found;
+  };
+  for (const std::string& name : state.proxy_services.value.value_or(kNone)) {
+    for (const Instance& proxy : instances(name)) visit(name, proxy);
+  }
+  for (const std::string& name : state.gateways.value.value_or(kNone)) {
+    const auto links = state.gateway_services.find(GatewayServicesPath(name));
+    if (links == state.gateway_services.end() || !links->second.value) continue;
+    for (Instance gateway : instances(name)) {
+      gateway.upstreams = *links->second.value;
+      visit(name, gateway);
+    }
   }
 }
 
@@ -70,7 +84,8 @@ CallerReading MakeCaller(const Instance& proxy, const SidecarReading& reading,
                          const ServiceSnapshot& snapshot) {
   CallerReading caller;
   caller.id = ProxyId(proxy);
-  caller.service = proxy.destination_service;
+  const bool is_gateway = proxy.destination_service.empty();
+  caller.service = is_gateway ? proxy.service : proxy.destination_service;
   caller.passing = proxy.passing;
   if (const std::optional<ScrapeTarget> target = TargetOf(proxy)) caller.address = target->address;
   caller.scraped_at = reading.scraped_at;
@@ -147,7 +162,8 @@ std::set<std::string> ShownServices(const MeshState& state) {
   return services;
 }
 
-std::vector<std::string> WantedHealth(const MeshState& state) {
+std::vector<std::string> WantedPaths(const MeshState& state) {
+  static const std::vector<std::string> kNoNames;
   const std::set<std::string> shown = ShownServices(state);
   std::map<std::string, int> ranks;  // 0 first
   const auto want = [&ranks](const std::string& path, int rank) {
@@ -161,10 +177,12 @@ std::vector<std::string> WantedHealth(const MeshState& state) {
     want(consul::Client::HealthPath(service), rank_of(service));
     for (const auto& [subset, path] : SubsetPaths(state, service)) want(path, rank_of(service));
   }
-  if (state.proxy_services.value) {
-    for (const std::string& name : *state.proxy_services.value) {
-      want(consul::Client::HealthPath(name), 4);
-    }
+  for (const std::string& name : state.proxy_services.value.value_or(kNoNames)) {
+    want(consul::Client::HealthPath(name), 4);
+  }
+  for (const std::string& name : state.gateways.value.value_or(kNoNames)) {
+    want(GatewayServicesPath(name), 1);  // few, and without it nothing is known of the gateway
+    want(consul::Client::HealthPath(name), 4);
   }
   ForEachProxy(state, [&](const std::string& name, const Instance& proxy) {
     for (const std::string& service : shown) {
@@ -198,23 +216,28 @@ std::map<std::string, ScrapeTarget> WantedTargets(const MeshState& state) {
 
 bool IsComplete(const MeshState& state) {
   if (!state.splitters.value || !state.resolvers.value || !state.routers.value ||
-      !state.proxy_services.value) {
+      !state.proxy_services.value || !state.gateways.value) {
     return false;
   }
-  const std::vector<std::string> wanted = WantedHealth(state);
+  const std::vector<std::string> wanted = WantedPaths(state);
   return std::all_of(wanted.begin(), wanted.end(), [&state](const std::string& path) {
-    const auto it = state.health.find(path);
-    return it != state.health.end() && IsAnswered(it->second);
+    const auto health = state.health.find(path);
+    if (health != state.health.end()) return IsAnswered(health->second);
+    const auto links = state.gateway_services.find(path);
+    return links != state.gateway_services.end() && IsAnswered(links->second);
   });
 }
 
 std::optional<base::Error> FirstError(const MeshState& state) {
   for (const std::optional<base::Error>* error :
        {&state.heartbeat.error, &state.splitters.error, &state.resolvers.error,
-        &state.routers.error, &state.proxy_services.error}) {
+        &state.routers.error, &state.proxy_services.error, &state.gateways.error}) {
     if (*error) return **error;
   }
   for (const auto& [path, answer] : state.health) {
+    if (answer.error) return *answer.error;
+  }
+  for (const auto& [path, answer] : state.gateway_services) {
     if (answer.error) return *answer.error;
   }
   return std::nullopt;

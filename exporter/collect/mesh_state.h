@@ -27,8 +27,11 @@ struct MeshState {
   Answer<std::map<std::string, consul::Resolver>> resolvers;
   Answer<std::map<std::string, consul::Router>> routers;
   Answer<std::vector<std::string>> proxy_services;
-  // By path: health of proxies, of followed services, and of their subsets.
+  Answer<std::vector<std::string>> gateways;
+  // By path: health of proxies, gateways and shown services, and of their subsets; and what each
+  // gateway calls.
   std::map<std::string, Answer<std::vector<consul::Instance>>> health;
+  std::map<std::string, Answer<std::vector<std::string>>> gateway_services;
   std::set<std::string> followed;  // besides those with a splitter
   Answer<bool> heartbeat;          // value true: Consul has a leader
 };
@@ -36,9 +39,10 @@ struct MeshState {
 // Every service that a snapshot shows: the followed ones and those with a splitter.
 [[nodiscard]] std::set<std::string> ShownServices(const MeshState& state);
 
-// The health questions to ask now, the most important first: followed services, their subsets and
-// proxies, then those with a splitter, then proxies of whom nothing relevant is known.
-[[nodiscard]] std::vector<std::string> WantedHealth(const MeshState& state);
+// The paths of `health` and `gateway_services` to ask now, the most important first: followed
+// services, their subsets and proxies, then those with a splitter, then proxies of whom nothing
+// relevant is known.
+[[nodiscard]] std::vector<std::string> WantedPaths(const MeshState& state);
 
 // Sidecars that call or serve a shown service, by ProxyId, as far as they have an address.
 [[nodiscard]] std::map<std::string, ScrapeTarget> WantedTargets(const MeshState& state);

@@ -85,16 +85,12 @@ bool MatchesEverything(const Json& match) {
          Member(match, "query_parameters").is_null();
 }
 
-Shares LastCatchAll(const Json& virtual_hosts, std::string_view service) {
+Shares LastCatchAll(const Json& routes, std::string_view service) {
   Shares shares;
-  if (!virtual_hosts.is_array()) return shares;
-  for (const Json& host : virtual_hosts) {
-    const Json& routes = Member(host, "routes");
-    if (!routes.is_array()) continue;
-    for (const Json& route : routes) {
-      if (MatchesEverything(Member(route, "match"))) {
-        shares = RouteShares(Member(route, "route"), service);
-      }
+  if (!routes.is_array()) return shares;
+  for (const Json& route : routes) {
+    if (MatchesEverything(Member(route, "match"))) {
+      shares = RouteShares(Member(route, "route"), service);
     }
   }
   return shares;
@@ -112,11 +108,15 @@ base::Result<std::map<std::string, std::map<std::string, double>>> ReadAppliedWe
   const Json& configs = Member(dump, "configs");
   if (!configs.is_array()) return applied;  // a sidecar without dynamic routes answers {}
   for (const Json& config : configs) {
-    const Json& route = Member(config, "route_config");
-    const std::string service = Text(Member(route, "name"));
-    if (service.empty()) continue;
-    Shares shares = LastCatchAll(Member(route, "virtual_hosts"), service);
-    if (!shares.empty()) applied[service] = std::move(shares);
+    const Json& route_config = Member(config, "route_config");
+    const Json& hosts = Member(route_config, "virtual_hosts");
+    if (!hosts.is_array()) continue;
+    for (const Json& host : hosts) {
+      const std::string name = Text(Member(host, "name"));
+      const std::string service = name.empty() ? Text(Member(route_config, "name")) : name;
+      Shares shares = LastCatchAll(Member(host, "routes"), service);
+      if (!shares.empty()) applied[service] = std::move(shares);
+    }
   }
   return applied;
 }

@@ -48,6 +48,8 @@ struct Destination {
   std::string service;
   std::string subset;  // empty: no subset (no resolver, or the default subset)
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the defaulted <=> for a null
+  // pointer.
   auto operator<=>(const Destination&) const = default;
 };
 

@@ -27,6 +27,9 @@ class FakeConsul {
         options, [this](const base::ServerRequest& request) { return Answer(request); });
     server_ = *std::move(server);
     Set("/v1/status/leader", "\"127.0.0.1:8300\"");
+    Set("/v1/catalog/services?filter ServiceKind == \"ingress-gateway\" or ServiceKind == "
+        "\"api-gateway\"",
+        "{}");
   }
 
   ~FakeConsul() {

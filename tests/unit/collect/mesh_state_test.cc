@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "exporter/collect/gateways.h"
+
 namespace consul_canary::collect {
 namespace {
 
@@ -42,6 +44,7 @@ MeshState Example() {
   resolver.subset_filters = {{"primary", kPrimaryFilter}, {"canary", kCanaryFilter}};
   state.resolvers.value = {{"api", resolver}};
   state.routers.value.emplace();
+  state.gateways.value.emplace();
   state.proxy_services.value = {"api-sidecar-proxy", "cron-sidecar-proxy", "web-sidecar-proxy"};
   state.health[Client::HealthPath("api")].value = {Named("api-1")};
   state.health[Client::ConnectPath("api", kPrimaryFilter)].value = {Proxy("api-1-proxy", "api")};
@@ -73,27 +76,27 @@ TEST(ShownServices, AreThoseWithASplitterAndTheFollowedOnes) {
   EXPECT_EQ(ShownServices(state), (std::set<std::string>{"api", "other"}));
 }
 
-TEST(WantedHealth, AsksForServiceSubsetsAndEveryProxyService) {
-  const std::vector<std::string> wanted = WantedHealth(Example());
+TEST(WantedPaths, AsksForServiceSubsetsAndEveryProxyService) {
+  const std::vector<std::string> wanted = WantedPaths(Example());
   EXPECT_EQ(wanted.size(), 6U);
   // What concerns no shown service comes last.
   EXPECT_EQ(wanted.back(), Client::HealthPath("cron-sidecar-proxy"));
 }
 
-TEST(WantedHealth, PutsFollowedServicesAndTheirProxiesFirst) {
+TEST(WantedPaths, PutsFollowedServicesAndTheirProxiesFirst) {
   MeshState state = Example();
   state.followed = {"db"};
-  const std::vector<std::string> wanted = WantedHealth(state);
+  const std::vector<std::string> wanted = WantedPaths(state);
   ASSERT_EQ(wanted.size(), 7U);
   EXPECT_EQ(wanted[0], Client::HealthPath("db"));
   EXPECT_EQ(wanted[1], Client::HealthPath("cron-sidecar-proxy"));
   EXPECT_EQ(wanted[2], Client::HealthPath("web-sidecar-proxy"));
 }
 
-TEST(WantedHealth, AsksTheNewFilterWhenTheResolverChanges) {
+TEST(WantedPaths, AsksTheNewFilterWhenTheResolverChanges) {
   MeshState state = Example();
   state.resolvers.value->at("api").subset_filters["canary"] = "Service.Meta.version == v3";
-  const std::vector<std::string> wanted = WantedHealth(state);
+  const std::vector<std::string> wanted = WantedPaths(state);
   const auto asks = [&wanted](const std::string& path) {
     return std::find(wanted.begin(), wanted.end(), path) != wanted.end();
   };
@@ -137,6 +140,45 @@ TEST(Assemble, GivesTheServiceItsCallersAndServers) {
   EXPECT_EQ(api.servers[0].instance_id, "api-1");
   EXPECT_EQ(api.servers[0].subsets, std::vector<std::string>{"primary"});
   EXPECT_EQ(api.servers[0].local_app, Completed(9));
+}
+
+class WithGateway : public ::testing::Test {
+ protected:
+  WithGateway() {
+    state_.gateways.value = {"edge"};
+    Instance gateway = Named("edge-1");
+    gateway.service = "edge";
+    gateway.kind = "ingress-gateway";
+    gateway.prometheus_bind_addr = "0.0.0.0:9102";
+    state_.health[Client::HealthPath("edge")].value = {gateway};
+    state_.gateway_services[GatewayServicesPath("edge")].value = {"api", "db"};
+  }
+
+  MeshState state_ = Example();
+};
+
+TEST_F(WithGateway, ItIsACallerOfTheServicesThatConsulNames) {
+  const auto services = Assemble(state_, {});
+  ASSERT_EQ(services.at("api")->callers.size(), 2U);
+  EXPECT_EQ(services.at("api")->callers[1].id, "n1/edge-1");
+  EXPECT_EQ(services.at("api")->callers[1].service, "edge");
+  EXPECT_TRUE(WantedTargets(state_).contains("n1/edge-1"));
+  EXPECT_TRUE(IsComplete(state_));
+}
+
+TEST_F(WithGateway, TheMeshIsNotCompleteBeforeItsServicesAreKnown) {
+  state_.gateway_services.clear();
+  EXPECT_FALSE(IsComplete(state_));
+  EXPECT_EQ(Assemble(state_, {}).at("api")->callers.size(), 1U);
+}
+
+TEST(ParseGatewayServices, ReadsNamesAndRefusesWhatIsNoList) {
+  EXPECT_EQ(ParseGatewayServices(
+                R"([{"Gateway":{"Name":"edge"},"Service":{"Name":"api"},"Port":8080},{},3])"),
+            std::vector<std::string>{"api"});
+  EXPECT_EQ(ParseGatewayServices("null"), std::vector<std::string>());
+  EXPECT_FALSE(ParseGatewayServices("{}"));
+  EXPECT_FALSE(ParseGatewayServices("oops"));
 }
 
 TEST(Assemble, TakesNoPartitionForASubset) {

@@ -75,6 +75,18 @@ TEST(ReadAppliedWeights, TakesTheLastCatchAllOfARouter) {
   EXPECT_EQ(SharesOf(Dump("api", routes), "api"), (Shares{{"canary", 1.0}}));
 }
 
+TEST(ReadAppliedWeights, TellsTheServicesOfAGatewaysRouteByItsVirtualHosts) {
+  const auto host = [](const std::string& name, const std::string& cluster) {
+    return R"({"name":")" + name + R"(","routes":[)" + Route(kAnything, Cluster(cluster)) + "]}";
+  };
+  const std::string dump = R"({"configs":[{"route_config":{"name":"8080","virtual_hosts":[)" +
+                           host("api", "canary.api.default.dc1.internal.x.consul") + "," +
+                           host("db", "db.default.dc1.internal.x.consul") + "]}}]}";
+  EXPECT_EQ(SharesOf(dump, "api"), (Shares{{"canary", 1.0}}));
+  EXPECT_EQ(SharesOf(dump, "db"), (Shares{{"", 1.0}}));
+  EXPECT_EQ(SharesOf(dump, "8080"), Shares());
+}
+
 TEST(ReadAppliedWeights, LeavesOutSharesOfOtherServices) {
   const std::string action =
       R"("weighted_clusters":{"clusters":[)"
