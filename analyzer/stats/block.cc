@@ -35,7 +35,7 @@ double CountLog1p(std::int64_t count, double x) {
   return count == 0 ? 0.0 : static_cast<double>(count) * std::log1p(x);
 }
 
-bool IsValid(const Counts& counts) {
+[[maybe_unused]] bool IsValid(const Counts& counts) {
   return counts.failures >= 0 && counts.failures <= counts.completed;
 }
 
