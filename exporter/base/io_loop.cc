@@ -247,7 +247,7 @@ Result<HttpResponse> Fetch(IoLoop& loop, HttpRequest request) {
   std::unique_lock lock(impl.mutex);
   const bool decided = impl.fetch_changed.wait_for(
       lock, patience, [&] { return answer->has_value() || impl.ended; });
-  if (answer->has_value()) return **std::move(answer);
+  if (answer->has_value()) return std::move(**answer);
   return Fail(ErrorCode::kUnavailable,
               fmt::format("{}: {}", name, decided ? "the client has been stopped" : "timed out"));
 }

@@ -10,7 +10,6 @@
 namespace consul_canary::consul {
 namespace {
 
-using base::Error;
 using base::ErrorCode;
 using base::HttpResponse;
 using base::Result;
