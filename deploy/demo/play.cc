@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "tests/support/wait.h"
@@ -121,9 +122,7 @@ Result<void> PlayBaseline(Stage& stage, Progress& progress,
 }  // namespace
 
 std::string ToJson(std::string_view scenario, const Outcome& outcome) {
-  const auto rounded = [](double value) {
-    return static_cast<double>(static_cast<long>(value * 100 + 0.5)) / 100;
-  };
+  const auto rounded = [](double value) { return std::round(value * 100) / 100; };
   nlohmann::ordered_json line = {{"scenario", scenario},
                                  {"outcome", outcome.outcome},
                                  {"seconds", rounded(outcome.seconds)},
