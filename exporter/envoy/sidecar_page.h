@@ -48,8 +48,7 @@ struct Destination {
   std::string service;
   std::string subset;  // empty: no subset (no resolver, or the default subset)
 
-  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the defaulted <=> for a null
-  // pointer.
+  // NOLINTNEXTLINE(modernize-use-nullptr): a false alarm of clang-tidy 14 about <=>.
   auto operator<=>(const Destination&) const = default;
 };
 
