@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -31,10 +32,14 @@ void CheckHarm(Transition& t) {
   }
 }
 
+// Before the splitter is looked at: what has elapsed lies before a confirmation that this look
+// brings. Deadlines do not run during a pause, which a person has asked for.
 void AddTime(Transition& t) {
   State& state = t.state;
   state.saved_wall_seconds = t.seen.wall_seconds;
-  state.stage_seconds += t.seen.elapsed_seconds + t.seen.unruled_seconds;
+  if (state.phase != Phase::kPaused) {
+    state.stage_seconds += t.seen.elapsed_seconds + t.seen.unruled_seconds;
+  }
   if (state.confirmed) state.confirmed_seconds += t.seen.elapsed_seconds;
 }
 
@@ -56,10 +61,13 @@ void Transition::Log(Phase from, std::string_view action, std::string_view cause
 }
 
 Outcome Decide(const Spec& spec, State state, const Observation& seen) {
+  // Should the specification have lost steps meanwhile, the last one counts.
+  state.step = std::min(state.step, static_cast<int>(spec.steps.size()) - 1);
   const Verdict verdict = Judge(spec, seen, state);
   Transition t{spec, seen, verdict, std::move(state), {}};
-  ObserveSplitter(t);
   AddTime(t);
+  ObserveSplitter(t);
+  ForgetMovedCallers(t);
   CheckHarm(t);
   TakeOrders(t);
   MovePhase(t);
@@ -74,7 +82,12 @@ std::vector<Write> DueWrites(const State& state, const Observation& seen, std::u
   const double primary = 100 - splitter.other_percent - state.wanted.canary_percent;
   const bool weights_differ = !SamePercent(splitter.canary_percent, state.wanted.canary_percent) ||
                               !SamePercent(splitter.primary_percent, primary);
-  if (weights_differ || splitter.epoch != epoch) due.push_back(Write::kSplitter);
+  // What was decided on facts that are not known any more (a restart, an outage) waits for them.
+  const bool widens = state.wanted.canary_percent > splitter.canary_percent;
+  const bool may_widen = seen.unknown.empty() && seen.instances_known && seen.canary_passing > 0;
+  if ((weights_differ || splitter.epoch != epoch) && (!widens || may_widen)) {
+    due.push_back(Write::kSplitter);
+  }
   const Wanted& wanted = state.wanted;
   if (wanted.canary_filter && seen.canary_filter && seen.canary_filter != wanted.canary_filter) {
     due.push_back(Write::kCanaryFilter);

@@ -27,7 +27,8 @@ struct Outcome {
 // A write that brings Consul closer to what a state wants.
 enum class Write { kSplitter, kCanaryFilter, kPrimaryFilter };
 
-// The writes that are due, in order. None over foreign weights, unless rolling back. The splitter
+// The writes that are due, in order. None over foreign weights, unless rolling back; none that
+// gives the canary more than it has while something is unknown. The splitter
 // is also written when it does not carry our epoch: a deposed leader's late write must find another
 // index.
 [[nodiscard]] std::vector<Write> DueWrites(const State& state, const Observation& seen,

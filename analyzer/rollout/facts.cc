@@ -85,9 +85,29 @@ void ObserveSplitter(Transition& t) {
            SamePercent(splitter.primary_percent, 100 - splitter.other_percent - canary);
   };
   if (is(state.wanted.canary_percent)) return Confirm(t);
-  // While rolling back every other weight is written over, so none is foreign.
-  if (is(state.settled_percent) || state.phase == Phase::kRollingBack) return;
+  if (state.phase == Phase::kRollingBack) {
+    // Every other weight is written over, so none is foreign; but it is not over yet.
+    state.confirmed = false;
+    return;
+  }
+  if (is(state.settled_percent)) return;
   NoteForeignEdit(t);
+}
+
+void ForgetMovedCallers(Transition& t) {
+  State& state = t.state;
+  const bool primary = state.stage == Stage::kPrimaryFilter;
+  for (const CallerFacts& caller : t.seen.callers) {
+    if (!caller.fresh) continue;
+    const auto moved = [&caller](const auto& baseline, std::uint64_t now) {
+      return baseline.contains(caller.id) && HasMoved(baseline, caller.id, now);
+    };
+    if (caller.route_reloads && moved(state.reload_baseline, *caller.route_reloads)) {
+      state.reload_baseline.erase(caller.id);
+    }
+    const std::uint64_t changes = primary ? caller.primary_changes : caller.canary_changes;
+    if (moved(state.membership_baseline, changes)) state.membership_baseline.erase(caller.id);
+  }
 }
 
 std::string Obstacle(const Transition& t) {
@@ -103,6 +123,12 @@ std::string Obstacle(const Transition& t) {
   if (stale.size() * kStaleDivisor > t.seen.callers.size()) {
     return "no fresh data from " + Join(stale);
   }
+  return "";
+}
+
+std::string TrafficObstacle(const Transition& t) {
+  if (std::string obstacle = Obstacle(t); !obstacle.empty()) return obstacle;
+  if (t.seen.canary_passing == 0) return "the canary subset has no passing instance";
   return "";
 }
 

@@ -23,6 +23,8 @@ bool IsJudged(const Spec& spec, const State& state) {
 }
 
 bool IsGrossFailure(const Observation& seen, const State& state) {
+  // Its weight is 0: what still fails is the version before it.
+  if (state.stage == Stage::kPreparing) return false;
   const stats::Counts& canary = seen.counts.harm_canary;
   if (canary.completed < kGrossRequests || 2 * canary.failures <= canary.completed) return false;
   // While promoting the primary gets no requests: what it did before stands for it.

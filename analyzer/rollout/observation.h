@@ -62,6 +62,7 @@ struct Observation {
 
   std::string unknown;  // not empty: why nothing may be widened now ("Consul does not answer: …")
   std::optional<SplitterView> splitter;
+  bool fenced = true;  // the splitter carries our epoch: no deposed leader can write it any more
   std::optional<std::string> canary_filter;  // as the resolver has them; nullopt: no such subset
   std::optional<std::string> primary_filter;
   bool instances_known = false;

@@ -59,12 +59,17 @@ void Resume(Transition& t, const Order& order) {
     state.foreign_edit = false;
     state.settled_percent = t.seen.splitter->canary_percent;
     state.confirmed = false;
-    state.await_reload = true;
+    AwaitReload(t);
     return t.Log(state.phase, "resume", "order",
                  fmt::format("{} lets the rollout overwrite the foreign weights", order.by));
   }
   if (state.phase != Phase::kPaused) return Refuse(t, order, "nothing is paused");
-  if (state.proven_wait) return AdvanceStep(t, "order", "released by " + order.by);
+  if (state.proven_wait) {
+    if (const std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
+      return Refuse(t, order, obstacle);
+    }
+    return AdvanceStep(t, "order", "released by " + order.by);
+  }
   state.phase = Phase::kProgressing;
   t.Log(Phase::kPaused, "resume", "order", "resumed by " + order.by);
 }
@@ -75,7 +80,7 @@ void Promote(Transition& t, const Order& order) {
       state.stage != Stage::kStepping) {
     return Refuse(t, order, "no step is under way");
   }
-  if (const std::string obstacle = Obstacle(t); !obstacle.empty()) {
+  if (const std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
     return Refuse(t, order, obstacle);
   }
   const std::string reason = fmt::format("by order of {}: {}", order.by, Figures(t));

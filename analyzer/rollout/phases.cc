@@ -32,7 +32,7 @@ bool AllTrafficIsBack(const Transition& t) {
                               const std::optional<std::string>& is) {
     return !wanted || !is || wanted == is;
   };
-  return t.seen.unknown.empty() && t.state.confirmed &&
+  return t.seen.unknown.empty() && t.seen.splitter && t.state.confirmed && t.seen.fenced &&
          filter_back(t.state.wanted.primary_filter, t.seen.primary_filter);
 }
 
@@ -91,7 +91,7 @@ void Preparing(Transition& t) {
 
 // Why the step is not over yet; empty: it is proven, and nothing stands against an advance.
 std::string StepObstacle(const Transition& t) {
-  if (std::string obstacle = Obstacle(t); !obstacle.empty()) return "holds: " + obstacle;
+  if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) return "holds: " + obstacle;
   if (!t.state.confirmed) return "the splitter does not hold the step's weight yet";
   if (std::string late = WeightStragglers(t); !late.empty()) return "holds: " + late;
   const Step& step = t.spec.steps[static_cast<std::size_t>(t.state.step)];
@@ -133,7 +133,7 @@ void Stepping(Transition& t) {
 
 void Promoting(Transition& t) {
   State& state = t.state;
-  if (std::string obstacle = Obstacle(t); !obstacle.empty()) {
+  if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
     state.reason = "promotion holds: " + obstacle;
     return;
   }
@@ -164,6 +164,8 @@ void Promoting(Transition& t) {
     return t.Log(state.phase, "promote", "primary-filter",
                  "every caller has the new instances under the primary subset");
   }
+  // What ends here is not watched any more.
+  if (!t.seen.fenced) return;
   Remember(state.past_versions, state.primary_version);
   state.phase = Phase::kSucceeded;
   state.stage = Stage::kNone;
@@ -217,8 +219,13 @@ void EnterStage(Transition& t, Stage stage, double canary_percent) {
   state.confirmed_seconds = 0;
   state.confirmed = t.seen.splitter && !changes;
   state.deadline_passed = false;
-  state.await_reload = changes;
-  if (!changes) return;
+  // Without a change the callers may still be on their way to this weight: who is waited for stays.
+  if (changes) AwaitReload(t);
+}
+
+void AwaitReload(Transition& t) {
+  State& state = t.state;
+  state.await_reload = true;
   state.reload_baseline.clear();
   for (const CallerFacts& caller : t.seen.callers) {
     if (caller.route_reloads) state.reload_baseline[caller.id] = *caller.route_reloads;
@@ -251,6 +258,8 @@ void BeginPromotion(Transition& t, std::string_view cause, const std::string& re
   const Phase from = state.phase;
   state.proven_wait = false;
   if (t.spec.promote == PromoteMode::kNone) {
+    // It is no new version any more, though it is not the primary's either.
+    Remember(state.past_versions, state.canary_version);
     state.phase = Phase::kSucceeded;
     state.stage = Stage::kNone;
     return t.Log(from, "succeed", cause,

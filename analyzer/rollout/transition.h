@@ -29,8 +29,13 @@ struct Transition {
 // -----------------------------------------------------------------------------------------------
 // Splitter weights of ours and theirs: settles, confirms or notes a foreign edit.
 void ObserveSplitter(Transition& t);
+// Callers that have taken what was waited for are not waited for again, whatever their counters do
+// (a sidecar that restarts counts from the start).
+void ForgetMovedCallers(Transition& t);
 // Why nothing may be widened now; empty: nothing stands against it.
 [[nodiscard]] std::string Obstacle(const Transition& t);
+// The same for a canary that has, or is to get, traffic.
+[[nodiscard]] std::string TrafficObstacle(const Transition& t);
 // Callers that do not apply the wanted weight yet, named with what they do; empty: all do.
 [[nodiscard]] std::string WeightStragglers(const Transition& t);
 enum class Subset { kPrimary, kCanary };
@@ -48,6 +53,8 @@ enum class Subset { kPrimary, kCanary };
 // -----------------------------------------------------------------------------------------------
 void Begin(Transition& t, const std::string& version, std::string_view cause,
            const std::string& by);
+// From now on each caller must be seen to take another weight.
+void AwaitReload(Transition& t);
 void EnterStage(Transition& t, Stage stage, double canary_percent);
 void EnterStep(Transition& t, int step);
 // The next step, or the promotion after the last one.

@@ -1,0 +1,170 @@
+#include "tests/unit/rollout/world.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <utility>
+
+namespace consul_canary::rollout {
+
+World::World() {
+  spec.service = "api";
+  spec.subset_filter = "is {{version}}";
+  spec.steps = {{.weight_percent = 10}, {.weight_percent = 50}};
+  spec.warmup = Seconds(2);
+  seen.wall_seconds = 1000;
+  seen.splitter = SplitterView{};
+  seen.primary_filter = "is v1";
+  seen.canary_filter = "is none";
+  seen.instances_known = true;
+  seen.primary_history = {100000, 100};
+  seen.callers = {{.id = "web", .fresh = true, .primary_healthy = 1, .route_reloads = 1}};
+  Deploy("v1");
+}
+
+void World::Deploy(const std::string& version) {
+  seen.versions.push_back({version, 1, ++last_index_});
+  CountSubsets();
+}
+
+int World::PassingOf(const std::string& filter) const {
+  int passing = 0;
+  for (const VersionSeen& version : seen.versions) {
+    if (filter == "is " + version.version) passing += version.passing;
+  }
+  return passing;
+}
+
+void World::CountSubsets() {
+  seen.primary_passing = PassingOf(*seen.primary_filter);
+  seen.canary_passing = PassingOf(*seen.canary_filter);
+  seen.primary_versions.clear();
+  for (const VersionSeen& version : seen.versions) {
+    if (*seen.primary_filter == "is " + version.version && version.passing > 0) {
+      seen.primary_versions.push_back(version.version);
+    }
+  }
+}
+
+void World::CallersFollow() {
+  for (CallerFacts& caller : seen.callers) {
+    if (caller.applied_canary_percent)
+      caller.applied_canary_percent = seen.splitter->canary_percent;
+    if (caller.route_reloads) ++*caller.route_reloads;
+    caller.canary_healthy = static_cast<std::uint64_t>(seen.canary_passing);
+    caller.primary_healthy = static_cast<std::uint64_t>(seen.primary_passing);
+    ++caller.canary_changes;
+    ++caller.primary_changes;
+  }
+}
+
+void World::Traffic(stats::Counts primary, stats::Counts canary) {
+  seen.counts = {.harm_primary = primary,
+                 .harm_canary = canary,
+                 .safe_primary = primary,
+                 .safe_canary = canary};
+}
+
+void World::See(double elapsed_seconds, bool counts_known) {
+  seen.elapsed_seconds = elapsed_seconds;
+  seen.wall_seconds += elapsed_seconds;
+  seen.counts_known = counts_known;
+  last = Decide(spec, std::move(state), seen);
+  state = last.state;
+  decisions.insert(decisions.end(), last.decisions.begin(), last.decisions.end());
+  seen.orders.clear();
+  seen.unruled_seconds = 0;
+}
+
+void World::Do(Write write) {
+  if (write == Write::kSplitter) {
+    seen.splitter->canary_percent = state.wanted.canary_percent;
+    seen.splitter->primary_percent =
+        100 - seen.splitter->other_percent - state.wanted.canary_percent;
+    seen.splitter->epoch = kEpoch;
+    writes.push_back(fmt::format("splitter {:g}", state.wanted.canary_percent));
+  } else if (write == Write::kCanaryFilter) {
+    seen.canary_filter = state.wanted.canary_filter;
+    writes.push_back("canary filter " + *seen.canary_filter);
+  } else {
+    seen.primary_filter = state.wanted.primary_filter;
+    writes.push_back("primary filter " + *seen.primary_filter);
+  }
+}
+
+void World::Act() {
+  const std::vector<Write> due = DueWrites(state, seen, kEpoch);
+  for (const Write write : due) Do(write);
+  if (due.empty()) return;
+  CountSubsets();
+  if (callers_follow) CallersFollow();
+}
+
+void World::Look() {
+  See(0, false);
+  Act();
+}
+
+void World::TickWithoutWriting() { See(1, true); }
+
+void World::Tick(int times) {
+  for (int i = 0; i < times; ++i) {
+    See(1, true);
+    Act();
+  }
+}
+
+void World::Give(OrderKind kind, Order order) {
+  order.kind = kind;
+  order.sequence = ++last_order_;
+  if (order.by.empty()) order.by = "ann";
+  seen.orders.push_back(std::move(order));
+}
+
+void World::EditSplitter(double canary_percent) {
+  seen.splitter->canary_percent = canary_percent;
+  seen.splitter->primary_percent = 100 - seen.splitter->other_percent - canary_percent;
+}
+
+void World::ReachStep(int step) {
+  Deploy("v2");
+  constexpr int kMost = 50;
+  const auto there = [&] {
+    return state.stage == Stage::kStepping && state.step == step && state.confirmed &&
+           state.confirmed_seconds >= spec.warmup.count();
+  };
+  for (int i = 0; i < kMost && !there(); ++i) {
+    Traffic(kNothing, kNothing);
+    if (state.stage == Stage::kStepping && state.step < step) Traffic(kMany, kMany);
+    Tick();
+  }
+  Traffic(kNothing, kNothing);
+  ASSERT_TRUE(there()) << state.reason;
+  ASSERT_EQ(state.phase, Phase::kProgressing);
+}
+
+void World::ReachStage(Stage stage) {
+  ReachStep(static_cast<int>(spec.steps.size()) - 1);
+  Traffic(kMany, kMany);
+  constexpr int kMost = 10;
+  for (int i = 0; i < kMost && state.stage != stage; ++i) Tick();
+  Traffic(kNothing, kNothing);
+  ASSERT_EQ(state.stage, stage) << state.reason;
+}
+
+std::vector<std::string> World::Log() const {
+  std::vector<std::string> log;
+  for (const Decision& decision : decisions) {
+    log.push_back(
+        fmt::format("{}/{} {:g}", decision.action, decision.cause, decision.weight_percent));
+  }
+  return log;
+}
+
+std::string World::LastDecision() const {
+  if (decisions.empty()) return "none";
+  return decisions.back().action + "/" + decisions.back().cause;
+}
+
+}  // namespace consul_canary::rollout
