@@ -111,6 +111,7 @@ Json BaselinesToJson(const envoy::Baselines& baselines) {
 }
 
 envoy::Baselines BaselinesFromJson(const Json& json) {
+  if (!json.is_object()) throw std::invalid_argument("baselines: is no object");
   envoy::Baselines baselines;
   for (const auto& [sidecar, subsets] : json.items()) {
     envoy::SubsetOutcomes& entry = baselines[sidecar];
@@ -184,8 +185,10 @@ void ReadProgress(const Json& json, State& state) {
 
 State ReadState(const Json& json) {
   State state;
-  state.phase = Known(rollout::PhaseFromString(json.at("phase").get<std::string>()), json["phase"]);
-  state.stage = Known(rollout::StageFromString(json.at("stage").get<std::string>()), json["stage"]);
+  state.phase =
+      Known(rollout::PhaseFromString(json.at("phase").get<std::string>()), json.at("phase"));
+  state.stage =
+      Known(rollout::StageFromString(json.at("stage").get<std::string>()), json.at("stage"));
   state.step = json.at("step").get<int>();
   state.canary_version = json.at("canary_version").get<std::string>();
   state.primary_version = json.at("primary_version").get<std::string>();
@@ -269,8 +272,8 @@ base::Result<Decision> DecisionFromJson(std::string_view text) {
     decision.action = json.at("action").get<std::string>();
     decision.cause = json.at("cause").get<std::string>();
     decision.from =
-        Known(rollout::PhaseFromString(json.at("from").get<std::string>()), json["from"]);
-    decision.to = Known(rollout::PhaseFromString(json.at("to").get<std::string>()), json["to"]);
+        Known(rollout::PhaseFromString(json.at("from").get<std::string>()), json.at("from"));
+    decision.to = Known(rollout::PhaseFromString(json.at("to").get<std::string>()), json.at("to"));
     decision.step = json.at("step").get<int>() - 1;
     decision.weight_percent = json.at("weight").get<double>();
     decision.canary_version = json.at("canary_version").get<std::string>();
@@ -295,7 +298,7 @@ base::Result<Order> OrderFromJson(std::string_view text) {
   return Parse<Order>("stored order", text, [](const Json& json) {
     Order order;
     order.kind =
-        Known(rollout::OrderKindFromString(json.at("order").get<std::string>()), json["order"]);
+        Known(rollout::OrderKindFromString(json.at("order").get<std::string>()), json.at("order"));
     order.by = json.at("by").get<std::string>();
     order.version = json.at("canary_version").get<std::string>();
     order.full = json.at("full").get<bool>();
@@ -328,7 +331,11 @@ base::Result<double> ParseWallTime(std::string_view rfc3339) {
   const std::string text(rfc3339);
   const char* rest = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
   if (rest == nullptr) return wrong();
+  constexpr std::size_t kShape = sizeof("2026-11-24T17:00:00") - 1;
+  const int day = parts.tm_mday;
   double seconds = static_cast<double>(timegm(&parts));
+  // strptime() takes shorter numbers and a 31st of every month.
+  if (rest != text.c_str() + kShape || parts.tm_mday != day) return wrong();
   const char* end = text.c_str() + text.size();
   if (*rest == '.') {
     double fraction = 0;
@@ -338,11 +345,12 @@ base::Result<double> ParseWallTime(std::string_view rfc3339) {
     rest = next;
   }
   if (*rest == 'Z' && rest + 1 == end) return seconds;
-  int hours = 0;
-  int minutes = 0;
+  unsigned hours = 0;  // unsigned, so that no second sign is read
+  unsigned minutes = 0;
   if ((*rest != '+' && *rest != '-') || end - rest != 6 || rest[3] != ':') return wrong();
   if (std::from_chars(rest + 1, rest + 3, hours).ptr != rest + 3) return wrong();
   if (std::from_chars(rest + 4, rest + 6, minutes).ptr != rest + 6) return wrong();
+  if (hours > 23 || minutes > 59) return wrong();
   const double offset = hours * 3600.0 + minutes * 60.0;
   return *rest == '+' ? seconds - offset : seconds + offset;
 }
