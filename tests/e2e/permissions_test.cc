@@ -96,13 +96,12 @@ TEST_F(Permissions, OfTheExporterSufficeForAllItsMetrics) {
     const auto page = consul().http().Get((*exporter)->address() + "/metrics");
     return page && page->find("\n" + series) != std::string::npos;
   };
-  for (const char* series :
-       {"consul_canary_split_weight_ratio{service_name=\"api\",subset=\"primary\",role=\"primary\"}"
-        " 1",
-        "consul_canary_instances{service_name=\"api\",subset=\"primary\",health=\"passing\"} 1",
-        "consul_canary_sidecars{state=\"read\"} 2",
-        "consul_canary_responses_total{service_name=\"api\",subset=\"primary\"",
-        "consul_canary_applied_weight_ratio{service_name=\"api\",subset=\"primary\"} 1"}) {
+  const std::string primary = R"({service_name="api",subset="primary")";
+  for (const std::string& series : {"consul_canary_split_weight_ratio" + primary,
+                                    "consul_canary_applied_weight_ratio" + primary + "} 1",
+                                    "consul_canary_responses_total" + primary,
+                                    "consul_canary_instances" + primary + R"(,health="passing"} 1)",
+                                    std::string(R"(consul_canary_sidecars{state="read"} 2)")}) {
     EXPECT_TRUE(WaitUntil([&] { return shows(series); }, seconds(10))) << series;
   }
   const auto page = consul().http().Get((*exporter)->address() + "/metrics");
