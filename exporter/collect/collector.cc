@@ -74,7 +74,10 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   }
 
   void Start() {
-    scraper = std::make_unique<Scraper>(client.loop(), options, [this] { Publish(); });
+    scraper = std::make_unique<Scraper>(client.loop(), options, [this] {
+      Publish();
+      if (on_round) on_round();
+    });
     paths = std::make_unique<PathSet>(client, PathSetOptions(),
                                       [this](const std::string& path, Result<HttpResponse> answer) {
                                         OnPath(path, std::move(answer));
@@ -176,6 +179,7 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   consul::Client& client;
   const CollectorOptions options;
   std::function<void()> on_consul_change;
+  std::function<void()> on_round;
   std::function<void(const MeshSnapshot&)> on_publish;
 
   // Of the loop's thread alone.
@@ -220,6 +224,8 @@ ScrapeStats Collector::scrape_stats() const {
 void Collector::OnConsulChange(std::function<void()> callback) {
   impl_->on_consul_change = std::move(callback);
 }
+
+void Collector::OnRound(std::function<void()> callback) { impl_->on_round = std::move(callback); }
 
 void Collector::OnPublish(std::function<void(const MeshSnapshot&)> callback) {
   impl_->on_publish = std::move(callback);

@@ -50,6 +50,10 @@ class Collector {
   // sidecars counted is missed; Latest() gives it already. Set before Start().
   void OnPublish(std::function<void(const MeshSnapshot&)> callback);
 
+  // Called on the loop's thread when a round of scrapes is over, about once an interval, after its
+  // snapshot has been published: the moment to look at what was counted. Set before Start().
+  void OnRound(std::function<void()> callback);
+
  private:
   struct Impl;
   std::shared_ptr<Impl> impl_;
