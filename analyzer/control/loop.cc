@@ -30,6 +30,10 @@ using Clock = std::chrono::steady_clock;
 // More wait for the next tick: a Consul transaction holds 64 operations.
 constexpr std::size_t kOrdersPerTick = 16;
 constexpr double kLongestNormalTickSeconds = 5;
+// A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
+// is widened or ended.
+constexpr base::milliseconds kReadBack{2000};
+constexpr const char* kSplitterWrite = "splitter";
 constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05, .1, .5};
 
 double WallNow() {
@@ -41,7 +45,8 @@ double Seconds(Clock::duration duration) { return std::chrono::duration<double>(
 // One rollout as the tick thread knows it.
 struct Managed {
   std::optional<rollout::Spec> spec;
-  std::string problem;
+  std::string spec_problem;   // empty: it was read
+  std::string state_problem;  // the same of the stored state
   std::string write_trouble;  // of the last write; empty: it succeeded
   bool leading = false;
   bool loaded = false;  // the stored state has been read
@@ -59,7 +64,18 @@ struct Managed {
   rollout::Verdict verdict;
   Observation seen;
   double outcomes_age_seconds = 0;
+  // Entries up to these indexes were replaced by a write of ours, or by someone else before it.
+  std::uint64_t replaced_splitter = 0;
+  std::uint64_t replaced_resolver = 0;
+  MonotonicTime written_at{};
 };
+
+// Whether the entries were read before our own last write was: acting on them would take our weight
+// for someone else's, and one that has just been written for one that never was.
+bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service) {
+  return (service.splitter && service.splitter->modify_index <= managed.replaced_splitter) ||
+         (service.resolver && service.resolver->modify_index <= managed.replaced_resolver);
+}
 
 }  // namespace
 
@@ -131,19 +147,19 @@ struct Loop::Impl {
       return FollowServices();
     }
     Managed& managed = rollouts[id];
-    managed.problem.clear();
+    managed.spec_problem.clear();
     auto text = SpecTextFromStored(stored->value);
     if (!text) {
       managed.spec.reset();
-      managed.problem = text.error().message;
+      managed.spec_problem = text.error().message;
     } else if (auto spec = config::ParseSpec(*text); spec) {
       managed.spec = std::move(*spec);
     } else {
       managed.spec.reset();
-      managed.problem = "stored specification: " + config::ToString(spec.error().front());
+      managed.spec_problem = "stored specification: " + config::ToString(spec.error().front());
     }
-    base::Log(managed.problem.empty() ? LogLevel::kInfo : LogLevel::kError, "specification read",
-              {{"service", id}, {"problem", managed.problem}});
+    base::Log(managed.spec_problem.empty() ? LogLevel::kInfo : LogLevel::kError,
+              "specification read", {{"service", id}, {"problem", managed.spec_problem}});
     FollowServices();
   }
 
@@ -182,10 +198,13 @@ struct Loop::Impl {
     managed.last_checkpoint.reset();
     managed.state = {};
     managed.state_index = 0;
+    managed.state_problem.clear();
+    managed.replaced_splitter = 0;  // a Consul that was set up anew counts from the start
+    managed.replaced_resolver = 0;
     if (stored) {
       auto state = StateFromJson(stored->value);
       managed.loaded = state.has_value();
-      managed.problem = state ? "" : state.error().message;
+      managed.state_problem = state ? "" : state.error().message;
       managed.state_index = stored->modify_index;
       if (state) managed.state = std::move(*state);
     }
@@ -193,7 +212,7 @@ struct Loop::Impl {
               {{"service", id},
                {"epoch", std::to_string(epoch)},
                {"phase", std::string(ToString(managed.state.phase))},
-               {"problem", managed.problem}});
+               {"problem", managed.state_problem}});
   }
 
   void LoseLead(const std::string& id, const std::string& why) {
@@ -228,6 +247,14 @@ struct Loop::Impl {
     managed.pending_decisions.clear();
   }
 
+  static void NoteReplaced(Managed& managed, const WriteResult& write) {
+    if (!write.result) return;  // nobody knows
+    std::uint64_t& replaced =
+        write.what == kSplitterWrite ? managed.replaced_splitter : managed.replaced_resolver;
+    replaced = std::max(replaced, write.cas_index);
+    managed.written_at = Clock::now();
+  }
+
   // Logged when it succeeds and when its trouble changes, not at each try.
   void NoteWrite(const std::string& id, const WriteResult& write) {
     std::string outcome = "ok";
@@ -243,6 +270,7 @@ struct Loop::Impl {
     const auto found = rollouts.find(id);
     if (found == rollouts.end()) return;
     Managed& managed = found->second;
+    NoteReplaced(managed, write);
     if (trouble.empty() || trouble != managed.write_trouble) {
       base::Log(write.result ? LogLevel::kInfo : LogLevel::kError, "entry written",
                 {{"service", id}, {"what", write.what}, {"result", outcome}, {"trouble", trouble}});
@@ -268,8 +296,7 @@ struct Loop::Impl {
 
   // Whether the service's instances may be believed: not while Consul is away nor until its checks
   // have run again.
-  bool InstancesSettled(const collect::MeshSnapshot& mesh, MonotonicTime now) {
-    if (mesh.consul_error) consul_away_at = now;
+  [[nodiscard]] bool InstancesSettled(MonotonicTime now) const {
     return !consul_away_at || now - *consul_away_at > options.settle;
   }
 
@@ -280,10 +307,14 @@ struct Loop::Impl {
     const auto found = mesh.services.find(managed.spec->service);
     const collect::ServiceSnapshot* service =
         found == mesh.services.end() ? nullptr : found->second.get();
+    const bool outdated = service != nullptr && IsOutdated(managed, *service);
+    if (outdated && now - managed.written_at < kReadBack) return;
     State next = managed.state;
     Observation seen = Observe(*managed.spec, mesh, service, now);
-    const bool settled = InstancesSettled(mesh, now);
+    const bool settled = InstancesSettled(now);
     seen.instances_known = seen.instances_known && settled;
+    seen.fenced = seen.splitter && seen.splitter->epoch == managed.epoch;
+    if (outdated && seen.unknown.empty()) seen.unknown = "our own last write is not read back yet";
     AddTime(managed, with_counts, now, seen);
     if (with_counts && service != nullptr) {
       seen.counts = TakeCounts(*managed.spec, *service, next.baselines);
@@ -357,7 +388,7 @@ struct Loop::Impl {
       base::Result<std::string> json;
       EntryWrite write;
       if (due == rollout::Write::kSplitter) {
-        write = {"splitter", "", service->splitter->modify_index};
+        write = {kSplitterWrite, "", service->splitter->modify_index};
         json = consul::WithWeights(*service->splitter, spec.primary_subset, spec.canary_subset,
                                    state.wanted.canary_percent,
                                    {{kEpochMetaKey, std::to_string(managed.epoch)}});
@@ -372,7 +403,7 @@ struct Loop::Impl {
         write.json = std::move(*json);
         writes.push_back(std::move(write));
       } else {
-        NoteWrite(id, {write.what, tl::unexpected(json.error())});
+        NoteWrite(id, {write.what, write.cas_index, tl::unexpected(json.error())});
       }
     }
     return writes;
@@ -381,6 +412,7 @@ struct Loop::Impl {
   void Tick(bool with_counts) {
     const MonotonicTime start = Clock::now();
     const auto mesh = collector.Latest();
+    if (mesh->consul_error) consul_away_at = start;
     for (auto& [id, managed] : rollouts) Rule(id, managed, *mesh, with_counts);
     const double seconds = Seconds(Clock::now() - start);
     for (const double bound : kTickBuckets) counters.tick_buckets[bound] += seconds <= bound;
@@ -389,13 +421,20 @@ struct Loop::Impl {
     Publish(*mesh);
   }
 
+  static std::string FirstProblem(const Managed& managed) {
+    if (!managed.spec_problem.empty()) return managed.spec_problem;
+    return managed.state_problem.empty() ? managed.write_trouble : managed.state_problem;
+  }
+
   void Publish(const collect::MeshSnapshot& mesh) {
     auto fleet = std::make_shared<FleetView>();
     for (const auto& [id, managed] : rollouts) {
+      // Orders may come before the specification, or after it was deleted.
+      if (!managed.spec && managed.spec_problem.empty()) continue;
       auto rollout = std::make_shared<RolloutView>();
       rollout->id = id;
       rollout->spec = managed.spec;
-      rollout->problem = managed.problem.empty() ? managed.write_trouble : managed.problem;
+      rollout->problem = FirstProblem(managed);
       rollout->leading = managed.leading && managed.loaded;
       rollout->state = managed.state;
       rollout->state.baselines.clear();

@@ -20,15 +20,19 @@ base::Result<std::optional<KvPair>> Get(base::IoLoop& io, consul::Client& client
       io, [&client, key](auto reply) { client.KvGet(key, std::move(reply)); });
 }
 
-// One above every order that stands there or was taken.
-base::Result<std::uint64_t> NextSequence(base::IoLoop& io, consul::Client& client,
-                                         const std::string& id) {
+struct Place {
+  std::uint64_t sequence = 0;     // one above every order that stands there or was taken
+  std::uint64_t state_index = 0;  // ModifyIndex of the state that says so; 0: none is stored
+};
+
+base::Result<Place> NextPlace(base::IoLoop& io, consul::Client& client, const std::string& id) {
+  const auto state = Get(io, client, RolloutKey(id, "state"));
+  if (!state) return tl::unexpected(state.error());
   std::uint64_t last = 0;
-  const auto state = ReadStoredState(io, client, id);
-  if (state) {
-    last = state->last_order;
-  } else if (state.error().code != ErrorCode::kNotFound) {
-    return tl::unexpected(state.error());
+  if (*state) {
+    const auto parsed = StateFromJson((*state)->value);
+    if (!parsed) return tl::unexpected(parsed.error());
+    last = parsed->last_order;
   }
   const auto pairs = Await<std::vector<KvPair>>(io, [&client, id](auto reply) {
     client.KvList(RolloutKey(id, "orders/"), std::move(reply));
@@ -38,7 +42,19 @@ base::Result<std::uint64_t> NextSequence(base::IoLoop& io, consul::Client& clien
     const char* number = pair.key.c_str() + pair.key.rfind('/') + 1;
     last = std::max<std::uint64_t>(last, std::strtoull(number, nullptr, 10));
   }
-  return last + 1;
+  return Place{last + 1, *state ? (*state)->modify_index : 0};
+}
+
+// Only where the state is still the one that was read: an order whose number has been taken by
+// another one, carried out and removed meanwhile would be passed over.
+std::vector<consul::TxnOp> Appending(const std::string& id, const Place& place,
+                                     const rollout::Order& order) {
+  const std::string state_key = RolloutKey(id, "state");
+  const std::string order_key = RolloutKey(id, "orders/" + SequenceName(place.sequence));
+  return {place.state_index == 0
+              ? consul::TxnOp{.verb = "check-not-exists", .key = state_key}
+              : consul::TxnOp{.verb = "check-index", .key = state_key, .index = place.state_index},
+          {.verb = "cas", .key = order_key, .value = OrderToJson(order)}};
 }
 
 }  // namespace
@@ -56,16 +72,15 @@ base::Result<std::uint64_t> AppendOrder(base::IoLoop& io, consul::Client& client
   const auto spec = Get(io, client, RolloutKey(id, "spec"));
   if (!spec) return tl::unexpected(spec.error());
   if (!*spec) return base::Fail(ErrorCode::kNotFound, "there is no rollout of " + id);
-  constexpr int kTries = 5;  // others append at the same time
+  constexpr int kTries = 20;  // others append at the same time, and the leader stores its state
   for (int i = 0; i < kTries; ++i) {
-    const auto sequence = NextSequence(io, client, id);
-    if (!sequence) return sequence;
-    const std::string key = RolloutKey(id, "orders/" + SequenceName(*sequence));
-    const std::string text = OrderToJson(order);
-    const auto put = Await<bool>(
-        io, [&client, key, text](auto reply) { client.KvPut(key, text, 0, std::move(reply)); });
-    if (!put) return tl::unexpected(put.error());
-    if (*put) return *sequence;
+    const auto place = NextPlace(io, client, id);
+    if (!place) return tl::unexpected(place.error());
+    const auto operations = Appending(id, *place, order);
+    const auto put = Await<std::vector<KvPair>>(
+        io, [&client, operations](auto reply) { client.Txn(operations, std::move(reply)); });
+    if (put) return place->sequence;
+    if (put.error().code != ErrorCode::kConflict) return tl::unexpected(put.error());
   }
   return base::Fail(ErrorCode::kUnavailable, "too many orders at once; try again");
 }

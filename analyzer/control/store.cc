@@ -284,8 +284,8 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     const EntryWrite& write = change->writes[next];
     client.WriteEntry(write.json, write.cas_index,
                       Guard([change, result](Impl& self, base::Result<bool> written) {
-                        const std::string& what = change->writes[result->writes.size()].what;
-                        result->writes.push_back({what, std::move(written)});
+                        const EntryWrite& sent = change->writes[result->writes.size()];
+                        result->writes.push_back({sent.what, sent.cas_index, std::move(written)});
                         self.WriteNext(change, result);
                       }));
   }

@@ -48,7 +48,8 @@ struct Change {
 
 struct WriteResult {
   std::string what;
-  base::Result<bool> result;  // false: the entry was changed by someone else meanwhile
+  std::uint64_t cas_index = 0;  // that it was prepared from
+  base::Result<bool> result;    // false: the entry was changed by someone else meanwhile
 };
 
 // How a Change went. committed: an error means that nothing was written (kConflict: the lock or the

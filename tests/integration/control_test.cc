@@ -1,0 +1,345 @@
+// The durable side of the loop against a real Consul: who leads, what is committed together, what a
+// deposed leader can still do (nothing), and that no order gets lost.
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "analyzer/control/await.h"
+#include "analyzer/control/orders.h"
+#include "analyzer/control/store.h"
+#include "analyzer/control/stored_json.h"
+#include "exporter/base/io_loop.h"
+#include "exporter/consul/client.h"
+#include "tests/support/consul_agent.h"
+
+namespace consul_canary::control {
+namespace {
+
+using testing::ConsulAgent;
+
+// What an analyzer is to Consul: a store with its client, on an I/O thread of its own.
+class Analyzer {
+ public:
+  Analyzer(const ConsulAgent& agent, std::string name) : io_(std::make_unique<base::IoThread>()) {
+    client_ =
+        std::make_unique<consul::Client>(io_->loop(), consul::Settings{.address = agent.address()});
+    StoreEvents events{
+        .on_spec = [this](auto, auto spec) { Note([&] { has_spec = spec.has_value(); }); },
+        .on_orders = [this](auto, auto pairs) { Note([&] { orders = std::move(pairs); }); },
+        .on_leading =
+            [this](auto, std::uint64_t new_epoch, auto stored) {
+              Note([&] { epoch = new_epoch, state = std::move(stored), leading = true; });
+            },
+        .on_lost = [this](auto, auto) { Note([&] { leading = false; }); },
+        .on_changed =
+            [this](ChangeResult result) { Note([&] { changes.push_back(std::move(result)); }); }};
+    store_ = std::make_unique<Store>(*client_, std::move(name), std::move(events));
+    io_->loop().Post([this] { store_->Start(); });
+  }
+  // As by kill -9: nothing is released.
+  ~Analyzer() { io_->Stop(); }
+  Analyzer(const Analyzer&) = delete;
+  Analyzer& operator=(const Analyzer&) = delete;
+
+  template <class Condition>
+  bool WaitFor(Condition condition) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(20), condition);
+  }
+
+  bool WaitUntilLeading() {
+    return WaitFor([this] { return leading; });
+  }
+
+  ChangeResult Apply(Change change) {
+    {
+      const std::scoped_lock lock(mutex_);
+      changes.clear();
+    }
+    io_->loop().Post([this, change = std::move(change)] { store_->Apply(change); });
+    EXPECT_TRUE(WaitFor([this] { return !changes.empty(); }));
+    const std::scoped_lock lock(mutex_);
+    return changes.front();
+  }
+
+  void Release() {
+    io_->loop().Post([this] { store_->Release([] {}); });
+  }
+
+  base::Result<bool> WriteEntry(const std::string& entry, std::uint64_t index) {
+    return Await<bool>(io_->loop(), [this, entry, index](auto reply) {
+      client_->WriteEntry(entry, index, std::move(reply));
+    });
+  }
+
+  consul::Splitter ReadSplitter() {
+    const auto text = Await<std::optional<std::string>>(
+        io_->loop(), [this](consul::Reply<std::optional<std::string>> reply) {
+          client_->ReadEntry("service-splitter", "api", true, std::move(reply));
+        });
+    EXPECT_TRUE(text && *text);
+    return consul::ParseSplitter(**text).value();
+  }
+
+  base::Result<std::uint64_t> Append(const rollout::Order& order) {
+    return AppendOrder(io_->loop(), *client_, "api", order);
+  }
+
+  // Guarded by the store's events: read them inside WaitFor() or when nothing happens any more.
+  bool has_spec = false;
+  bool leading = false;
+  std::uint64_t epoch = 0;
+  std::optional<consul::KvPair> state;
+  std::vector<consul::KvPair> orders;
+  std::vector<ChangeResult> changes;
+
+ private:
+  template <class Change>
+  void Note(Change change) {
+    {
+      const std::scoped_lock lock(mutex_);
+      change();
+    }
+    changed_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::unique_ptr<base::IoThread> io_;
+  std::unique_ptr<consul::Client> client_;
+  std::unique_ptr<Store> store_;
+};
+
+class ControlTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto agent = ConsulAgent::Start();
+    ASSERT_TRUE(agent) << agent.error().message;
+    agent_ = std::move(*agent);
+    ASSERT_TRUE(
+        agent_->KvPut("consul-canary/rollouts/api/spec", StoredSpec(R"({"service": "api"})")));
+  }
+
+  void WriteSplitter() {
+    for (const char* entry :
+         {R"({"Kind":"service-defaults","Name":"api","Protocol":"http"})",
+          R"({"Kind":"service-resolver","Name":"api","Subsets":{"primary":{"Filter":""},
+              "canary":{"Filter":"Service.Meta.version == none"}}})",
+          R"({"Kind":"service-splitter","Name":"api","Splits":[
+              {"Weight":100,"ServiceSubset":"primary"},{"Weight":0,"ServiceSubset":"canary"}]})"}) {
+      ASSERT_TRUE(agent_->WriteEntry(entry));
+    }
+  }
+
+  std::optional<std::string> Stored(const std::string& part) {
+    return agent_->KvGet("consul-canary/rollouts/api/" + part).value_or(std::nullopt);
+  }
+
+  // As when an agent fails: Consul invalidates every session.
+  void EndSessions() {
+    const std::string list = agent_->Get("/v1/session/list").value();
+    for (std::size_t at = list.find("\"ID\""); at != std::string::npos;
+         at = list.find("\"ID\"", at + 1)) {
+      const std::size_t begin = list.find('"', at + 5) + 1;
+      const std::string id = list.substr(begin, list.find('"', begin) - begin);
+      ASSERT_TRUE(agent_->Put("/v1/session/destroy/" + id));
+    }
+  }
+
+  static Change NewState(const std::string& reason, std::uint64_t index,
+                         std::uint64_t decision = 0) {
+    Change change{.id = "api", .state = rollout::State{}, .state_index = index};
+    change.state->reason = reason;
+    if (decision > 0) change.decisions = {{.sequence = decision, .action = "start"}};
+    return change;
+  }
+
+  std::unique_ptr<ConsulAgent> agent_;
+};
+
+std::string Weighted(const consul::Splitter& splitter, double percent, std::uint64_t epoch) {
+  return consul::WithWeights(splitter, "primary", "canary", percent,
+                             {{"consul-canary-epoch", std::to_string(epoch)}})
+      .value();
+}
+
+TEST_F(ControlTest, OneOfTwoLeadsAndTheOtherTakesOverWithAHigherEpoch) {
+  Analyzer first(*agent_, "first");
+  ASSERT_TRUE(first.WaitUntilLeading());
+  EXPECT_GT(first.epoch, 0U);
+  EXPECT_FALSE(first.state);
+  Analyzer second(*agent_, "second");
+  ASSERT_TRUE(second.WaitFor([&] { return second.has_spec; }));
+  ASSERT_TRUE(first.Apply(NewState("ruled by first", 0, 1)).committed);
+  EXPECT_FALSE(second.leading);
+  first.Release();
+  ASSERT_TRUE(second.WaitUntilLeading());
+  EXPECT_GT(second.epoch, first.epoch);
+  ASSERT_TRUE(second.state);
+  EXPECT_EQ(StateFromJson(second.state->value)->reason, "ruled by first");
+}
+
+TEST_F(ControlTest, AKilledAnalyzerTakesItsLockBackUnderTheSameName) {
+  auto killed = std::make_unique<Analyzer>(*agent_, "host:9656");
+  ASSERT_TRUE(killed->WaitUntilLeading());
+  const std::uint64_t old_epoch = killed->epoch;
+  ASSERT_TRUE(killed->Apply(NewState("before the kill", 0)).committed);
+  killed.reset();
+  const auto begin = std::chrono::steady_clock::now();
+  Analyzer restarted(*agent_, "host:9656");
+  ASSERT_TRUE(restarted.WaitUntilLeading());
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(8));  // no TTL
+  EXPECT_GT(restarted.epoch, old_epoch);
+  EXPECT_EQ(StateFromJson(restarted.state->value)->reason, "before the kill");
+}
+
+TEST_F(ControlTest, StateAndDecisionsAreStoredTogetherOrNotAtAll) {
+  Analyzer analyzer(*agent_, "first");
+  ASSERT_TRUE(analyzer.WaitUntilLeading());
+  const auto committed = analyzer.Apply(NewState("one", 0, 1)).committed;
+  ASSERT_TRUE(committed) << committed.error().message;
+  EXPECT_NE(Stored("decisions/00000001"), std::nullopt);
+  // Someone else has changed the state meanwhile.
+  const auto refused = analyzer.Apply(NewState("two", *committed - 1, 2)).committed;
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, base::ErrorCode::kConflict);
+  EXPECT_EQ(Stored("decisions/00000002"), std::nullopt);
+  EXPECT_EQ(StateFromJson(*Stored("state"))->reason, "one");
+}
+
+TEST_F(ControlTest, ADecisionPushesOutTheOneFiveHundredBefore) {
+  Analyzer analyzer(*agent_, "first");
+  ASSERT_TRUE(analyzer.WaitUntilLeading());
+  const auto committed = analyzer.Apply(NewState("one", 0, 1)).committed;
+  ASSERT_TRUE(analyzer.Apply(NewState("many", *committed, 501)).committed);
+  EXPECT_EQ(Stored("decisions/00000001"), std::nullopt);
+  EXPECT_NE(Stored("decisions/00000501"), std::nullopt);
+}
+
+TEST_F(ControlTest, ADeposedLeaderStoresNothingAndWritesNothing) {
+  ASSERT_NO_FATAL_FAILURE(WriteSplitter());
+  Analyzer first(*agent_, "first");
+  ASSERT_TRUE(first.WaitUntilLeading());
+  const consul::Splitter splitter = first.ReadSplitter();
+  // The session ends behind its back; it learns that from Consul's refusal.
+  EndSessions();
+  Change change = NewState("late", 0, 1);
+  change.writes = {{"splitter", Weighted(splitter, 50, first.epoch), splitter.modify_index}};
+  const ChangeResult result = first.Apply(std::move(change));
+  ASSERT_FALSE(result.committed);
+  EXPECT_EQ(result.committed.error().code, base::ErrorCode::kConflict);
+  EXPECT_TRUE(result.writes.empty());
+  EXPECT_EQ(Stored("decisions/00000001"), std::nullopt);
+  EXPECT_EQ(first.ReadSplitter().WeightOf("canary"), 0);
+}
+
+TEST_F(ControlTest, TheEpochFencesOffAWriteThatADeposedLeaderHadUnderWay) {
+  ASSERT_NO_FATAL_FAILURE(WriteSplitter());
+  Analyzer first(*agent_, "first");
+  ASSERT_TRUE(first.WaitUntilLeading());
+  const consul::Splitter splitter = first.ReadSplitter();
+  ASSERT_TRUE(first.Apply(NewState("decided", 0)).committed);
+  first.Release();  // with its write to 50% still on the way
+  Analyzer second(*agent_, "second");
+  ASSERT_TRUE(second.WaitUntilLeading());
+  Change claim{.id = "api", .state_index = second.state->modify_index};
+  claim.writes = {{"splitter", Weighted(splitter, 0, second.epoch), splitter.modify_index}};
+  const ChangeResult claimed = second.Apply(std::move(claim));
+  ASSERT_EQ(claimed.writes.size(), 1U);
+  EXPECT_EQ(claimed.writes[0].cas_index, splitter.modify_index);
+  EXPECT_TRUE(claimed.writes[0].result.value_or(false));
+  const auto late = first.WriteEntry(Weighted(splitter, 50, first.epoch), splitter.modify_index);
+  EXPECT_FALSE(late.value_or(true));
+  EXPECT_EQ(second.ReadSplitter().WeightOf("canary"), 0);
+  EXPECT_EQ(second.ReadSplitter().meta.at("consul-canary-epoch"), std::to_string(second.epoch));
+}
+
+TEST_F(ControlTest, ADeletedRolloutIsNotLedAnyMore) {
+  Analyzer analyzer(*agent_, "first");
+  ASSERT_TRUE(analyzer.WaitUntilLeading());
+  ASSERT_TRUE(agent_->Delete("/v1/kv/consul-canary/rollouts/api/?recurse"));
+  EXPECT_TRUE(analyzer.WaitFor([&] { return !analyzer.leading && !analyzer.has_spec; }));
+  EXPECT_FALSE(analyzer.Apply(NewState("after", 0, 1)).committed);
+  EXPECT_EQ(Stored("state"), std::nullopt);
+  // And led again when it comes back.
+  ASSERT_TRUE(
+      agent_->KvPut("consul-canary/rollouts/api/spec", StoredSpec(R"({"service": "api"})")));
+  EXPECT_TRUE(analyzer.WaitUntilLeading());
+}
+
+TEST_F(ControlTest, OrdersOfARolloutThatDoesNotExistAreRefused) {
+  Analyzer analyzer(*agent_, "first");
+  ASSERT_TRUE(agent_->Delete("/v1/kv/consul-canary/rollouts/api/?recurse"));
+  const auto refused = analyzer.Append({.kind = rollout::OrderKind::kAbort});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, base::ErrorCode::kNotFound);
+}
+
+TEST_F(ControlTest, AnOrderIsNumberedAboveAllThatWereTaken) {
+  Analyzer analyzer(*agent_, "first");
+  ASSERT_TRUE(analyzer.WaitUntilLeading());
+  Change change = NewState("after 40 orders", 0);
+  change.state->last_order = 40;
+  ASSERT_TRUE(analyzer.Apply(std::move(change)).committed);
+  EXPECT_EQ(analyzer.Append({.kind = rollout::OrderKind::kAbort}).value_or(0), 41U);
+  EXPECT_TRUE(analyzer.WaitFor([&] { return analyzer.orders.size() == 1; }));
+  EXPECT_EQ(OrderFromJson(analyzer.orders[0].value)->kind, rollout::OrderKind::kAbort);
+}
+
+// The leader carries out and removes orders while others append: each gets its own number, and each
+// is seen by the leader, for what it does not see is an abort that was answered and never happens.
+TEST_F(ControlTest, NoOrderIsLostWhileTheLeaderTakesThem) {
+  Analyzer leader(*agent_, "first");
+  ASSERT_TRUE(leader.WaitUntilLeading());
+  constexpr int kThreads = 4;
+  constexpr int kOrders = 12;
+  std::mutex mutex;
+  std::vector<std::uint64_t> numbers;
+  std::vector<std::jthread> callers;
+  std::vector<std::unique_ptr<Analyzer>> others;
+  for (int i = 0; i < kThreads; ++i) {
+    others.push_back(std::make_unique<Analyzer>(*agent_, "other-" + std::to_string(i)));
+    callers.emplace_back([&, analyzer = others.back().get()] {
+      for (int order = 0; order < kOrders; ++order) {
+        const auto number = analyzer->Append({.kind = rollout::OrderKind::kAbort});
+        const std::scoped_lock lock(mutex);
+        EXPECT_TRUE(number) << number.error().message;
+        numbers.push_back(number.value_or(0));
+      }
+    });
+  }
+  std::set<std::uint64_t> taken;
+  std::uint64_t index = 0;
+  rollout::State state;
+  while (taken.size() < kThreads * kOrders) {
+    std::vector<consul::KvPair> pairs;
+    ASSERT_TRUE(leader.WaitFor([&] {
+      pairs = leader.orders;
+      return !pairs.empty();
+    })) << taken.size();
+    Change change{.id = "api", .state_index = index};
+    for (const consul::KvPair& pair : pairs) {
+      const std::uint64_t number = std::stoull(pair.key.substr(pair.key.rfind('/') + 1));
+      change.taken_orders.push_back(number);
+      if (number <= state.last_order) continue;  // as Decide() does
+      taken.insert(number);
+      state.last_order = number;
+    }
+    change.state = state;
+    const auto committed = leader.Apply(std::move(change)).committed;
+    ASSERT_TRUE(committed) << committed.error().message;
+    index = *committed;
+  }
+  callers.clear();
+  EXPECT_EQ(std::set<std::uint64_t>(numbers.begin(), numbers.end()), taken);
+  EXPECT_EQ(numbers.size(), taken.size());
+}
+
+}  // namespace
+}  // namespace consul_canary::control
