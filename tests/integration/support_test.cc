@@ -36,8 +36,9 @@ TEST(Process, ErrorHoldsTheEndOfItsOutput) {
 
 TEST(Process, IsKilledWhenItIgnoresSigterm) {
   const TempDir folder;
-  const auto process = Process::Start({.argv = {"sh", "-c", "trap '' TERM; echo deaf; exec sleep 600"},
-                                       .output = folder.path() / "output"});
+  const auto process =
+      Process::Start({.argv = {"sh", "-c", "trap '' TERM; echo deaf; exec sleep 600"},
+                      .output = folder.path() / "output"});
   ASSERT_TRUE(process) << process.error().message;
   ASSERT_TRUE(WaitUntil([&] { return (*process)->OutputTail() == "deaf\n"; }, seconds(5)));
   EXPECT_EQ((*process)->Stop(milliseconds(300)), 128 + SIGKILL);
