@@ -104,6 +104,7 @@ struct Loop::Impl {
   std::map<std::string, Managed> rollouts;
   LoopCounters counters;
   std::optional<MonotonicTime> consul_away_at;
+  bool round_over = false;
   std::jthread thread;
 
   // --- mailbox
@@ -463,19 +464,25 @@ struct Loop::Impl {
   }
 
   // The only place that waits: for news or for the next tick. News are acted upon at once, but
-  // carry no counts, so that what happens does not choose the ticks' boundaries.
+  // carry no counts, so that what happens does not choose the ticks' boundaries. A tick comes when
+  // a round of scrapes is over, so that what was counted is not left lying; without one, when it is
+  // overdue.
   void Run(const std::stop_token& stop) {
-    MonotonicTime next_tick = Clock::now() + options.interval;
+    MonotonicTime last_tick = Clock::now();
     while (!stop.stop_requested()) {
       std::deque<std::function<void(Impl&)>> news;
       {
         std::unique_lock lock(mutex);
-        wake.wait_until(lock, stop, next_tick, [this] { return !mailbox.empty(); });
+        wake.wait_until(lock, stop, last_tick + options.interval * 3 / 2,
+                        [this] { return !mailbox.empty(); });
         news.swap(mailbox);
       }
+      round_over = false;
       for (const auto& item : news) item(*this);
-      const bool due = Clock::now() >= next_tick;
-      if (due) next_tick = std::max(next_tick + options.interval, Clock::now());
+      // A sidecar that appears is read in a round of its own: not each round is a tick.
+      const auto since = Clock::now() - last_tick;
+      const bool due = since >= options.interval * (round_over ? 0.5 : 1.5);
+      if (due) last_tick = Clock::now();
       if (!stop.stop_requested()) Tick(due);
     }
   }
@@ -490,6 +497,9 @@ Loop::~Loop() { Stop(); }
 void Loop::Start() {
   impl_->collector.OnConsulChange([weak = std::weak_ptr<Impl>(impl_)] {
     if (const auto impl = weak.lock()) impl->Tell([](Impl&) {});
+  });
+  impl_->collector.OnRound([weak = std::weak_ptr<Impl>(impl_)] {
+    if (const auto impl = weak.lock()) impl->Tell([](Impl& self) { self.round_over = true; });
   });
   impl_->io.Post([impl = impl_] { impl->store.Start(); });
   impl_->thread =
