@@ -103,9 +103,13 @@ ServerResponse Api::Route(const ServerRequest& request) const {
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const auto by = Authorize(auth_, request, reads ? Role::kViewer : Role::kOperator);
   if (!by) return ErrorResponse(by.error());
-  if (!request.path.starts_with(kRollouts))
+  const std::string_view rest = request.path.starts_with(kRollouts)
+                                    ? std::string_view(request.path).substr(kRollouts.size())
+                                    : "?";
+  if (!rest.empty() && rest.front() != '/') {
     return Plain(kNotFound, "no such page: " + request.path);
-  const auto parts = SplitPath(std::string_view(request.path).substr(kRollouts.size()));
+  }
+  const auto parts = SplitPath(rest);
   if (parts.empty()) return reads ? List() : MethodNotAllowed("GET");
   const std::string& id = parts[0];
   if (parts.size() == 1) {

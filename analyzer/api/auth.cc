@@ -74,12 +74,21 @@ std::string Header(const base::ServerRequest& request, const std::string& name) 
   return found == request.headers.end() ? "" : found->second;
 }
 
+bool NamesLoopback(std::string_view host) {
+  const std::size_t port = host.rfind(':');
+  if (port != std::string_view::npos && host.find(']', port) == std::string_view::npos) {
+    host = host.substr(0, port);
+  }
+  return host == "localhost" || host == "127.0.0.1" || host == "[::1]";
+}
+
 // A page in a browser on this machine reaches loopback too: whatever another site's page sends
-// carries its Origin.
+// carries its Origin. A site whose name was made to lead to loopback sends its own name as Host.
 bool IsCrossSite(const base::ServerRequest& request) {
   const std::string origin = Header(request, "origin");
   if (origin.empty()) return false;
-  return origin != "http://" + Header(request, "host");
+  const std::string host = Header(request, "host");
+  return origin != "http://" + host || !NamesLoopback(host);
 }
 
 base::Result<Token> ParseLine(std::string_view line) {

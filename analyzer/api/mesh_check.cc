@@ -71,7 +71,8 @@ void CheckSplitter(const Spec& spec, const std::optional<consul::Splitter>& spli
     if (!ours) others += split.weight;
   }
   const double last = spec.steps.back().weight_percent;
-  if (last + others > 100) {
+  constexpr double kHalfHundredth = 0.005;  // Consul keeps hundredths
+  if (last + others > 100 + kHalfHundredth) {
     problems.push_back(
         {"strategy.steps",
          fmt::format("the last step gives the canary {:g}%, and other splits of the "

@@ -167,8 +167,8 @@ int List(const Connection& connection, Format format) {
     return kDone;
   }
   std::string text = Header();
-  const json rollouts = json::parse(*answer);
-  for (const json& rollout : rollouts["rollouts"]) text += Row(rollout);
+  const json rollouts = json::parse(*answer).value("rollouts", json::array());
+  for (const json& rollout : rollouts) text += Row(rollout);
   Print(text);
   return kDone;
 }
@@ -199,8 +199,8 @@ int History(const Connection& connection, const std::string& service, Format for
   }
   std::string text = fmt::format("{:<21} {:<12} {:<14} {:<13} {:>7}  {}\n", "TIME", "ACTION",
                                  "CAUSE", "PHASE", "WEIGHT", "REASON");
-  const json decisions = json::parse(*answer);
-  for (const json& decision : decisions["decisions"]) {
+  const json decisions = json::parse(*answer).value("decisions", json::array());
+  for (const json& decision : decisions) {
     text += fmt::format("{:<21} {:<12} {:<14} {:<13} {:>6g}%  {}\n", decision.value("time", ""),
                         decision.value("action", ""), decision.value("cause", ""),
                         decision.value("to", ""), decision.value("weight", 0.0),

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -45,7 +46,10 @@ std::optional<std::chrono::seconds> ParseTimeout(const std::string& text) {
   const std::map<char, int> units{{'s', 1}, {'m', 60}, {'h', 3600}};
   const auto found = units.find(unit);
   if (found == units.end()) return std::nullopt;
-  return std::chrono::seconds(number * found->second);
+  constexpr std::chrono::hours kLongest{24 * 365};
+  const std::chrono::seconds duration{std::int64_t{number} * found->second};
+  if (duration > kLongest) return std::nullopt;
+  return duration;
 }
 
 std::optional<Connection> Connect(const Options& options) {
@@ -167,7 +171,7 @@ class Commands {
                   if (!timeout) {
                     fmt::print(stderr,
                                "consul-canaryctl: --timeout: {} is no duration such as 90s, "
-                               "10m or 1h\n",
+                               "10m or 1h (a year at most)\n",
                                options_.timeout);
                     return kWrongFlags;
                   }

@@ -61,8 +61,7 @@ State Started(const config::Recording& recording) {
   return state;
 }
 
-void Apply(const config::RecordedTick& tick, double elapsed, const State& state,
-           Observation& seen) {
+void Apply(const config::RecordedTick& tick, double elapsed, State& state, Observation& seen) {
   seen.wall_seconds = tick.t;
   seen.elapsed_seconds = elapsed;
   seen.counts_known = true;
@@ -74,10 +73,8 @@ void Apply(const config::RecordedTick& tick, double elapsed, const State& state,
   rollout::CallerFacts& caller = seen.callers.front();
   caller.fresh = tick.age_seconds <= kFreshSeconds;
   if (!caller.fresh) caller.trouble = fmt::format("last read {:g} s ago", tick.age_seconds);
-  if (!tick.applied) {
-    const auto before = state.reload_baseline.find(caller.id);
-    if (before != state.reload_baseline.end()) caller.route_reloads = before->second;
-  }
+  // The caller still has the route that it had when the weight was decided.
+  if (!tick.applied) state.reload_baseline[caller.id] = *caller.route_reloads;
   std::uint64_t sequence = state.last_order;
   for (rollout::Order order : tick.orders) {
     order.sequence = ++sequence;

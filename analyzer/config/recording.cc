@@ -121,7 +121,7 @@ RecordedTick ReadTick(const Json& json, Recording& recording) {
 }
 
 void ReadHeader(const Json& json, Recording& recording) {
-  if (!json.is_object() || json.value("recording", 0) != 1) {
+  if (!json.is_object() || !json.contains("recording") || json["recording"] != Json(1)) {
     throw Wrong("the first line must be {\"recording\": 1, \"spec\": {…}}");
   }
   if (!json.contains("spec")) throw Wrong("spec: is missing");

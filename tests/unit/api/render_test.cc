@@ -1,0 +1,97 @@
+// What the API shows of a rollout, and how it says that something is wrong.
+#include "analyzer/api/render.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+namespace consul_canary::api {
+namespace {
+
+using nlohmann::json;
+
+control::RolloutView View() {
+  control::RolloutView view;
+  view.id = "api";
+  view.spec = rollout::Spec{};
+  view.spec->service = "api";
+  view.spec->steps = {{.weight_percent = 10}, {.weight_percent = 50}};
+  view.leading = true;
+  view.state.phase = rollout::Phase::kProgressing;
+  view.state.stage = rollout::Stage::kStepping;
+  view.state.step = 1;
+  view.state.canary_version = "v2";
+  view.state.primary_version = "v1";
+  view.state.wanted.canary_percent = 50;
+  view.state.started_wall_seconds = 1795539600;
+  view.state.evidence.step_canary = {120, 3};
+  view.state.reason = "collects evidence";
+  view.verdict = {.kind = rollout::VerdictKind::kUndecided, .log_harm = 0.5, .harm_bound = 4.6};
+  view.splitter = rollout::SplitterView{.canary_percent = 10, .primary_percent = 90};
+  view.callers = 2;
+  return view;
+}
+
+TEST(RolloutJson, ShowsStepsFromOneAndWantedBesideObservedWeight) {
+  const json shown = json::parse(RolloutJson(View()));
+  EXPECT_EQ(shown["service"], "api");
+  EXPECT_EQ(shown["phase"], "progressing");
+  EXPECT_EQ(shown["step"], 2);
+  EXPECT_EQ(shown["steps"], 2);
+  EXPECT_EQ(shown["weight"], 50);
+  EXPECT_EQ(shown["observed_weight"], 10);
+  EXPECT_EQ(shown["verdict"], "undecided");
+  EXPECT_EQ(shown["started"], "2026-11-24T17:00:00Z");
+  EXPECT_EQ(shown["evidence"]["step"]["canary"], (json{{"completed", 120}, {"failures", 3}}));
+  EXPECT_EQ(shown["evidence"]["log_harm"], 0.5);
+  EXPECT_EQ(shown["spec"]["service"], "api");
+}
+
+TEST(RolloutJson, WhatIsNotKnownIsNullAndNoNumber) {
+  control::RolloutView view;
+  view.id = "api";
+  view.problem = "stored specification: line 1: service: is missing";
+  const json shown = json::parse(RolloutJson(view));
+  EXPECT_TRUE(shown["observed_weight"].is_null());
+  EXPECT_TRUE(shown["started"].is_null());
+  EXPECT_EQ(shown["step"], 0);
+  EXPECT_EQ(shown["phase"], "idle");
+  EXPECT_EQ(shown["problem"], view.problem);
+  EXPECT_FALSE(shown.contains("spec"));
+}
+
+TEST(RolloutsJson, ListsThem) {
+  const auto view = std::make_shared<const control::RolloutView>(View());
+  const json shown = json::parse(RolloutsJson({view, view}));
+  EXPECT_EQ(shown["rollouts"].size(), 2U);
+  EXPECT_EQ(json::parse(RolloutsJson({})), (json{{"rollouts", json::array()}}));
+}
+
+TEST(DecisionsJson, PassesStoredTextsOnAndSkipsWhatIsNone) {
+  EXPECT_EQ(json::parse(DecisionsJson({R"({"sequence": 1})", "garbage", R"({"sequence": 2})"})),
+            (json{{"decisions", {{{"sequence", 1}}, {{"sequence", 2}}}}}));
+}
+
+TEST(SpecErrors, AreABadRequestWithEachFieldAndLine) {
+  const auto response = SpecErrors(
+      {{3, "strategy.steps[1].weight", "must be above 10"}, {0, "service", "is missing"}});
+  EXPECT_EQ(response.status, 400);
+  const json shown = json::parse(response.body);
+  EXPECT_EQ(
+      shown["fields"][0],
+      (json{{"field", "strategy.steps[1].weight"}, {"problem", "must be above 10"}, {"line", 3}}));
+  EXPECT_EQ(shown["fields"].size(), 2U);
+  EXPECT_NE(shown["error"].get<std::string>().find("service"), std::string::npos);
+}
+
+TEST(MeshErrors, AreAConflictWithEachField) {
+  const auto response = MeshErrors({{"subsets.canary", "is not there"}});
+  EXPECT_EQ(response.status, 409);
+  EXPECT_EQ(json::parse(response.body),
+            (json{{"error", "the mesh cannot carry this rollout; subsets.canary: is not there"},
+                  {"fields", {{{"field", "subsets.canary"}, {"problem", "is not there"}}}}}));
+}
+
+}  // namespace
+}  // namespace consul_canary::api
