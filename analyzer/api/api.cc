@@ -34,10 +34,6 @@ ServerResponse Plain(int status, const std::string& error) {
   return {.status = status, .body = nlohmann::json{{"error", error}}.dump() + "\n"};
 }
 
-ServerResponse NotFound(const std::string& id) {
-  return Plain(kNotFound, fmt::format("there is no rollout of \"{}\"", id));
-}
-
 ServerResponse MethodNotAllowed(const std::string& allowed) {
   ServerResponse response = Plain(kMethodNotAllowed, "the method is not allowed here");
   response.headers["Allow"] = allowed;
@@ -127,6 +123,26 @@ ServerResponse Api::Route(const ServerRequest& request) const {
   return Plain(kNotFound, "no such page: " + request.path);
 }
 
+base::Result<std::shared_ptr<const control::RolloutView>> Api::Find(const std::string& id) const {
+  const auto fleet = loop_.Latest();
+  if (const auto found = fleet->rollouts.find(id); found != fleet->rollouts.end()) {
+    return found->second;
+  }
+  const std::string key = control::RolloutKey(id, "spec");
+  const auto stored = Await<std::optional<consul::KvPair>>(
+      io_, [this, key](auto reply) { client_.KvGet(key, std::move(reply)); });
+  if (!stored) return tl::unexpected(stored.error());
+  if (!*stored) {
+    return base::Fail(ErrorCode::kNotFound, fmt::format("there is no rollout of \"{}\"", id));
+  }
+  const auto text = control::SpecTextFromStored((*stored)->value);
+  if (!text) return tl::unexpected(text.error());
+  auto view = std::make_shared<control::RolloutView>();
+  view->id = id;
+  if (const auto spec = config::ParseSpec(*text); spec) view->spec = *spec;
+  return view;
+}
+
 ServerResponse Api::List() const {
   std::vector<std::shared_ptr<const control::RolloutView>> views;
   for (const auto& [id, view] : loop_.Latest()->rollouts) {
@@ -136,10 +152,9 @@ ServerResponse Api::List() const {
 }
 
 ServerResponse Api::Get(const std::string& id) const {
-  const auto fleet = loop_.Latest();
-  const auto found = fleet->rollouts.find(id);
-  if (found == fleet->rollouts.end()) return NotFound(id);
-  return {.body = RolloutJson(*Complete(io_, client_, found->second))};
+  const auto view = Find(id);
+  if (!view) return ErrorResponse(view.error());
+  return {.body = RolloutJson(*Complete(io_, client_, *view))};
 }
 
 ServerResponse Api::Put(const std::string& id, const ServerRequest& request) const {
@@ -179,7 +194,7 @@ ServerResponse Api::Delete(const std::string& id) const {
         {ErrorCode::kConflict,
          fmt::format("a rollout of \"{}\" is {}; abort it first", id, ToString(state->phase))});
   }
-  if (!loop_.Latest()->rollouts.contains(id)) return NotFound(id);
+  if (const auto view = Find(id); !view) return ErrorResponse(view.error());
   const std::string prefix = control::RolloutKey(id, "");
   const auto done = Await<void>(
       io_, [this, prefix](auto reply) { client_.KvDelete(prefix, true, std::move(reply)); });
@@ -206,7 +221,7 @@ ServerResponse Api::Act(const std::string& id, const std::string& action,
 }
 
 ServerResponse Api::Decisions(const std::string& id) const {
-  if (!loop_.Latest()->rollouts.contains(id)) return NotFound(id);
+  if (const auto view = Find(id); !view) return ErrorResponse(view.error());
   const std::string prefix = control::RolloutKey(id, "decisions/");
   const auto pairs = Await<std::vector<consul::KvPair>>(
       io_, [this, prefix](auto reply) { client_.KvList(prefix, std::move(reply)); });

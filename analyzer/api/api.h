@@ -2,6 +2,7 @@
 // another analyzer leads; changes nothing but Consul's KV: specifications and orders.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "analyzer/api/auth.h"
@@ -21,6 +22,9 @@ class Api {
   [[nodiscard]] base::ServerResponse Handle(const base::ServerRequest& request) const;
 
  private:
+  // From the published view, or from Consul where the loop has not read it yet.
+  [[nodiscard]] base::Result<std::shared_ptr<const control::RolloutView>> Find(
+      const std::string& id) const;
   base::ServerResponse List() const;
   base::ServerResponse Get(const std::string& id) const;
   base::ServerResponse Put(const std::string& id, const base::ServerRequest& request) const;

@@ -72,6 +72,14 @@ std::optional<std::vector<rollout::Spec>> ReadSpecs(const std::vector<std::strin
   return specs;
 }
 
+// An answer that has what an analyzer's answers have, else nothing after a complaint.
+std::optional<json> Parsed(const std::string& answer, const char* key) {
+  json parsed = json::parse(answer, nullptr, false);
+  if (parsed.is_object() && parsed.contains(key)) return parsed;
+  Complain("what answers at --analyzer.url is no analyzer of this version");
+  return std::nullopt;
+}
+
 std::string RolloutPath(const std::string& service) {
   return "/api/v1/rollouts/" + base::UrlEncode(service);
 }
@@ -166,9 +174,10 @@ int List(const Connection& connection, Format format) {
     Print(*answer);
     return kDone;
   }
+  const auto parsed = Parsed(*answer, "rollouts");
+  if (!parsed) return kRefused;
   std::string text = Header();
-  const json rollouts = json::parse(*answer).value("rollouts", json::array());
-  for (const json& rollout : rollouts) text += Row(rollout);
+  for (const json& rollout : (*parsed)["rollouts"]) text += Row(rollout);
   Print(text);
   return kDone;
 }
@@ -177,11 +186,13 @@ int Get(const Connection& connection, const std::string& service, Format format)
   AnalyzerClient analyzer(connection.url, connection.token);
   const auto answer = analyzer.Call("GET", RolloutPath(service));
   if (!answer) return Fail(answer.error());
+  const auto parsed = Parsed(*answer, "evidence");
+  if (!parsed) return kRefused;
   if (format == Format::kJson) {
     Print(*answer);
   } else if (format == Format::kTable) {
-    Print(Details(json::parse(*answer)));
-  } else if (const auto spec = config::ParseSpec(json::parse(*answer)["spec"].dump()); spec) {
+    Print(Details(*parsed));
+  } else if (const auto spec = config::ParseSpec(parsed->value("spec", json()).dump()); spec) {
     Print(config::ToYaml(*spec));
   } else {
     return Fail({0, "the analyzer's answer holds no specification that this version reads"});
@@ -197,10 +208,11 @@ int History(const Connection& connection, const std::string& service, Format for
     Print(*answer);
     return kDone;
   }
+  const auto parsed = Parsed(*answer, "decisions");
+  if (!parsed) return kRefused;
   std::string text = fmt::format("{:<21} {:<12} {:<14} {:<13} {:>7}  {}\n", "TIME", "ACTION",
                                  "CAUSE", "PHASE", "WEIGHT", "REASON");
-  const json decisions = json::parse(*answer).value("decisions", json::array());
-  for (const json& decision : decisions) {
+  for (const json& decision : (*parsed)["decisions"]) {
     text += fmt::format("{:<21} {:<12} {:<14} {:<13} {:>6g}%  {}\n", decision.value("time", ""),
                         decision.value("action", ""), decision.value("cause", ""),
                         decision.value("to", ""), decision.value("weight", 0.0),
@@ -237,10 +249,11 @@ int Status(const Connection& connection, const StatusOptions& options, Format fo
     // An analyzer that restarts is waited for; a rollout that does not exist is not.
     if (!answer && (late || answer.error().status != 0)) return Fail(answer.error());
     if (answer) {
-      const json rollout = json::parse(*answer);
-      const auto exit = ExitOf(rollout, options.version);
+      const auto rollout = Parsed(*answer, "observed_weight");
+      if (!rollout) return kRefused;
+      const auto exit = ExitOf(*rollout, options.version);
       if (exit || late) {
-        Print(format == Format::kTable ? Header() + Row(rollout) : *answer);
+        Print(format == Format::kTable ? Header() + Row(*rollout) : *answer);
         return exit.value_or(kHeld);
       }
     }
