@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "tests/support/places.h"
+
 namespace consul_canary::demo {
 namespace {
 
@@ -27,7 +29,7 @@ std::vector<std::string> RuleFiles() {
   std::vector<std::string> files;
   std::error_code none;
   for (const auto& entry :
-       std::filesystem::directory_iterator(CONSUL_CANARY_SOURCE_DIR "/alerts/rules", none)) {
+       std::filesystem::directory_iterator(testing::SourceFolder() + "/alerts/rules", none)) {
     if (entry.path().extension() == ".yaml") files.push_back(entry.path().string());
   }
   std::sort(files.begin(), files.end());

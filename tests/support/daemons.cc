@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "tests/support/places.h"
 #include "tests/support/real_parts.h"
 
 namespace consul_canary::testing {
@@ -18,7 +19,7 @@ std::string HostAndPort(const std::string& address) {
   return address.substr(address.rfind('/') + 1);
 }
 
-DaemonResult StartOurs(ConsulAgent& consul, std::string_view name, const char* program,
+DaemonResult StartOurs(ConsulAgent& consul, std::string_view name, const std::string& program,
                        std::vector<std::string> flags) {
   Daemon::Options options{
       .name = std::string(name), .command = {}, .address = {}, .ready_path = "/-/ready"};
@@ -80,7 +81,7 @@ Result<void> Daemon::Restart() {
 }
 
 DaemonResult StartExporter(ConsulAgent& consul, std::vector<std::string> flags) {
-  return StartOurs(consul, "exporter", CONSUL_CANARY_EXPORTER, std::move(flags));
+  return StartOurs(consul, "exporter", ExporterProgram(), std::move(flags));
 }
 
 DaemonResult StartAnalyzer(ConsulAgent& consul, std::vector<std::string> flags,
@@ -89,7 +90,7 @@ DaemonResult StartAnalyzer(ConsulAgent& consul, std::vector<std::string> flags,
     return flag.starts_with("--auth.");
   });
   if (!has_tokens) flags.emplace_back("--auth.none-on-loopback");
-  return StartOurs(consul, name, CONSUL_CANARY_ANALYZER, std::move(flags));
+  return StartOurs(consul, name, AnalyzerProgram(), std::move(flags));
 }
 
 DaemonResult StartPrometheus(ConsulAgent& consul, std::string_view configuration) {
@@ -108,7 +109,7 @@ DaemonResult StartAlertmanager(ConsulAgent& consul, std::string_view configurati
 Result<CtlResult> RunCtl(const std::string& analyzer_address, std::vector<std::string> arguments,
                          milliseconds limit) {
   const TempDir folder("ctl");
-  Command command{.argv = {CONSUL_CANARY_CTL},
+  Command command{.argv = {CtlProgram()},
                   .env = {{"CONSUL_CANARY_ADDR", analyzer_address}},
                   .output = folder.path() / "output"};
   for (std::string& argument : arguments) command.argv.push_back(std::move(argument));

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "tests/support/places.h"
 #include "tests/support/real_parts.h"
 
 namespace consul_canary::testing {
@@ -174,11 +175,10 @@ Result<void> Mesh::StartNodes(const std::vector<Node*>& nodes) {
 Result<void> Mesh::StartApplications(const std::vector<Node*>& nodes) {
   for (Node* node : nodes) {
     if (node->is_caller()) continue;
-    auto app =
-        Process::Start({.argv = {CONSUL_CANARY_TEST_APP, "--port", std::to_string(node->app_port),
-                                 "--name", node->name, "--version", node->version, "--seed",
-                                 SeedOf(options_.seed, node->id)},
-                        .output = consul_->folder().path() / (node->id + ".log")});
+    auto app = Process::Start(
+        {.argv = {TestApp(), "--port", std::to_string(node->app_port), "--name", node->name,
+                  "--version", node->version, "--seed", SeedOf(options_.seed, node->id)},
+         .output = consul_->folder().path() / (node->id + ".log")});
     if (!app) return tl::unexpected(app.error());
     node->app = std::move(*app);
   }

@@ -3,6 +3,7 @@
 #include <map>
 #include <mutex>
 
+#include "tests/support/places.h"
 #include "tests/support/process.h"
 
 namespace consul_canary::testing {
@@ -12,9 +13,8 @@ base::Result<std::string> FindPart(std::string_view part) {
   static std::map<std::string, std::string, std::less<>> found;
   const std::lock_guard lock(mutex);
   if (const auto known = found.find(part); known != found.end()) return known->second;
-  auto path =
-      RunCommand({.argv = {CONSUL_CANARY_SOURCE_DIR "/deploy/real-parts/find", std::string(part)}},
-                 seconds(20));
+  auto path = RunCommand({.argv = {SourceFolder() + "/deploy/real-parts/find", std::string(part)}},
+                         seconds(20));
   if (!path) return base::Fail(base::ErrorCode::kNotFound, path.error().message);
   while (path->ends_with('\n')) path->pop_back();
   found.emplace(part, *path);
