@@ -46,6 +46,7 @@ Json ToJson(const RolloutView& view) {
                {"primary_version", state.primary_version},
                {"verdict", ToString(view.verdict.kind)},
                {"reason", state.reason},
+               {"waits", view.waits},
                {"unknown", view.unknown},
                {"problem", view.problem},
                {"foreign_edit", state.foreign_edit},

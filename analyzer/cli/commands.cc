@@ -93,6 +93,14 @@ std::string WeightText(const json& rollout) {
   return fmt::format("{:g}%→{:g}%", observed.get<double>(), wanted);
 }
 
+// Between rollouts, what the last one came to and what the next one waits for.
+std::string ReasonText(const json& rollout) {
+  const std::string reason = rollout.value("reason", "");
+  const std::string waits = rollout.value("waits", "");
+  if (waits.empty() || waits == reason) return reason;
+  return reason.empty() ? waits : reason + "; " + waits;
+}
+
 std::string Row(const json& rollout) {
   const std::string step =
       fmt::format("{}/{}", rollout.value("step", 0), rollout.value("steps", 0));
@@ -100,7 +108,7 @@ std::string Row(const json& rollout) {
   return fmt::format("{:<20} {:<13} {:<6} {:<10} {:<10} {:<10} {}\n", rollout.value("service", ""),
                      rollout.value("phase", ""), step, WeightText(rollout),
                      rollout.value("canary_version", ""), rollout.value("verdict", ""),
-                     problem.empty() ? rollout.value("reason", "") : problem);
+                     problem.empty() ? ReasonText(rollout) : problem);
 }
 
 std::string Header() {
@@ -246,8 +254,15 @@ int Status(const Connection& connection, const StatusOptions& options, Format fo
   for (;;) {
     const auto answer = analyzer.Call("GET", RolloutPath(options.service));
     const bool late = !options.wait || std::chrono::steady_clock::now() >= deadline;
-    // An analyzer that restarts is waited for; a rollout that does not exist is not.
-    if (!answer && (late || answer.error().status != 0)) return Fail(answer.error());
+    // An analyzer that restarts is waited for; a rollout that does not exist is not. 1 would say
+    // that it was rolled back.
+    constexpr int kUnavailable = 503;
+    const bool may_come =
+        !answer && (answer.error().status == 0 || answer.error().status == kUnavailable);
+    if (!answer && (late || !may_come)) {
+      (void)Fail(answer.error());
+      return kHeld;
+    }
     if (answer) {
       const auto rollout = Parsed(*answer, "observed_weight");
       if (!rollout) return kRefused;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -25,8 +26,10 @@ struct Wrong : std::runtime_error {
 std::int64_t Count(const Json& object, const std::string& where, const char* key) {
   const auto found = object.find(key);
   if (found == object.end()) throw Wrong(where + "." + key + ": is missing");
-  if (!found->is_number_integer() || found->get<std::int64_t>() < 0) {
-    throw Wrong(where + "." + key + ": must be a whole number from 0 on");
+  constexpr std::int64_t kMost = std::int64_t{1} << 53;  // exact in every JSON reader
+  if (!found->is_number_integer() || found->get<std::int64_t>() < 0 ||
+      found->get<std::int64_t>() > kMost) {
+    throw Wrong(where + "." + key + ": must be a whole number from 0 to 2^53");
   }
   return found->get<std::int64_t>();
 }
@@ -64,24 +67,35 @@ bool Truth(const Json& value, const std::string& key) {
   return Number(value, key) > 0;
 }
 
+rollout::Order ReadOrder(const Json& item) {
+  const Json& word = item.is_object() && item.contains("order") ? item["order"] : item;
+  const auto kind =
+      word.is_string() ? rollout::OrderKindFromString(word.get<std::string>()) : std::nullopt;
+  if (!kind) throw Wrong("orders: " + word.dump() + " is no order");
+  rollout::Order order{.kind = *kind, .by = "recording"};
+  if (!item.is_object()) return order;
+  const std::map<std::string, std::string*> texts{
+      {"by", &order.by}, {"alert", &order.alert}, {"alert_key", &order.alert_key}};
+  for (const auto& [key, value] : item.items()) {
+    if (const auto text = texts.find(key); text != texts.end()) {
+      if (!value.is_string()) throw Wrong("orders." + key + ": must be text");
+      *text->second = value.get<std::string>();
+    } else if (key == "full") {
+      if (!value.is_boolean()) throw Wrong("orders.full: must be true or false");
+      order.full = value.get<bool>();
+    } else if (key == "alert_started_wall_seconds") {
+      order.alert_started_wall_seconds = Number(value, "orders." + key);
+    } else if (key != "order") {
+      throw Wrong("orders." + key + ": is not known");
+    }
+  }
+  return order;
+}
+
 std::vector<rollout::Order> ReadOrders(const Json& list) {
   if (!list.is_array()) throw Wrong("orders: must be a list such as [\"abort\"]");
   std::vector<rollout::Order> orders;
-  for (const Json& item : list) {
-    const Json& word = item.is_object() && item.contains("order") ? item["order"] : item;
-    const auto kind =
-        word.is_string() ? rollout::OrderKindFromString(word.get<std::string>()) : std::nullopt;
-    if (!kind) throw Wrong("orders: " + word.dump() + " is no order");
-    rollout::Order order{.kind = *kind, .by = "recording"};
-    if (item.is_object()) {
-      order.by = item.value("by", order.by);
-      order.full = item.value("full", false);
-      order.alert = item.value("alert", "");
-      order.alert_key = item.value("alert_key", "");
-      order.alert_started_wall_seconds = item.value("alert_started_wall_seconds", 0.0);
-    }
-    orders.push_back(std::move(order));
-  }
+  for (const Json& item : list) orders.push_back(ReadOrder(item));
   return orders;
 }
 

@@ -33,6 +33,8 @@ constexpr double kLongestNormalTickSeconds = 5;
 // A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
 // is widened or ended.
 constexpr base::milliseconds kReadBack{2000};
+// A Consul agent holds a request for some 7 s while there is no leader; twice that and more.
+constexpr base::milliseconds kLateWrite{20000};
 constexpr const char* kSplitterWrite = "splitter";
 constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05, .1, .5};
 
@@ -57,17 +59,19 @@ struct Managed {
   // The change under way: nothing more is decided before its result has come.
   std::optional<State> pending;
   std::vector<rollout::Decision> pending_decisions;
-  bool in_flight = false;
+  std::uint64_t in_flight = 0;             // its number; 0: none
   std::optional<MonotonicTime> last_tick;  // of the counts that are in `state`
   std::optional<MonotonicTime> last_checkpoint;
   std::optional<MonotonicTime> previous_tick;  // to go back to when the pending change fails
   rollout::Verdict verdict;
+  std::string waits;
   Observation seen;
   double outcomes_age_seconds = 0;
   // Entries up to these indexes were replaced by a write of ours, or by someone else before it.
   std::uint64_t replaced_splitter = 0;
   std::uint64_t replaced_resolver = 0;
   MonotonicTime written_at{};
+  MonotonicTime unsure_until{};  // a write without an answer may come true until then
 };
 
 // Whether the entries were read before our own last write was: acting on them would take our weight
@@ -105,6 +109,7 @@ struct Loop::Impl {
   LoopCounters counters;
   std::optional<MonotonicTime> consul_away_at;
   bool round_over = false;
+  std::uint64_t last_change = 0;
   std::jthread thread;
 
   // --- mailbox
@@ -192,7 +197,7 @@ struct Loop::Impl {
     Managed& managed = rollouts[id];
     managed.leading = true;
     managed.epoch = epoch;
-    managed.in_flight = false;
+    managed.in_flight = 0;
     managed.pending.reset();
     managed.loaded = true;
     managed.last_tick.reset();
@@ -220,7 +225,7 @@ struct Loop::Impl {
     const auto found = rollouts.find(id);
     if (found == rollouts.end()) return;
     found->second.leading = false;
-    found->second.in_flight = false;
+    found->second.in_flight = 0;
     found->second.pending.reset();
     base::Log(LogLevel::kWarn, "not leading any more", {{"service", id}, {"why", why}});
   }
@@ -228,14 +233,16 @@ struct Loop::Impl {
   void TakeResult(const ChangeResult& result) {
     const auto found = rollouts.find(result.id);
     for (const WriteResult& write : result.writes) NoteWrite(result.id, write);
-    if (found == rollouts.end() || !found->second.in_flight) return;
+    if (found == rollouts.end() || found->second.in_flight != result.number) return;
     Managed& managed = found->second;
-    managed.in_flight = false;
+    managed.in_flight = 0;
     if (!result.committed) {
       base::Log(LogLevel::kWarn, "state not committed",
                 {{"service", result.id}, {"error", result.committed.error().message}});
+      managed.write_trouble = result.committed.error().message;
+      // What was kept in memory stands; what was to be stored is decided anew, its time included.
+      if (managed.pending) managed.last_tick = managed.previous_tick;
       managed.pending.reset();
-      managed.last_tick = managed.previous_tick;
       return;
     }
     managed.state_index = *result.committed;
@@ -249,7 +256,13 @@ struct Loop::Impl {
   }
 
   static void NoteReplaced(Managed& managed, const WriteResult& write) {
-    if (!write.result) return;  // nobody knows
+    if (!write.result) {
+      // It may still be carried out.
+      if (write.result.error().code == base::ErrorCode::kUnavailable) {
+        managed.unsure_until = Clock::now() + kLateWrite;
+      }
+      return;
+    }
     std::uint64_t& replaced =
         write.what == kSplitterWrite ? managed.replaced_splitter : managed.replaced_resolver;
     replaced = std::max(replaced, write.cas_index);
@@ -314,9 +327,13 @@ struct Loop::Impl {
     Observation seen = Observe(*managed.spec, mesh, service, now);
     const bool settled = InstancesSettled(now);
     seen.instances_known = seen.instances_known && settled;
-    seen.fenced = seen.splitter && seen.splitter->epoch == managed.epoch;
+    const bool moves_filters = next.wanted.canary_filter || next.wanted.primary_filter;
+    seen.fenced = seen.splitter && seen.splitter->epoch == managed.epoch &&
+                  (!moves_filters || seen.resolver_epoch == managed.epoch) &&
+                  now >= managed.unsure_until;
     if (outdated && seen.unknown.empty()) seen.unknown = "our own last write is not read back yet";
     AddTime(managed, with_counts, now, seen);
+    if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);
     if (with_counts && service != nullptr) {
       seen.counts = TakeCounts(*managed.spec, *service, next.baselines);
       seen.counts_known = true;
@@ -326,6 +343,7 @@ struct Loop::Impl {
                            std::min<std::ptrdiff_t>(std::ssize(managed.orders), kOrdersPerTick));
     rollout::Outcome outcome = rollout::Decide(*managed.spec, std::move(next), seen);
     managed.verdict = outcome.verdict;
+    managed.waits = outcome.waits;
     managed.previous_tick = managed.last_tick;
     if (with_counts) managed.last_tick = now;
     Settle(id, managed, std::move(outcome), std::move(seen), service, now, with_counts);
@@ -375,7 +393,8 @@ struct Loop::Impl {
       change.state = std::move(outcome.state);
       change.decisions = std::move(outcome.decisions);
     }
-    managed.in_flight = true;
+    managed.in_flight = ++last_change;
+    change.number = last_change;
     io.Post([this, change = std::move(change)]() mutable { store.Apply(std::move(change)); });
   }
 
@@ -398,7 +417,8 @@ struct Loop::Impl {
         write = {canary ? "canary filter" : "primary filter", "", service->resolver->modify_index};
         json = consul::WithSubsetFilter(
             *service->resolver, canary ? spec.canary_subset : spec.primary_subset,
-            canary ? *state.wanted.canary_filter : *state.wanted.primary_filter);
+            canary ? *state.wanted.canary_filter : *state.wanted.primary_filter,
+            {{kEpochMetaKey, std::to_string(managed.epoch)}});
       }
       if (json) {
         write.json = std::move(*json);
@@ -436,7 +456,8 @@ struct Loop::Impl {
       rollout->id = id;
       rollout->spec = managed.spec;
       rollout->problem = FirstProblem(managed);
-      rollout->leading = managed.leading && managed.loaded;
+      rollout->leading = managed.leading && managed.loaded && managed.spec;
+      rollout->waits = managed.waits;
       rollout->state = managed.state;
       rollout->state.baselines.clear();
       rollout->verdict = managed.verdict;

@@ -31,7 +31,7 @@ class Loop {
   ~Loop();
 
   void Start();
-  // Releases the locks, then ends the thread. Idempotent.
+  // Ends the thread of ticks, then releases the locks. Idempotent.
   void Stop();
 
   // Any thread; never null.

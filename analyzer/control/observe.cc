@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <set>
 
 namespace consul_canary::control {
 namespace {
@@ -15,6 +16,16 @@ using rollout::CallerFacts;
 using rollout::Observation;
 using rollout::Spec;
 
+std::uint64_t EpochOf(const std::map<std::string, std::string>& meta) {
+  std::uint64_t epoch = 0;
+  const auto found = meta.find(kEpochMetaKey);
+  if (found != meta.end()) {
+    const std::string& text = found->second;
+    std::from_chars(text.data(), text.data() + text.size(), epoch);
+  }
+  return epoch;
+}
+
 rollout::SplitterView ViewOf(const consul::Splitter& splitter, const Spec& spec) {
   rollout::SplitterView view;
   view.canary_percent = splitter.WeightOf(spec.canary_subset);
@@ -22,10 +33,7 @@ rollout::SplitterView ViewOf(const consul::Splitter& splitter, const Spec& spec)
   double total = 0;
   for (const consul::Split& split : splitter.splits) total += split.weight;
   view.other_percent = total - view.canary_percent - view.primary_percent;
-  if (const auto meta = splitter.meta.find(kEpochMetaKey); meta != splitter.meta.end()) {
-    const std::string& text = meta->second;
-    std::from_chars(text.data(), text.data() + text.size(), view.epoch);
-  }
+  view.epoch = EpochOf(splitter.meta);
   return view;
 }
 
@@ -154,6 +162,7 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
   }
   if (service == nullptr) return seen;
   if (service->splitter) seen.splitter = ViewOf(*service->splitter, spec);
+  if (service->resolver) seen.resolver_epoch = EpochOf(service->resolver->meta);
   AddSubsets(*service, spec, seen);
   seen.versions = VersionsOf(*service, spec);
   seen.instances_known = service->instances_known && !mesh.consul_error;
@@ -186,6 +195,12 @@ rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
           .harm_canary = Bound(canary, false),
           .safe_primary = Bound(primary, false),
           .safe_canary = Bound(canary, true)};
+}
+
+void ForgetGoneCallers(const ServiceSnapshot& service, envoy::Baselines& baselines) {
+  std::set<std::string> known;
+  for (const CallerReading& caller : service.callers) known.insert(caller.id);
+  std::erase_if(baselines, [&known](const auto& entry) { return !known.contains(entry.first); });
 }
 
 stats::Counts PrimaryHistory(const Spec& spec, const ServiceSnapshot& service) {

@@ -25,6 +25,10 @@ inline constexpr base::milliseconds kFreshFor{3500};
                                              const collect::ServiceSnapshot& service,
                                              envoy::Baselines& baselines);
 
+// Drops the baselines of sidecars that are not known any more. Between rollouts only: one that is
+// merely late would lose what it has counted meanwhile.
+void ForgetGoneCallers(const collect::ServiceSnapshot& service, envoy::Baselines& baselines);
+
 // What the callers' sidecars have counted of the primary since they started: history before a
 // rollout.
 [[nodiscard]] stats::Counts PrimaryHistory(const rollout::Spec& spec,

@@ -263,7 +263,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     auto shared = std::make_shared<Change>(std::move(change));
     client.Txn(Operations(*shared),
                Guard([shared](Impl& self, base::Result<std::vector<consul::KvPair>> done) {
-                 ChangeResult result{shared->id, shared->state_index, {}};
+                 ChangeResult result{shared->number, shared->id, shared->state_index, {}};
                  if (!done) {
                    result.committed = tl::unexpected(done.error());
                    if (done.error().code == ErrorCode::kConflict) self.Reload(shared->id);

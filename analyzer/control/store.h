@@ -38,6 +38,7 @@ struct EntryWrite {
 // What a tick wants done for one rollout. Without state, only our lock is checked before the
 // writes.
 struct Change {
+  std::uint64_t number = 0;  // comes back in the result
   std::string id;
   std::optional<rollout::State> state;
   std::uint64_t state_index = 0;  // ModifyIndex of the stored state that this one replaces; 0: none
@@ -55,6 +56,7 @@ struct WriteResult {
 // How a Change went. committed: an error means that nothing was written (kConflict: the lock or the
 // stored state is not ours any more; kUnavailable: it may have been stored all the same).
 struct ChangeResult {
+  std::uint64_t number = 0;
   std::string id;
   base::Result<std::uint64_t>
       committed;  // the state's new ModifyIndex, or the old one without state

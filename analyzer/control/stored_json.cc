@@ -58,6 +58,8 @@ Json EvidenceToJson(const Evidence& evidence) {
             {"log_sums", LogsToJson(evidence.safe.log_sums)}}},
           {"step_primary", CountsToJson(evidence.step_primary)},
           {"step_canary", CountsToJson(evidence.step_canary)},
+          {"stage_primary", CountsToJson(evidence.stage_primary)},
+          {"stage_canary", CountsToJson(evidence.stage_canary)},
           {"rollout_primary", CountsToJson(evidence.rollout_primary)},
           {"rollout_canary", CountsToJson(evidence.rollout_canary)}};
 }
@@ -74,6 +76,8 @@ Evidence EvidenceFromJson(const Json& json) {
   LogsFromJson(json.at("safe").at("log_sums"), evidence.safe.log_sums);
   evidence.step_primary = CountsFromJson(json.at("step_primary"));
   evidence.step_canary = CountsFromJson(json.at("step_canary"));
+  evidence.stage_primary = CountsFromJson(json.at("stage_primary"));
+  evidence.stage_canary = CountsFromJson(json.at("stage_canary"));
   evidence.rollout_primary = CountsFromJson(json.at("rollout_primary"));
   evidence.rollout_canary = CountsFromJson(json.at("rollout_canary"));
   return evidence;

@@ -22,6 +22,7 @@ struct RolloutView {
   rollout::State state;  // without baselines
   rollout::Verdict verdict;
   std::optional<rollout::SplitterView> splitter;  // as last seen
+  std::string waits;                              // between rollouts: what the next one waits for
   std::string unknown;                            // why nothing may be widened; empty: all is known
   std::size_t callers = 0;
   double outcomes_age_seconds = 0;  // of the oldest fresh caller's reading

@@ -26,8 +26,10 @@ void CheckHarm(Transition& t) {
                                 canary.failures, canary.completed));
   }
   const bool has_traffic = state.stage != Stage::kPreparing && state.stage != Stage::kNone;
-  if (has_traffic && t.seen.instances_known && t.seen.canary_passing == 0 &&
-      t.seen.primary_passing > 0) {
+  // Once the primary subset has taken the canary's version, the way back is the old version.
+  const bool has_way_back = t.seen.primary_passing > 0 || state.stage == Stage::kPrimaryFilter ||
+                            state.stage == Stage::kPrimaryFull;
+  if (has_traffic && t.seen.instances_known && t.seen.canary_passing == 0 && has_way_back) {
     RollBack(t, "canary-gone", "the canary subset has no passing instance left in Consul");
   }
 }
@@ -36,7 +38,9 @@ void CheckHarm(Transition& t) {
 // brings. Deadlines do not run during a pause, which a person has asked for.
 void AddTime(Transition& t) {
   State& state = t.state;
-  state.saved_wall_seconds = t.seen.wall_seconds;
+  // A look between ticks rules no time: what lies before the first tick after a restart stays
+  // unruled.
+  if (t.seen.elapsed_seconds > 0) state.saved_wall_seconds = t.seen.wall_seconds;
   if (state.phase != Phase::kPaused) {
     state.stage_seconds += t.seen.elapsed_seconds + t.seen.unruled_seconds;
   }
@@ -64,14 +68,14 @@ Outcome Decide(const Spec& spec, State state, const Observation& seen) {
   // Should the specification have lost steps meanwhile, the last one counts.
   state.step = std::min(state.step, static_cast<int>(spec.steps.size()) - 1);
   const Verdict verdict = Judge(spec, seen, state);
-  Transition t{spec, seen, verdict, std::move(state), {}};
+  Transition t{spec, seen, verdict, std::move(state), {}, {}};
   AddTime(t);
   ObserveSplitter(t);
   ForgetMovedCallers(t);
   CheckHarm(t);
   TakeOrders(t);
   MovePhase(t);
-  return {std::move(t.state), t.verdict, std::move(t.decisions)};
+  return {std::move(t.state), t.verdict, std::move(t.waits), std::move(t.decisions)};
 }
 
 std::vector<Write> DueWrites(const State& state, const Observation& seen, std::uint64_t epoch) {
@@ -89,13 +93,15 @@ std::vector<Write> DueWrites(const State& state, const Observation& seen, std::u
     due.push_back(Write::kSplitter);
   }
   const Wanted& wanted = state.wanted;
-  if (wanted.canary_filter && seen.canary_filter && seen.canary_filter != wanted.canary_filter) {
+  // The resolver carries the epoch as well, once the rollout has begun to move its filters.
+  const auto differs = [](const auto& wants, const auto& is) { return wants && is && wants != is; };
+  const bool primary_due = differs(wanted.primary_filter, seen.primary_filter);
+  const bool fence_due =
+      wanted.canary_filter && seen.canary_filter && seen.resolver_epoch != epoch && !primary_due;
+  if (differs(wanted.canary_filter, seen.canary_filter) || fence_due) {
     due.push_back(Write::kCanaryFilter);
   }
-  if (wanted.primary_filter && seen.primary_filter &&
-      seen.primary_filter != wanted.primary_filter) {
-    due.push_back(Write::kPrimaryFilter);
-  }
+  if (primary_due) due.push_back(Write::kPrimaryFilter);
   return due;
 }
 

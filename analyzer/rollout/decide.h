@@ -16,6 +16,7 @@ namespace consul_canary::rollout {
 struct Outcome {
   State state;
   Verdict verdict;                  // on the evidence as this look left it, before any move
+  std::string waits;                // between rollouts: what the next one waits for, in words
   std::vector<Decision> decisions;  // what changed, oldest first; empty: nothing to log
 
   bool operator==(const Outcome&) const = default;
@@ -28,9 +29,8 @@ struct Outcome {
 enum class Write { kSplitter, kCanaryFilter, kPrimaryFilter };
 
 // The writes that are due, in order. None over foreign weights, unless rolling back; none that
-// gives the canary more than it has while something is unknown. The splitter
-// is also written when it does not carry our epoch: a deposed leader's late write must find another
-// index.
+// gives the canary more than it has while something is unknown. Splitter and resolver are also
+// written when they do not carry our epoch: a deposed leader's late write must find another index.
 [[nodiscard]] std::vector<Write> DueWrites(const State& state, const Observation& seen,
                                            std::uint64_t epoch);
 

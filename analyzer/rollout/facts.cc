@@ -129,6 +129,15 @@ std::string Obstacle(const Transition& t) {
 std::string TrafficObstacle(const Transition& t) {
   if (std::string obstacle = Obstacle(t); !obstacle.empty()) return obstacle;
   if (t.seen.canary_passing == 0) return "the canary subset has no passing instance";
+  const Wanted& wanted = t.state.wanted;
+  if (wanted.canary_filter && t.seen.canary_filter != wanted.canary_filter) {
+    return fmt::format("the resolver's filter of subset {} is not {}, as the rollout wants it",
+                       t.spec.canary_subset, *wanted.canary_filter);
+  }
+  if (t.state.stage == Stage::kPrimaryFull && t.seen.primary_filter != wanted.primary_filter) {
+    return fmt::format("the resolver's filter of subset {} is not {}, as the rollout wants it",
+                       t.spec.primary_subset, wanted.primary_filter.value_or(""));
+  }
   return "";
 }
 
@@ -166,6 +175,11 @@ std::string Figures(const Transition& t) {
       t.verdict.log_harm, t.verdict.harm_bound, t.verdict.log_safe, t.verdict.safe_bound,
       evidence.step_canary.failures, evidence.step_canary.completed, evidence.step_primary.failures,
       evidence.step_primary.completed);
+}
+
+bool IsKept(const Transition& t) {
+  return t.spec.promote == PromoteMode::kNone && t.state.phase == Phase::kPaused &&
+         t.state.proven_wait && t.state.step + 1 == static_cast<int>(t.spec.steps.size());
 }
 
 std::string Candidate(const Transition& t, bool explicit_start) {

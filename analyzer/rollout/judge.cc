@@ -16,19 +16,33 @@ void Add(stats::Counts& total, const stats::Counts& tick) {
   total.failures += tick.failures;
 }
 
-// Before the stage's weight is confirmed, and for the warm-up after it, requests are not judged.
-bool IsJudged(const Spec& spec, const State& state) {
-  return state.stage == Stage::kStepping && state.confirmed &&
-         state.confirmed_seconds >= spec.warmup.count();
+// Not judged is the warm-up after each increase: from the decision on, and again from the moment on
+// when Consul is seen to hold the weight. A write that keeps failing is no reason to look away.
+bool IsWarm(const Spec& spec, const State& state) {
+  const double seconds = state.confirmed ? state.confirmed_seconds : state.stage_seconds;
+  return seconds >= spec.warmup.count();
+}
+
+// While all traffic goes to the canary, a caller that lags behind still tells.
+bool HasBothArms(const State& state) {
+  return state.stage == Stage::kStepping || state.stage == Stage::kCanaryFull;
+}
+
+// A subset whose filter is not the rollout's holds other instances than the ones to be judged.
+bool HoldsItsVersion(const State& state, const Observation& seen) {
+  return !state.wanted.canary_filter || seen.canary_filter == state.wanted.canary_filter;
 }
 
 bool IsGrossFailure(const Observation& seen, const State& state) {
   // Its weight is 0: what still fails is the version before it.
   if (state.stage == Stage::kPreparing) return false;
-  const stats::Counts& canary = seen.counts.harm_canary;
-  if (canary.completed < kGrossRequests || 2 * canary.failures <= canary.completed) return false;
+  const auto mostly_fails = [](const stats::Counts& canary) {
+    return canary.completed >= kGrossRequests && 2 * canary.failures > canary.completed;
+  };
+  const bool in_tick = mostly_fails(seen.counts.harm_canary);
+  if (!in_tick && !mostly_fails(state.evidence.stage_canary)) return false;
   // While promoting the primary gets no requests: what it did before stands for it.
-  const stats::Counts& now = seen.counts.harm_primary;
+  const stats::Counts& now = in_tick ? seen.counts.harm_primary : state.evidence.stage_primary;
   const stats::Counts& primary = now.completed > 0 ? now : state.evidence.harm.primary;
   return primary.completed > 0 && kGrossPrimaryDivisor * primary.failures < primary.completed;
 }
@@ -59,7 +73,7 @@ Verdict VerdictOf(const Spec& spec, const State& state) {
   verdict.safe_bound = -std::log(spec.false_advance);
   if (verdict.log_harm >= verdict.harm_bound) {
     verdict.kind = VerdictKind::kHarm;
-  } else if (state.stage != Stage::kStepping || !IsJudged(spec, state)) {
+  } else if (state.stage != Stage::kStepping || !state.confirmed || !IsWarm(spec, state)) {
     verdict.kind = state.stage == Stage::kStepping ? VerdictKind::kWarmup : VerdictKind::kNoData;
   } else if (verdict.log_safe >= verdict.safe_bound) {
     verdict.kind = VerdictKind::kSafe;
@@ -74,18 +88,25 @@ Verdict Judge(const Spec& spec, const Observation& seen, State& state) {
   if (!seen.counts_known || !IsActive(state.phase)) return VerdictOf(spec, state);
   Evidence& evidence = state.evidence;
   const TickCounts& tick = seen.counts;
+  Add(evidence.stage_primary, tick.harm_primary);
+  Add(evidence.stage_canary, tick.harm_canary);
   const bool gross = IsGrossFailure(seen, state);
-  if (IsJudged(spec, state)) {
+  const bool judged = HasBothArms(state) && IsWarm(spec, state) && HoldsItsVersion(state, seen);
+  if (judged) {
     const stats::HarmPlan plan{PlannedEpochs(spec)};
     stats::ObserveHarm(evidence.harm, plan, tick.harm_primary, tick.harm_canary,
                        spec.overdispersion_floor,
                        std::max(seen.elapsed_seconds, kShortestTickSeconds));
-    stats::ObserveSafe(evidence.safe, spec.failure_margin, tick.safe_primary, tick.safe_canary,
-                       spec.overdispersion_floor);
     Add(evidence.step_primary, tick.harm_primary);
     Add(evidence.step_canary, tick.harm_canary);
   } else {
     Add(evidence.harm.primary, tick.harm_primary);
+  }
+  // Only what was seen at the step's own weight proves the step.
+  if (judged && state.stage == Stage::kStepping && state.confirmed) {
+    stats::ObserveSafe(evidence.safe, spec.failure_margin, tick.safe_primary, tick.safe_canary,
+                       spec.overdispersion_floor);
+  } else {
     Add(evidence.safe.primary, tick.safe_primary);
   }
   Add(evidence.rollout_primary, tick.harm_primary);

@@ -62,7 +62,10 @@ struct Observation {
 
   std::string unknown;  // not empty: why nothing may be widened now ("Consul does not answer: …")
   std::optional<SplitterView> splitter;
-  bool fenced = true;  // the splitter carries our epoch: no deposed leader can write it any more
+  // Splitter and resolver carry our epoch, and no write of ours is on its way without an answer: no
+  // late write can move them any more.
+  bool fenced = true;
+  std::uint64_t resolver_epoch = 0;          // consul-canary-epoch in the resolver's Meta; 0: none
   std::optional<std::string> canary_filter;  // as the resolver has them; nullopt: no such subset
   std::optional<std::string> primary_filter;
   bool instances_known = false;

@@ -64,6 +64,7 @@ void Resume(Transition& t, const Order& order) {
                  fmt::format("{} lets the rollout overwrite the foreign weights", order.by));
   }
   if (state.phase != Phase::kPaused) return Refuse(t, order, "nothing is paused");
+  if (IsKept(t)) return Refuse(t, order, "`promote: none` keeps the last step");
   if (state.proven_wait) {
     if (const std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
       return Refuse(t, order, obstacle);
@@ -83,6 +84,7 @@ void Promote(Transition& t, const Order& order) {
   if (const std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
     return Refuse(t, order, obstacle);
   }
+  if (IsKept(t)) return Refuse(t, order, "`promote: none` keeps the last step");
   const std::string reason = fmt::format("by order of {}: {}", order.by, Figures(t));
   if (order.full) return BeginPromotion(t, "order", reason);
   AdvanceStep(t, "order", reason);

@@ -40,17 +40,19 @@ bool AllTrafficIsBack(const Transition& t) {
 // -----------------------------------------------------
 
 void Waiting(Transition& t) {
-  if (std::string obstacle = StartObstacle(t); !obstacle.empty()) {
-    if (t.state.phase == Phase::kIdle) t.state.reason = "cannot start: " + obstacle;
-    return;
-  }
-  if (t.spec.start == StartMode::kManual) {
-    if (t.state.phase == Phase::kIdle) t.state.reason = "waits for an order to start";
-    return;
-  }
+  const std::string obstacle = StartObstacle(t);
   const std::string version = Candidate(t, false);
-  if (!version.empty()) return Begin(t, version, "new-version", "");
-  if (t.state.phase == Phase::kIdle) t.state.reason = "waits for instances of a new version";
+  if (!obstacle.empty()) {
+    t.waits = "cannot start: " + obstacle;
+  } else if (t.spec.start == StartMode::kManual) {
+    t.waits = "waits for an order to start";
+  } else if (version.empty()) {
+    t.waits = "waits for instances of a new version";
+  } else {
+    return Begin(t, version, "new-version", "");
+  }
+  // What the last rollout came to stays its reason.
+  if (t.state.phase == Phase::kIdle) t.state.reason = t.waits;
 }
 
 void CheckReadyDeadline(Transition& t, const std::string& missing) {
@@ -180,6 +182,18 @@ void RollingBack(Transition& t) {
   t.Log(Phase::kRollingBack, "rolled-back", "traffic-back", reason);
 }
 
+// Where several new versions stand side by side, the one registered last is meant; the ones before
+// it are not rolled out over it later.
+void PassOver(Transition& t, const std::string& version) {
+  const auto& seen = t.seen.versions;
+  const auto chosen = std::find_if(
+      seen.begin(), seen.end(), [&version](const VersionSeen& v) { return v.version == version; });
+  if (chosen == seen.end()) return;
+  for (const VersionSeen& other : seen) {
+    if (other.newest_index < chosen->newest_index) Remember(t.state.past_versions, other.version);
+  }
+}
+
 }  // namespace
 
 void Begin(Transition& t, const std::string& version, std::string_view cause,
@@ -191,6 +205,7 @@ void Begin(Transition& t, const std::string& version, std::string_view cause,
   } else {
     state.primary_version = t.seen.primary_versions.front();
   }
+  PassOver(t, version);
   state.phase = Phase::kProgressing;
   state.step = 0;
   state.canary_version = version;
@@ -217,6 +232,8 @@ void EnterStage(Transition& t, Stage stage, double canary_percent) {
   state.wanted.canary_percent = canary_percent;
   state.stage_seconds = 0;
   state.confirmed_seconds = 0;
+  state.evidence.stage_primary = {};
+  state.evidence.stage_canary = {};
   state.confirmed = t.seen.splitter && !changes;
   state.deadline_passed = false;
   // Without a change the callers may still be on their way to this weight: who is waited for stays.
@@ -258,11 +275,10 @@ void BeginPromotion(Transition& t, std::string_view cause, const std::string& re
   const Phase from = state.phase;
   state.proven_wait = false;
   if (t.spec.promote == PromoteMode::kNone) {
-    // It is no new version any more, though it is not the primary's either.
-    Remember(state.past_versions, state.canary_version);
-    state.phase = Phase::kSucceeded;
-    state.stage = Stage::kNone;
-    return t.Log(from, "succeed", cause,
+    // Still watched: harm, an abort or a new version ends it.
+    state.phase = Phase::kPaused;
+    state.proven_wait = true;
+    return t.Log(from, "pause", cause,
                  "the last step is proven and kept, as `promote: none` asks: " + reason);
   }
   state.phase = Phase::kPromoting;
@@ -292,9 +308,11 @@ void MovePhase(Transition& t) {
       return Waiting(t);
     case Phase::kProgressing:
     case Phase::kPaused:
+      // Not over a pause that a person has ordered.
       if (const std::string newer = Candidate(t, false);
           !newer.empty() && newer != t.state.canary_version && StartObstacle(t).empty() &&
-          t.spec.start == StartMode::kNewVersion) {
+          t.spec.start == StartMode::kNewVersion &&
+          (t.state.phase == Phase::kProgressing || t.state.proven_wait)) {
         return Begin(t, newer, "superseded", "");
       }
       return t.state.stage == Stage::kPreparing ? Preparing(t) : Stepping(t);

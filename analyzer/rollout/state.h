@@ -56,6 +56,7 @@ struct Evidence {
   stats::HarmState harm;                          // one for the whole rollout
   stats::SafeState safe;                          // fresh for each step
   stats::Counts step_primary, step_canary;        // judged at this step
+  stats::Counts stage_primary, stage_canary;      // seen in this stage, warm-up included
   stats::Counts rollout_primary, rollout_canary;  // seen since the start, warm-up included
 
   bool operator==(const Evidence&) const = default;

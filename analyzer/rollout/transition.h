@@ -16,6 +16,7 @@ struct Transition {
   Verdict verdict;
   State state;
   std::vector<Decision> decisions;
+  std::string waits;  // as in Outcome
 
   // Appends to the decision log; `from` is the phase before the move, the state holds the one after
   // it.
@@ -43,6 +44,8 @@ enum class Subset { kPrimary, kCanary };
 [[nodiscard]] std::string MembershipStragglers(const Transition& t, Subset subset);
 // "ln M 3.2 of 4.6; canary 3/120 failed, primary 1/2300"
 [[nodiscard]] std::string Figures(const Transition& t);
+// At the last step for good, as `promote: none` asks.
+[[nodiscard]] bool IsKept(const Transition& t);
 // The version that a start would roll out; empty: none. explicit_start: a person asks, past
 // versions count.
 [[nodiscard]] std::string Candidate(const Transition& t, bool explicit_start);

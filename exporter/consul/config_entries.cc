@@ -119,6 +119,7 @@ Result<Resolver> ReadResolver(const Json& entry) {
     resolver.subset_filters.emplace(subset, Text(definition, "Filter"));
   }
   resolver.has_failover = !Child(entry, "Failover").empty();
+  resolver.meta = TextMap(entry, "Meta");
   resolver.modify_index = Unsigned(entry, "ModifyIndex");
   resolver.raw = Dump(entry);
   return resolver;
@@ -249,6 +250,13 @@ Result<std::int64_t> WeightOfOthers(const Splitter& splitter, std::string_view p
   return others;
 }
 
+void SetMeta(Json& entry, const std::map<std::string, std::string>& meta) {
+  if (meta.empty()) return;
+  Json& stored = entry["Meta"];
+  if (!stored.is_object()) stored = Json::object();
+  for (const auto& [key, value] : meta) stored[key] = value;
+}
+
 }  // namespace
 
 double Splitter::WeightOf(std::string_view subset) const {
@@ -304,16 +312,13 @@ Result<std::string> WithWeights(const Splitter& splitter, std::string_view prima
   }
   SetWeight(*entry, splitter, primary_subset, primary);
   SetWeight(*entry, splitter, canary_subset, canary);
-  if (!meta.empty()) {
-    Json& stored = (*entry)["Meta"];
-    if (!stored.is_object()) stored = Json::object();
-    for (const auto& [key, value] : meta) stored[key] = value;
-  }
+  SetMeta(*entry, meta);
   return Dump(*entry);
 }
 
 Result<std::string> WithSubsetFilter(const Resolver& resolver, std::string_view subset,
-                                     std::string_view filter) {
+                                     std::string_view filter,
+                                     const std::map<std::string, std::string>& meta) {
   const std::string where = "service-resolver/" + resolver.name;
   Result<Json> entry = ParseObject(resolver.raw, where);
   if (!entry) return tl::unexpected(entry.error());
@@ -323,6 +328,7 @@ Result<std::string> WithSubsetFilter(const Resolver& resolver, std::string_view 
   Json& definition = (*entry)["Subsets"][std::string(subset)];
   if (!definition.is_object()) definition = Json::object();
   definition["Filter"] = filter;
+  SetMeta(*entry, meta);
   return Dump(*entry);
 }
 

@@ -39,6 +39,7 @@ struct Splitter {
 // A service-resolver. A subset with an empty filter holds all instances.
 struct Resolver {
   std::string name{};
+  std::map<std::string, std::string> meta{};
   std::map<std::string, std::string> subset_filters{};  // subset name → Filter
   bool has_failover = false;  // any Failover: callers' counters then mix subsets
   std::uint64_t modify_index = 0;
@@ -85,10 +86,10 @@ struct Router {
                                                     double canary_percent,
                                                     const std::map<std::string, std::string>& meta);
 
-// The resolver's JSON with the subset's Filter replaced; every other field stays. kInvalid when the
-// resolver has no such subset.
-[[nodiscard]] base::Result<std::string> WithSubsetFilter(const Resolver& resolver,
-                                                         std::string_view subset,
-                                                         std::string_view filter);
+// The resolver's JSON with the subset's Filter replaced and Meta[key] = value for each of `meta`;
+// every other field stays. kInvalid when the resolver has no such subset.
+[[nodiscard]] base::Result<std::string> WithSubsetFilter(
+    const Resolver& resolver, std::string_view subset, std::string_view filter,
+    const std::map<std::string, std::string>& meta = {});
 
 }  // namespace consul_canary::consul

@@ -190,13 +190,16 @@ TEST(Assemble, TakesNoPartitionForASubset) {
             (std::map<std::string, envoy::SubsetCounters>{{"", Completed(1)}}));
 }
 
-TEST(Assemble, KeepsInstancesButCallsThemUnknownWhileConsulErrs) {
+TEST(Assemble, KeepsInstancesButCallsThemUnknownWhileTheirPathErrs) {
   MeshState state = Example();
   state.health[Client::ConnectPath("api", kCanaryFilter)].error =
       base::Error{base::ErrorCode::kUnavailable, "GET: 503"};
   const auto services = Assemble(state, {});
   EXPECT_FALSE(services.at("api")->instances_known);
   EXPECT_EQ(services.at("api")->instances.size(), 1U);
+  // One path is no reason to call Consul silent for every service; the heartbeat is.
+  EXPECT_FALSE(FirstError(state));
+  state.heartbeat.error = base::Error{base::ErrorCode::kUnavailable, "GET: 503"};
   EXPECT_TRUE(FirstError(state));
 }
 

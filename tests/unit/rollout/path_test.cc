@@ -108,8 +108,8 @@ TEST(Decide, KeepsTheLastStepWhereNothingShallBePromoted) {
   world.Deploy("v2");
   world.Traffic(kMany, kMany);
   world.Tick(40);
-  EXPECT_EQ(world.state.phase, Phase::kSucceeded);
-  EXPECT_EQ(world.LastDecision(), "succeed/proven");
+  EXPECT_EQ(world.state.phase, Phase::kPaused);
+  EXPECT_EQ(world.LastDecision(), "pause/proven");
   EXPECT_EQ(world.seen.splitter->canary_percent, 50);
   EXPECT_EQ(*world.seen.primary_filter, "is v1");
 }

@@ -124,5 +124,17 @@ TEST(Versions, NothingIsSupersededWhereStartsAreManual) {
   EXPECT_EQ(world.state.canary_version, "v2");
 }
 
+TEST(Versions, AnOlderOneThatStandsBesideIsNotRolledOutLater) {
+  World world;
+  world.Deploy("v2");
+  world.Deploy("v3");
+  world.Traffic({.completed = 1000}, {.completed = 1000});
+  world.Tick(40);
+  EXPECT_EQ(world.state.phase, Phase::kSucceeded) << world.state.reason;
+  EXPECT_EQ(world.state.canary_version, "v3");
+  world.Tick(10);
+  EXPECT_EQ(world.state.phase, Phase::kSucceeded);
+}
+
 }  // namespace
 }  // namespace consul_canary::rollout

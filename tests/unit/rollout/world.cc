@@ -86,9 +86,11 @@ void World::Do(Write write) {
     writes.push_back(fmt::format("splitter {:g}", state.wanted.canary_percent));
   } else if (write == Write::kCanaryFilter) {
     seen.canary_filter = state.wanted.canary_filter;
+    seen.resolver_epoch = kEpoch;
     writes.push_back("canary filter " + *seen.canary_filter);
   } else {
     seen.primary_filter = state.wanted.primary_filter;
+    seen.resolver_epoch = kEpoch;
     writes.push_back("primary filter " + *seen.primary_filter);
   }
 }

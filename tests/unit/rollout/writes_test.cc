@@ -27,6 +27,7 @@ State Wanting() {
 Observation AsWanted() {
   Observation seen;
   seen.splitter = SplitterView{.canary_percent = 10, .primary_percent = 90, .epoch = 7};
+  seen.resolver_epoch = 7;
   seen.canary_filter = "is v2";
   seen.primary_filter = "is v1";
   seen.instances_known = true;
@@ -55,6 +56,12 @@ const std::vector<Case> kCases{
      [](State&, Observation& o) { o.splitter->epoch = 6; },
      {Write::kSplitter}},
     {"no epoch yet", [](State&, Observation& o) { o.splitter->epoch = 0; }, {Write::kSplitter}},
+    {"a deposed leader's epoch in the resolver",
+     [](State&, Observation& o) { o.resolver_epoch = 6; },
+     {Write::kCanaryFilter}},
+    {"the primary's filter brings the epoch along",
+     [](State& s, Observation& o) { s.wanted.primary_filter = "is v2", o.resolver_epoch = 6; },
+     {Write::kPrimaryFilter}},
     {"the canary's filter",
      [](State&, Observation& o) { o.canary_filter = "is none"; },
      {Write::kCanaryFilter}},
