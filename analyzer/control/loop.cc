@@ -35,6 +35,8 @@ constexpr double kLongestNormalTickSeconds = 5;
 constexpr base::milliseconds kReadBack{2000};
 // A Consul agent holds a request for some 7 s while there is no leader; twice that and more.
 constexpr base::milliseconds kLateWrite{20000};
+// From Consul's word that an instance passes until every sidecar sends it requests again.
+constexpr base::milliseconds kEndpointsLag{2000};
 constexpr const char* kSplitterWrite = "splitter";
 constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05, .1, .5};
 
@@ -71,7 +73,8 @@ struct Managed {
   std::uint64_t replaced_splitter = 0;
   std::uint64_t replaced_resolver = 0;
   MonotonicTime written_at{};
-  MonotonicTime unsure_until{};  // a write without an answer may come true until then
+  MonotonicTime doubtful_until{};  // as Observation::doubtful
+  MonotonicTime unsure_until{};    // a write without an answer may come true until then
 };
 
 // Whether the entries were read before our own last write was: acting on them would take our weight
@@ -326,6 +329,11 @@ struct Loop::Impl {
     State next = managed.state;
     Observation seen = Observe(*managed.spec, mesh, service, now);
     const bool settled = InstancesSettled(now);
+    if (!settled && (mesh.consul_error || !seen.instances_known || seen.canary_passing == 0 ||
+                     seen.primary_passing == 0)) {
+      managed.doubtful_until = now + kEndpointsLag;
+    }
+    seen.doubtful = now < managed.doubtful_until;
     seen.instances_known = seen.instances_known && settled;
     const bool moves_filters = next.wanted.canary_filter || next.wanted.primary_filter;
     seen.fenced = seen.splitter && seen.splitter->epoch == managed.epoch &&

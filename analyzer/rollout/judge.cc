@@ -88,6 +88,11 @@ Verdict Judge(const Spec& spec, const Observation& seen, State& state) {
   if (!seen.counts_known || !IsActive(state.phase)) return VerdictOf(spec, state);
   Evidence& evidence = state.evidence;
   const TickCounts& tick = seen.counts;
+  if (seen.doubtful) {
+    Add(evidence.rollout_primary, tick.harm_primary);
+    Add(evidence.rollout_canary, tick.harm_canary);
+    return VerdictOf(spec, state);
+  }
   Add(evidence.stage_primary, tick.harm_primary);
   Add(evidence.stage_canary, tick.harm_canary);
   const bool gross = IsGrossFailure(seen, state);

@@ -75,6 +75,9 @@ struct Observation {
   int primary_passing = 0;
   std::vector<CallerFacts> callers;  // the passing ones
   bool counts_known = false;         // this look carries a tick's counts
+  // Consul is away or has just come back and its checks have not all run again: whoever it calls
+  // critical meanwhile is refused traffic through no fault of its own. Nothing is judged.
+  bool doubtful = false;
   TickCounts counts;
   stats::Counts primary_history;  // what the callers have counted before, for a start
   std::vector<Order> orders;      // by sequence, not taken yet

@@ -196,5 +196,19 @@ TEST(Decide, TheWeightOfTheLastRolloutIsGoneFromEveryCallerBeforeTheFilterMoves)
   EXPECT_EQ(*world.seen.canary_filter, "is v3");
 }
 
+TEST(Harm, IsNotJudgedWhileConsulHasJustComeBack) {
+  World world;
+  world.Deploy("v2");
+  world.Traffic({.completed = 100}, {.completed = 10});
+  world.Tick(8);
+  ASSERT_EQ(world.state.stage, Stage::kStepping) << world.state.reason;
+  world.Traffic({.completed = 1000, .failures = 900}, {.completed = 100, .failures = 100});
+  const double before = world.state.evidence.harm.log_sums[0];
+  world.seen.doubtful = true;
+  world.Tick(5);
+  EXPECT_EQ(world.state.phase, Phase::kProgressing);
+  EXPECT_EQ(world.state.evidence.harm.log_sums[0], before);
+}
+
 }  // namespace
 }  // namespace consul_canary::rollout
