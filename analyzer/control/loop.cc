@@ -11,10 +11,9 @@
 #include <thread>
 #include <utility>
 
-#include "analyzer/config/spec_file.h"
+#include "analyzer/control/managed.h"
 #include "analyzer/control/observe.h"
 #include "analyzer/control/store.h"
-#include "analyzer/control/stored_json.h"
 #include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
 
@@ -33,11 +32,8 @@ constexpr double kLongestNormalTickSeconds = 5;
 // A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
 // is widened or ended.
 constexpr base::milliseconds kReadBack{2000};
-// A Consul agent holds a request for some 7 s while there is no leader; twice that and more.
-constexpr base::milliseconds kLateWrite{20000};
 // From Consul's word that an instance passes until every sidecar sends it requests again.
 constexpr base::milliseconds kEndpointsLag{2000};
-constexpr const char* kSplitterWrite = "splitter";
 constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05, .1, .5};
 
 double WallNow() {
@@ -45,44 +41,6 @@ double WallNow() {
 }
 
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
-
-// One rollout as the tick thread knows it.
-struct Managed {
-  std::optional<rollout::Spec> spec;
-  std::string spec_problem;   // empty: it was read
-  std::string state_problem;  // the same of the stored state
-  std::string write_trouble;  // of the last write; empty: it succeeded
-  bool leading = false;
-  bool loaded = false;  // the stored state has been read
-  std::uint64_t epoch = 0;
-  State state;
-  std::uint64_t state_index = 0;
-  std::vector<rollout::Order> orders;
-  // The change under way: nothing more is decided before its result has come.
-  std::optional<State> pending;
-  std::vector<rollout::Decision> pending_decisions;
-  std::uint64_t in_flight = 0;             // its number; 0: none
-  std::optional<MonotonicTime> last_tick;  // of the counts that are in `state`
-  std::optional<MonotonicTime> last_checkpoint;
-  std::optional<MonotonicTime> previous_tick;  // to go back to when the pending change fails
-  rollout::Verdict verdict;
-  std::string waits;
-  Observation seen;
-  double outcomes_age_seconds = 0;
-  // Entries up to these indexes were replaced by a write of ours, or by someone else before it.
-  std::uint64_t replaced_splitter = 0;
-  std::uint64_t replaced_resolver = 0;
-  MonotonicTime written_at{};
-  MonotonicTime doubtful_until{};  // as Observation::doubtful
-  MonotonicTime unsure_until{};    // a write without an answer may come true until then
-};
-
-// Whether the entries were read before our own last write was: acting on them would take our weight
-// for someone else's, and one that has just been written for one that never was.
-bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service) {
-  return (service.splitter && service.splitter->modify_index <= managed.replaced_splitter) ||
-         (service.resolver && service.resolver->modify_index <= managed.replaced_resolver);
-}
 
 }  // namespace
 
@@ -133,7 +91,7 @@ struct Loop::Impl {
                 },
             .on_orders =
                 [this](std::string id, std::vector<consul::KvPair> orders) {
-                  Tell([id, orders](Impl& self) { self.TakeOrders(id, orders); });
+                  Tell([id, orders](Impl& self) { ReadOrders(self.rollouts[id], orders); });
                 },
             .on_leading =
                 [this](std::string id, std::uint64_t epoch, std::optional<consul::KvPair> state) {
@@ -156,17 +114,7 @@ struct Loop::Impl {
       return FollowServices();
     }
     Managed& managed = rollouts[id];
-    managed.spec_problem.clear();
-    auto text = SpecTextFromStored(stored->value);
-    if (!text) {
-      managed.spec.reset();
-      managed.spec_problem = text.error().message;
-    } else if (auto spec = config::ParseSpec(*text); spec) {
-      managed.spec = std::move(*spec);
-    } else {
-      managed.spec.reset();
-      managed.spec_problem = "stored specification: " + config::ToString(spec.error().front());
-    }
+    ReadSpec(managed, *stored);
     base::Log(managed.spec_problem.empty() ? LogLevel::kInfo : LogLevel::kError,
               "specification read", {{"service", id}, {"problem", managed.spec_problem}});
     FollowServices();
@@ -180,43 +128,10 @@ struct Loop::Impl {
     collector.Follow(std::move(services));
   }
 
-  void TakeOrders(const std::string& id, const std::vector<consul::KvPair>& pairs) {
-    Managed& managed = rollouts[id];
-    managed.orders.clear();
-    for (const consul::KvPair& pair : pairs) {
-      auto order = OrderFromJson(pair.value);
-      if (!order) {
-        base::Log(LogLevel::kError, "order not understood",
-                  {{"key", pair.key}, {"error", order.error().message}});
-        continue;
-      }
-      order->sequence = std::strtoull(pair.key.c_str() + pair.key.rfind('/') + 1, nullptr, 10);
-      managed.orders.push_back(std::move(*order));
-    }
-  }
-
   void TakeLead(const std::string& id, std::uint64_t epoch,
                 const std::optional<consul::KvPair>& stored) {
     Managed& managed = rollouts[id];
-    managed.leading = true;
-    managed.epoch = epoch;
-    managed.in_flight = 0;
-    managed.pending.reset();
-    managed.loaded = true;
-    managed.last_tick.reset();
-    managed.last_checkpoint.reset();
-    managed.state = {};
-    managed.state_index = 0;
-    managed.state_problem.clear();
-    managed.replaced_splitter = 0;  // a Consul that was set up anew counts from the start
-    managed.replaced_resolver = 0;
-    if (stored) {
-      auto state = StateFromJson(stored->value);
-      managed.loaded = state.has_value();
-      managed.state_problem = state ? "" : state.error().message;
-      managed.state_index = stored->modify_index;
-      if (state) managed.state = std::move(*state);
-    }
+    BeginLead(managed, epoch, stored);
     base::Log(managed.loaded ? LogLevel::kInfo : LogLevel::kError, "leading",
               {{"service", id},
                {"epoch", std::to_string(epoch)},
@@ -240,14 +155,18 @@ struct Loop::Impl {
     Managed& managed = found->second;
     managed.in_flight = 0;
     if (!result.committed) {
-      base::Log(LogLevel::kWarn, "state not committed",
-                {{"service", result.id}, {"error", result.committed.error().message}});
-      managed.write_trouble = result.committed.error().message;
+      const std::string& trouble = result.committed.error().message;
+      if (trouble != managed.commit_trouble) {
+        base::Log(LogLevel::kWarn, "state not committed",
+                  {{"service", result.id}, {"error", trouble}});
+      }
+      managed.commit_trouble = trouble;
       // What was kept in memory stands; what was to be stored is decided anew, its time included.
       if (managed.pending) managed.last_tick = managed.previous_tick;
       managed.pending.reset();
       return;
     }
+    managed.commit_trouble.clear();
     managed.state_index = *result.committed;
     if (!managed.pending) return;
     managed.state = std::move(*managed.pending);
@@ -256,20 +175,6 @@ struct Loop::Impl {
       NoteDecision(result.id, decision);
     }
     managed.pending_decisions.clear();
-  }
-
-  static void NoteReplaced(Managed& managed, const WriteResult& write) {
-    if (!write.result) {
-      // It may still be carried out.
-      if (write.result.error().code == base::ErrorCode::kUnavailable) {
-        managed.unsure_until = Clock::now() + kLateWrite;
-      }
-      return;
-    }
-    std::uint64_t& replaced =
-        write.what == kSplitterWrite ? managed.replaced_splitter : managed.replaced_resolver;
-    replaced = std::max(replaced, write.cas_index);
-    managed.written_at = Clock::now();
   }
 
   // Logged when it succeeds and when its trouble changes, not at each try.
@@ -287,7 +192,7 @@ struct Loop::Impl {
     const auto found = rollouts.find(id);
     if (found == rollouts.end()) return;
     Managed& managed = found->second;
-    NoteReplaced(managed, write);
+    NoteReplaced(managed, write, Clock::now());
     if (trouble.empty() || trouble != managed.write_trouble) {
       base::Log(write.result ? LogLevel::kInfo : LogLevel::kError, "entry written",
                 {{"service", id}, {"what", write.what}, {"result", outcome}, {"trouble", trouble}});
@@ -450,46 +355,18 @@ struct Loop::Impl {
     Publish(*mesh);
   }
 
-  static std::string FirstProblem(const Managed& managed) {
-    if (!managed.spec_problem.empty()) return managed.spec_problem;
-    return managed.state_problem.empty() ? managed.write_trouble : managed.state_problem;
-  }
-
   void Publish(const collect::MeshSnapshot& mesh) {
     auto fleet = std::make_shared<FleetView>();
     for (const auto& [id, managed] : rollouts) {
       // Orders may come before the specification, or after it was deleted.
       if (!managed.spec && managed.spec_problem.empty()) continue;
-      auto rollout = std::make_shared<RolloutView>();
-      rollout->id = id;
-      rollout->spec = managed.spec;
-      rollout->problem = FirstProblem(managed);
-      rollout->leading = managed.leading && managed.loaded && managed.spec;
-      rollout->waits = managed.waits;
-      rollout->state = managed.state;
-      rollout->state.baselines.clear();
-      rollout->verdict = managed.verdict;
-      rollout->splitter = managed.seen.splitter;
-      rollout->unknown = managed.seen.unknown;
-      rollout->callers = managed.seen.callers.size();
-      rollout->outcomes_age_seconds = OutcomesAge(managed, mesh);
+      auto rollout = std::make_shared<RolloutView>(ViewOf(id, managed));
+      rollout->outcomes_age_seconds = OutcomesAge(managed, mesh, Clock::now());
       fleet->rollouts[id] = std::move(rollout);
     }
     fleet->counters = counters;
     const std::scoped_lock lock(mutex);
     view = std::move(fleet);
-  }
-
-  static double OutcomesAge(const Managed& managed, const collect::MeshSnapshot& mesh) {
-    if (!managed.spec) return 0;
-    const auto found = mesh.services.find(managed.spec->service);
-    if (found == mesh.services.end()) return 0;
-    double age = 0;
-    for (const collect::CallerReading& caller : found->second->callers) {
-      if (!caller.passing || !caller.scraped_at) continue;
-      age = std::max(age, Seconds(Clock::now() - *caller.scraped_at));
-    }
-    return age;
   }
 
   // The only place that waits: for news or for the next tick. News are acted upon at once, but

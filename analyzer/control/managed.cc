@@ -1,0 +1,127 @@
+#include "analyzer/control/managed.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <utility>
+
+#include "analyzer/config/spec_file.h"
+#include "analyzer/control/stored_json.h"
+#include "exporter/base/log.h"
+
+namespace consul_canary::control {
+namespace {
+
+// A Consul agent holds a request for some 7 s while there is no leader; twice that and more.
+constexpr base::milliseconds kLateWrite{20000};
+
+std::string FirstProblem(const Managed& managed) {
+  for (const std::string* problem :
+       {&managed.spec_problem, &managed.state_problem, &managed.write_trouble}) {
+    if (!problem->empty()) return *problem;
+  }
+  return managed.commit_trouble;
+}
+
+}  // namespace
+
+void ReadSpec(Managed& managed, const consul::KvPair& stored) {
+  managed.spec.reset();
+  managed.spec_problem.clear();
+  const auto text = SpecTextFromStored(stored.value);
+  if (!text) {
+    managed.spec_problem = text.error().message;
+    return;
+  }
+  auto spec = config::ParseSpec(*text);
+  if (spec) {
+    managed.spec = std::move(*spec);
+  } else {
+    managed.spec_problem = "stored specification: " + config::ToString(spec.error().front());
+  }
+}
+
+void ReadOrders(Managed& managed, const std::vector<consul::KvPair>& pairs) {
+  managed.orders.clear();
+  for (const consul::KvPair& pair : pairs) {
+    auto order = OrderFromJson(pair.value);
+    if (!order) {
+      base::Log(base::LogLevel::kError, "order not understood",
+                {{"key", pair.key}, {"error", order.error().message}});
+      continue;
+    }
+    order->sequence = std::strtoull(pair.key.c_str() + pair.key.rfind('/') + 1, nullptr, 10);
+    managed.orders.push_back(std::move(*order));
+  }
+}
+
+void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul::KvPair>& stored) {
+  managed.leading = true;
+  managed.epoch = epoch;
+  managed.in_flight = 0;
+  managed.pending.reset();
+  managed.loaded = true;
+  managed.last_tick.reset();
+  managed.last_checkpoint.reset();
+  managed.state = {};
+  managed.state_index = 0;
+  managed.state_problem.clear();
+  managed.replaced_splitter = 0;  // a Consul that was set up anew counts from the start
+  managed.replaced_resolver = 0;
+  if (!stored) return;
+  auto state = StateFromJson(stored->value);
+  managed.loaded = state.has_value();
+  managed.state_problem = state ? "" : state.error().message;
+  managed.state_index = stored->modify_index;
+  if (state) managed.state = std::move(*state);
+}
+
+void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTime now) {
+  if (!write.result) {
+    // It may still be carried out.
+    if (write.result.error().code == base::ErrorCode::kUnavailable) {
+      managed.unsure_until = now + kLateWrite;
+    }
+    return;
+  }
+  std::uint64_t& replaced =
+      write.what == kSplitterWrite ? managed.replaced_splitter : managed.replaced_resolver;
+  replaced = std::max(replaced, write.cas_index);
+  managed.written_at = now;
+}
+
+bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service) {
+  return (service.splitter && service.splitter->modify_index <= managed.replaced_splitter) ||
+         (service.resolver && service.resolver->modify_index <= managed.replaced_resolver);
+}
+
+RolloutView ViewOf(const std::string& id, const Managed& managed) {
+  RolloutView view;
+  view.id = id;
+  view.spec = managed.spec;
+  view.problem = FirstProblem(managed);
+  view.leading = managed.leading && managed.loaded && managed.spec;
+  view.waits = managed.waits;
+  view.state = managed.state;
+  view.state.baselines.clear();
+  view.verdict = managed.verdict;
+  view.splitter = managed.seen.splitter;
+  view.unknown = managed.seen.unknown;
+  view.callers = managed.seen.callers.size();
+  return view;
+}
+
+double OutcomesAge(const Managed& managed, const collect::MeshSnapshot& mesh,
+                   base::MonotonicTime now) {
+  if (!managed.spec) return 0;
+  const auto found = mesh.services.find(managed.spec->service);
+  if (found == mesh.services.end()) return 0;
+  double age = 0;
+  for (const collect::CallerReading& caller : found->second->callers) {
+    if (!caller.passing || !caller.scraped_at) continue;
+    age = std::max(age, std::chrono::duration<double>(now - *caller.scraped_at).count());
+  }
+  return age;
+}
+
+}  // namespace consul_canary::control

@@ -1,0 +1,80 @@
+// One rollout as the tick thread knows it, and how what the store tells changes it. Values and pure
+// functions of them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analyzer/control/store.h"
+#include "analyzer/control/view.h"
+#include "analyzer/rollout/judge.h"
+#include "analyzer/rollout/observation.h"
+#include "analyzer/rollout/spec.h"
+#include "analyzer/rollout/state.h"
+#include "exporter/base/clock.h"
+#include "exporter/collect/snapshot.h"
+#include "exporter/consul/client.h"
+
+namespace consul_canary::control {
+
+// WriteResult::what of the splitter; every other write is the resolver's.
+inline constexpr const char* kSplitterWrite = "splitter";
+
+// One rollout as the tick thread knows it.
+struct Managed {
+  std::optional<rollout::Spec> spec;
+  std::string spec_problem;    // empty: it was read
+  std::string state_problem;   // the same of the stored state
+  std::string write_trouble;   // of the last write; empty: it succeeded
+  std::string commit_trouble;  // of the last commit
+  bool leading = false;
+  bool loaded = false;  // the stored state has been read
+  std::uint64_t epoch = 0;
+  rollout::State state;
+  std::uint64_t state_index = 0;
+  std::vector<rollout::Order> orders;
+  // The change under way: nothing more is decided before its result has come.
+  std::optional<rollout::State> pending;
+  std::vector<rollout::Decision> pending_decisions;
+  std::uint64_t in_flight = 0;                   // its number; 0: none
+  std::optional<base::MonotonicTime> last_tick;  // of the counts that are in `state`
+  std::optional<base::MonotonicTime> last_checkpoint;
+  std::optional<base::MonotonicTime> previous_tick;  // to go back to when the pending change fails
+  rollout::Verdict verdict;
+  std::string waits;
+  rollout::Observation seen;
+  double outcomes_age_seconds = 0;
+  // Entries up to these indexes were replaced by a write of ours, or by someone else before it.
+  std::uint64_t replaced_splitter = 0;
+  std::uint64_t replaced_resolver = 0;
+  base::MonotonicTime written_at{};
+  base::MonotonicTime doubtful_until{};  // as Observation::doubtful
+  base::MonotonicTime unsure_until{};    // a write without an answer may come true until then
+};
+
+// A specification that cannot be read leaves none, and spec_problem.
+void ReadSpec(Managed& managed, const consul::KvPair& stored);
+
+// Orders that cannot be understood are logged and left out.
+void ReadOrders(Managed& managed, const std::vector<consul::KvPair>& pairs);
+
+// We hold the lock: everything that was believed of the rollout gives way to what is stored.
+void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul::KvPair>& stored);
+
+// Remembers which entries a write has replaced, or that its answer is lost.
+void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTime now);
+
+// Whether the entries were read before our own last write was: acting on them would take our weight
+// for someone else's, and one that has just been written for one that never was.
+[[nodiscard]] bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service);
+
+// What is shown of it, without the age of its outcomes.
+[[nodiscard]] RolloutView ViewOf(const std::string& id, const Managed& managed);
+
+// Of the oldest reading among the passing callers; 0 where there is none.
+[[nodiscard]] double OutcomesAge(const Managed& managed, const collect::MeshSnapshot& mesh,
+                                 base::MonotonicTime now);
+
+}  // namespace consul_canary::control
