@@ -9,7 +9,6 @@
 namespace consul_canary::api {
 namespace {
 
-using base::ErrorCode;
 using base::Result;
 using control::Await;
 using rollout::Spec;

@@ -53,6 +53,7 @@ std::vector<rollout::VersionSeen> VersionsOf(const ServiceSnapshot& service, con
     seen.newest_index = std::max(seen.newest_index, instance.create_index);
   }
   std::vector<rollout::VersionSeen> versions;
+  versions.reserve(by_name.size());
   for (auto& [name, seen] : by_name) versions.push_back(std::move(seen));
   return versions;
 }

@@ -202,8 +202,10 @@ TEST_F(WrongInput, OfTheMeshIsRefusedWithOneAndTheField) {
 
 TEST_F(WrongInput, AServiceWithoutARolloutIsNamed) {
   ASSERT_NO_FATAL_FAILURE(StartAnalyzerWith());
-  for (const char* command : {"get", "status", "history", "delete", "start", "pause", "resume",
-                              "promote", "abort", "retry"}) {
+  // Of `status`, 1 would say that it was rolled back.
+  ExpectFails({"status", "ghost"}, 3, {"there is no rollout of", "ghost"});
+  for (const char* command :
+       {"get", "history", "delete", "start", "pause", "resume", "promote", "abort", "retry"}) {
     ExpectFails({command, "ghost"}, 1, {"there is no rollout of", "ghost"});
   }
 }
