@@ -317,7 +317,7 @@ TEST_F(ControlTest, NoOrderIsLostWhileTheLeaderTakesThem) {
   std::set<std::uint64_t> taken;
   std::uint64_t index = 0;
   rollout::State state;
-  while (taken.size() < kThreads * kOrders) {
+  while (taken.size() < std::size_t{kThreads} * kOrders) {
     std::vector<consul::KvPair> pairs;
     ASSERT_TRUE(leader.WaitFor([&] {
       pairs = leader.orders;
