@@ -45,7 +45,6 @@ struct Managed {
   rollout::Verdict verdict;
   std::string waits;
   rollout::Observation seen;
-  double outcomes_age_seconds = 0;
   // Entries up to these indexes were replaced by a write of ours, or by someone else before it.
   std::uint64_t replaced_splitter = 0;
   std::uint64_t replaced_resolver = 0;
