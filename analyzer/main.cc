@@ -41,6 +41,7 @@ struct Flags {
   std::string source = "envoy";
   std::string auth_file;
   std::string id;
+  std::string record;
   bool none_on_loopback = false;
 };
 
@@ -70,6 +71,8 @@ void Declare(CLI::App& app, Flags& flags) {
                "Callers on this machine may write without a token");
   app.add_option("--analyzer.id", flags.id,
                  "Name of this analyzer, the same after a restart (default host:port)");
+  app.add_option("--record", flags.record,
+                 "Folder for a recording of each rollout, which consul-canaryctl replay reads");
 }
 
 // Checks everything and returns every complaint, so that one run shows all that is wrong.
@@ -149,6 +152,7 @@ class Analyzer {
   void Start(int port) {
     control::LoopOptions options;
     options.analyzer_id = config_.flags.id.empty() ? DefaultId(port) : config_.flags.id;
+    options.record_folder = config_.flags.record;
     loop_ = std::make_unique<control::Loop>(io_.loop(), *client_, *collector_, options);
     api_ = std::make_unique<api::Api>(io_.loop(), *client_, *loop_, config_.auth);
     hook_ = std::make_unique<hooks::AlertmanagerHook>(io_.loop(), *client_, *loop_, config_.auth);

@@ -71,29 +71,76 @@ void AddProgress(const RolloutView& view, Families& families) {
                  view.leading ? 1 : 0);
 }
 
+void AddEvidence(const RolloutView& view, Families& families) {
+  const std::string help = "Natural logarithm of the evidence; decided at its bound.";
+  const auto evidence = [&](const std::string& metric, const char* kind, double value) {
+    families.Gauge("evidence_log", help,
+                   {{"service_name", view.id}, {"metric", metric}, {"kind", kind}}, value);
+  };
+  evidence("all", "harm", view.verdict.log_harm);
+  evidence("all", "safe", view.verdict.log_safe);
+  for (const rollout::MetricVerdict& metric : view.verdict.metrics) {
+    if (metric.log_harm) evidence(metric.name, "harm", *metric.log_harm);
+    if (metric.log_safe) evidence(metric.name, "safe", *metric.log_safe);
+  }
+  const auto bound = [&](const char* kind, double value) {
+    families.Gauge("evidence_log_bound",
+                   "What evidence_log is compared with: of metric all for harm, of each for safe.",
+                   {{"service_name", view.id}, {"metric", "all"}, {"kind", kind}}, value);
+  };
+  bound("harm", view.verdict.harm_bound);
+  bound("safe", view.verdict.safe_bound);
+}
+
+void AddInterval(const RolloutView& view, const std::string& name, const std::string& help,
+                 const stats::Interval& interval, Families& families) {
+  const std::pair<const char*, double> bounds[] = {
+      {"lower", interval.lower}, {"estimate", interval.estimate}, {"upper", interval.upper}};
+  for (const auto& [bound, value] : bounds) {
+    families.Gauge(
+        name, help,
+        {{"service_name", view.id}, {"metric", "failure_ratio"}, {"bound", std::string(bound)}},
+        value);
+  }
+}
+
 void AddVerdict(const RolloutView& view, Families& families) {
   using rollout::VerdictKind;
-  const auto evidence = [&view](const char* kind) {
-    return Labels{{"service_name", view.id}, {"metric", "failure_ratio"}, {"kind", kind}};
-  };
-  const std::string evidence_help = "Natural logarithm of the evidence; decided at its bound.";
-  families.Gauge("evidence_log", evidence_help, evidence("harm"), view.verdict.log_harm);
-  families.Gauge("evidence_log", evidence_help, evidence("safe"), view.verdict.log_safe);
-  const std::string bound_help = "What evidence_log is compared with.";
-  families.Gauge("evidence_log_bound", bound_help, evidence("harm"), view.verdict.harm_bound);
-  families.Gauge("evidence_log_bound", bound_help, evidence("safe"), view.verdict.safe_bound);
-  for (const VerdictKind kind : {VerdictKind::kNoData, VerdictKind::kWarmup,
-                                 VerdictKind::kUndecided, VerdictKind::kSafe, VerdictKind::kHarm}) {
+  const rollout::Verdict& verdict = view.verdict;
+  for (const VerdictKind kind :
+       {VerdictKind::kNoData, VerdictKind::kWarmup, VerdictKind::kUntrusted,
+        VerdictKind::kUndecided, VerdictKind::kSafe, VerdictKind::kHarm}) {
     families.Gauge("verdict", "1 for the verdict on the evidence as it stands.",
                    {{"service_name", view.id}, {"verdict", std::string(ToString(kind))}},
-                   kind == view.verdict.kind ? 1 : 0);
+                   kind == verdict.kind ? 1 : 0);
+  }
+  AddEvidence(view, families);
+  AddInterval(view, "difference_ratio",
+              "Canary's ratio less the primary's, with 95% limits that hold at all times together.",
+              verdict.difference, families);
+  AddInterval(view, "odds_ratio",
+              "Canary's odds of failure over the primary's, with 95% limits as difference_ratio's.",
+              verdict.odds_ratio, families);
+  const Labels service{{"service_name", view.id}};
+  families.Gauge("overdispersion_ratio", "Cluster size of failures that tempers the evidence.",
+                 service, verdict.overdispersion);
+  if (verdict.observed_share) {
+    families.Gauge("observed_share_ratio",
+                   "Share of the requests that the canary was seen to get since its weight is "
+                   "applied, in the last minute.",
+                   service, *verdict.observed_share);
   }
   if (!view.spec) return;
-  families.Gauge("margin_ratio", "By how much the canary's ratio may exceed the primary's.",
+  const std::string margin_help = "By how much the canary's ratio may exceed the primary's.";
+  families.Gauge("margin_ratio", margin_help,
                  {{"service_name", view.id}, {"metric", "failure_ratio"}},
                  view.spec->failure_margin.absolute);
-  families.Gauge("overdispersion_ratio", "Cluster size of failures that the evidence assumes.",
-                 {{"service_name", view.id}}, view.spec->overdispersion_floor);
+  for (const rollout::LatencyObjective& objective : view.spec->latency) {
+    families.Gauge(
+        "margin_ratio", margin_help,
+        {{"service_name", view.id}, {"metric", rollout::LatencyName(objective.edge.count())}},
+        objective.margin.absolute);
+  }
 }
 
 void AddTicks(const control::LoopCounters& counters, Families& families) {

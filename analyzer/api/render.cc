@@ -17,19 +17,42 @@ Json CountsJson(const stats::Counts& counts) {
   return {{"completed", counts.completed}, {"failures", counts.failures}};
 }
 
+Json IntervalJson(const stats::Interval& interval) {
+  return {{"lower", interval.lower}, {"estimate", interval.estimate}, {"upper", interval.upper}};
+}
+
+Json MetricsJson(const rollout::Verdict& verdict) {
+  Json metrics = Json::object();
+  for (const rollout::MetricVerdict& metric : verdict.metrics) {
+    Json& json = metrics[metric.name] = Json::object();
+    if (metric.log_harm) json["log_harm"] = *metric.log_harm;
+    if (metric.log_safe) json["log_safe"] = *metric.log_safe;
+    json["blamed"] = metric.blamed;
+  }
+  return metrics;
+}
+
 Json EvidenceJson(const RolloutView& view) {
   const rollout::Evidence& evidence = view.state.evidence;
   const rollout::Verdict& verdict = view.verdict;
-  return {{"log_harm", verdict.log_harm},
-          {"harm_bound", verdict.harm_bound},
-          {"log_safe", verdict.log_safe},
-          {"safe_bound", verdict.safe_bound},
-          {"step",
-           {{"primary", CountsJson(evidence.step_primary)},
-            {"canary", CountsJson(evidence.step_canary)}}},
-          {"rollout",
-           {{"primary", CountsJson(evidence.rollout_primary)},
-            {"canary", CountsJson(evidence.rollout_canary)}}}};
+  return {
+      {"log_harm", verdict.log_harm},
+      {"harm_bound", verdict.harm_bound},
+      {"log_safe", verdict.log_safe},
+      {"safe_bound", verdict.safe_bound},
+      {"metrics", MetricsJson(verdict)},
+      {"difference", IntervalJson(verdict.difference)},
+      {"odds_ratio", IntervalJson(verdict.odds_ratio)},
+      {"overdispersion", verdict.overdispersion},
+      {"observed_share", verdict.observed_share ? Json(*verdict.observed_share) : Json(nullptr)},
+      {"late", evidence.rollout_late},
+      {"notes", verdict.notes},
+      {"step",
+       {{"primary", CountsJson(evidence.step_primary)},
+        {"canary", CountsJson(evidence.step_canary)}}},
+      {"rollout",
+       {{"primary", CountsJson(evidence.rollout_primary)},
+        {"canary", CountsJson(evidence.rollout_canary)}}}};
 }
 
 Json ToJson(const RolloutView& view) {
@@ -53,6 +76,9 @@ Json ToJson(const RolloutView& view) {
                {"started", nullptr},
                {"decisions", state.decisions},
                {"evidence", EvidenceJson(view)},
+               {"requests_per_second",
+                view.requests_per_second ? Json(*view.requests_per_second) : Json(nullptr)},
+               {"primary_failure_ratio", view.primary_failure_ratio},
                {"callers", view.callers},
                {"outcomes_age_seconds", view.outcomes_age_seconds},
                {"leader", view.leading}};

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "analyzer/cli/analyzer_client.h"
+#include "analyzer/cli/plan.h"
 #include "analyzer/cli/replay.h"
 #include "analyzer/config/recording.h"
 #include "analyzer/config/spec_file.h"
@@ -140,6 +141,27 @@ std::string Details(const json& rollout) {
   return text;
 }
 
+// What a rollout will cost at the rate that the analyzer sees, once it knows it.
+std::string SeenPlan(AnalyzerClient& analyzer, const rollout::Spec& spec) {
+  constexpr int kLooks = 25;
+  constexpr base::milliseconds kBetweenLooks{200};
+  for (int look = 0; look < kLooks; ++look) {
+    const auto answer = analyzer.Call("GET", RolloutPath(spec.service));
+    if (!answer) return "";
+    const json rollout = json::parse(*answer, nullptr, false);
+    const json rate = rollout.is_object() ? rollout.value("requests_per_second", json()) : json();
+    if (rate.is_number() && rate.get<double>() > 0) {
+      const rollout::PlanInput input{
+          .requests_per_second = rate.get<double>(),
+          .primary_failure_ratio = rollout.value("primary_failure_ratio", 0.0)};
+      return PlanSummary(rollout::MakePlan(spec, input), input);
+    }
+    analyzer.Wait(kBetweenLooks);
+  }
+  return "No request is seen yet: `consul-canaryctl plan -f FILE --rate RPS` tells how long it "
+         "will take.\n";
+}
+
 // What a pipeline acts on; nothing while the rollout goes on.
 std::optional<int> ExitOf(const json& rollout, const std::string& version) {
   if (!version.empty() && rollout.value("canary_version", "") != version) return std::nullopt;
@@ -167,11 +189,24 @@ int Apply(const Connection& connection, const std::vector<std::string>& files) {
     const auto done = analyzer.Call("PUT", RolloutPath(spec.service), config::ToJson(spec));
     if (done) {
       Print(fmt::format("{}: applied\n", spec.service));
+      Print(SeenPlan(analyzer, spec));
     } else {
       status = Fail({done.error().status, spec.service + ": " + done.error().message});
     }
   }
   return status;
+}
+
+int PlanRollouts(const PlanOptions& options, Format format) {
+  const auto specs = ReadSpecs(options.files);
+  if (!specs) return kWrongInput;
+  const rollout::PlanInput input{.requests_per_second = options.requests_per_second,
+                                 .primary_failure_ratio = options.failure_ratio};
+  for (const rollout::Spec& spec : *specs) {
+    const rollout::Plan plan = rollout::MakePlan(spec, input);
+    Print(format == Format::kTable ? PlanTable(plan, input) : PlanJson(plan, input));
+  }
+  return kDone;
 }
 
 int List(const Connection& connection, Format format) {

@@ -34,6 +34,13 @@ struct StatusOptions {
 };
 int Status(const Connection& connection, const StatusOptions& options, Format format);
 
+struct PlanOptions {
+  std::vector<std::string> files;
+  double requests_per_second = 0;
+  double failure_ratio = 0.001;  // of the primary
+};
+int PlanRollouts(const PlanOptions& options, Format format);
+
 int ReplayFile(const std::string& file, Format format);
 
 }  // namespace consul_canary::cli

@@ -34,6 +34,7 @@ struct Options {
   bool full = false;
   std::string timeout = "1h";
   StatusOptions status;
+  consul_canary::cli::PlanOptions plan;
 };
 
 // 90, 90s, 10m, 1h
@@ -115,11 +116,27 @@ class Commands {
             [this] { return consul_canary::cli::Validate(options_.files); })
         ->add_option("-f,--filename", options_.files, help)
         ->required();
+    AddPlan(help);
     CLI::App* replay =
         Command("replay", "run a recording through the analysis and print each tick",
                 [this] { return consul_canary::cli::ReplayFile(options_.file, options_.format); });
     replay->add_option("FILE", options_.file, "recording; - for standard input")->required();
     AddFormat(replay);
+  }
+
+  void AddPlan(const std::string& files_help) {
+    CLI::App* plan = Command(
+        "plan", "what each step will take and cost, without any connection",
+        [this] { return consul_canary::cli::PlanRollouts(options_.plan, options_.format); });
+    plan->add_option("-f,--filename", options_.plan.files, files_help)->required();
+    plan->add_option("--rate", options_.plan.requests_per_second,
+                     "requests a second of the whole service")
+        ->check(CLI::Range(0.001, 1e7))
+        ->required();
+    plan->add_option("--failures", options_.plan.failure_ratio,
+                     "failure ratio of the primary, 0.001 by default")
+        ->check(CLI::Range(0.0, 0.9));
+    AddFormat(plan);
   }
 
   void AddReaders() {

@@ -2,32 +2,38 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
 
 #include "analyzer/rollout/decide.h"
 
 namespace consul_canary::cli {
 namespace {
 
+using config::RecordedTick;
+using config::Recording;
+using rollout::Decision;
 using rollout::Observation;
-using rollout::Phase;
 using rollout::Stage;
 using rollout::State;
+using Json = nlohmann::ordered_json;
 
 constexpr const char* kPrimaryVersion = "primary";
 constexpr const char* kCanaryVersion = "canary";
-constexpr double kFirstTickSeconds = 1;
 constexpr double kFreshSeconds = 3.5;  // as control::kFreshFor
 
 // A mesh that already is as the state wants it.
-Observation Obedient(const rollout::Spec& spec, const State& state, std::uint64_t moves) {
+Observation Obedient(const Recording& recording, const State& state, std::uint64_t moves) {
   Observation seen;
-  const bool promoted = state.phase == Phase::kSucceeded;
+  const bool promoted = state.phase == rollout::Phase::kSucceeded;
   seen.splitter = {.canary_percent = state.wanted.canary_percent,
                    .primary_percent = 100 - state.wanted.canary_percent};
   seen.canary_filter = state.wanted.canary_filter.value_or("");
-  seen.primary_filter =
-      state.wanted.primary_filter.value_or(rollout::FilterForVersion(spec, kPrimaryVersion));
+  seen.primary_filter = state.wanted.primary_filter.value_or(
+      rollout::FilterForVersion(recording.spec, kPrimaryVersion));
   seen.instances_known = true;
   seen.versions = {{kPrimaryVersion, 1, 1}, {kCanaryVersion, 1, 2}};
   seen.primary_versions = {promoted ? kCanaryVersion : kPrimaryVersion};
@@ -41,112 +47,214 @@ Observation Obedient(const rollout::Spec& spec, const State& state, std::uint64_
                    .primary_healthy = 1,
                    .primary_changes = moves,
                    .route_reloads = moves}};
+  seen.attempts_together = recording.attempts_together;
+  seen.primary_history = recording.primary_history;
+  seen.primary_latency_history = recording.primary_latency_history.value_or(stats::LatencyCounts{});
   return seen;
 }
 
-// Everything of a rollout that happens before its first request: until the first step's weight is
-// confirmed.
-State Started(const config::Recording& recording) {
-  State state;
-  constexpr std::uint64_t kLooks = 10;
-  for (std::uint64_t look = 1; look <= kLooks; ++look) {
-    Observation seen = Obedient(recording.spec, state, look);
-    seen.primary_history = recording.primary_history;
-    if (look == 1 && recording.spec.start == rollout::StartMode::kManual) {
-      seen.orders = {{.sequence = 1, .kind = rollout::OrderKind::kStart, .by = "recording"}};
+std::vector<double> EdgesOf(const Recording& recording) {
+  std::set<double> edges;
+  for (const RecordedTick& tick : recording.ticks) {
+    for (const auto* subset : {&tick.counts.primary, &tick.counts.canary}) {
+      for (const auto& [edge, slower] : subset->latency.slower) edges.insert(edge);
     }
-    state = rollout::Decide(recording.spec, std::move(state), seen).state;
-    if (state.stage == Stage::kStepping && state.confirmed) break;
   }
-  return state;
+  return {edges.begin(), edges.end()};
 }
 
-void Apply(const config::RecordedTick& tick, double elapsed, State& state, Observation& seen) {
+class Player {
+ public:
+  explicit Player(const Recording& recording) : recording_(recording), edges_(EdgesOf(recording)) {
+    state_.evidence.dispersion = recording.dispersion;
+  }
+
+  ReplayedTick Play(const RecordedTick& tick);
+
+ private:
+  [[nodiscard]] bool IsBehind(const RecordedTick& tick) const;
+  void Look(const RecordedTick& tick);
+  void FixMetrics();
+  [[nodiscard]] Observation Seen(const RecordedTick& tick);
+  rollout::Verdict Decide(const Observation& seen);
+
+  const Recording& recording_;
+  const std::vector<double> edges_;
+  State state_;
+  std::uint64_t moves_ = 0;
+  std::vector<Decision> decisions_;  // since the last tick
+};
+
+bool AwaitsCanary(const RecordedTick& tick) { return tick.weight_percent == 0.0; }
+
+// Whether the mesh, left to itself, goes on before this tick's requests: it takes what was wanted
+// within milliseconds.
+bool Player::IsBehind(const RecordedTick& tick) const {
+  if (state_.decisions == 0) return true;
+  if (!IsActive(state_.phase)) return false;
+  if (state_.stage == Stage::kPreparing) return !AwaitsCanary(tick);
+  return state_.stage == Stage::kStepping && !state_.confirmed;
+}
+
+// A look between two ticks.
+void Player::Look(const RecordedTick& tick) {
+  Observation seen = Obedient(recording_, state_, ++moves_);
+  if (AwaitsCanary(tick)) seen.callers.front().canary_healthy = 0;
+  if (state_.decisions == 0 && recording_.spec.start == rollout::StartMode::kManual) {
+    seen.orders = {{.sequence = 1, .kind = rollout::OrderKind::kStart, .by = "recording"}};
+  }
+  (void)Decide(seen);
+}
+
+// Without a history there is nothing from which the judge could choose: what has data is watched.
+void Player::FixMetrics() {
+  rollout::Evidence& evidence = state_.evidence;
+  if (recording_.primary_latency_history || evidence.metrics_fixed) return;
+  evidence.metrics_fixed = true;
+  evidence.latency.clear();
+  for (const double edge : edges_) {
+    evidence.latency.push_back({.edge_seconds = edge, .harm = stats::StartHarm({})});
+  }
+  evidence.latency_safe.assign(recording_.spec.latency.size(), stats::StartSafe({}));
+  evidence.late_after_seconds = recording_.late_after_seconds;
+}
+
+Observation Player::Seen(const RecordedTick& tick) {
+  Observation seen = Obedient(recording_, state_, ++moves_);
   seen.wall_seconds = tick.t;
-  seen.elapsed_seconds = elapsed;
+  seen.elapsed_seconds = tick.elapsed_seconds;
+  seen.unruled_seconds = tick.unruled_seconds;
+  seen.unknown = tick.unknown;
+  seen.doubtful = tick.doubtful;
   seen.counts_known = true;
-  seen.counts = {.harm_primary = tick.primary,
-                 .harm_canary = tick.canary,
-                 .safe_primary = tick.primary,
-                 .safe_canary = tick.canary};
-  if (!tick.healthy) seen.canary_passing = 0;
+  seen.counts = tick.counts;
+  seen.canary_passing = tick.canary_passing;
+  seen.routed_percent = tick.weight_percent;
   rollout::CallerFacts& caller = seen.callers.front();
+  caller.canary_healthy = AwaitsCanary(tick) ? 0 : static_cast<std::uint64_t>(tick.canary_passing);
+  caller.canary_ejected = tick.ejections;
   caller.fresh = tick.age_seconds <= kFreshSeconds;
   if (!caller.fresh) caller.trouble = fmt::format("last read {:g} s ago", tick.age_seconds);
   // The caller still has the route that it had when the weight was decided.
-  if (!tick.applied) state.reload_baseline[caller.id] = *caller.route_reloads;
-  std::uint64_t sequence = state.last_order;
+  if (!tick.applied) state_.reload_baseline[caller.id] = *caller.route_reloads;
+  std::uint64_t sequence = state_.last_order;
   for (rollout::Order order : tick.orders) {
     order.sequence = ++sequence;
+    order.version.clear();  // of all the versions there are, a recording knows the canary's alone
     seen.orders.push_back(std::move(order));
   }
+  return seen;
 }
 
-nlohmann::ordered_json ToJson(const ReplayedTick& tick) {
-  nlohmann::ordered_json decisions = nlohmann::ordered_json::array();
-  for (const rollout::Decision& decision : tick.decisions) {
-    decisions.push_back({{"action", decision.action},
-                         {"cause", decision.cause},
-                         {"to", ToString(decision.to)},
-                         {"weight", decision.weight_percent},
-                         {"reason", decision.reason}});
+rollout::Verdict Player::Decide(const Observation& seen) {
+  rollout::Outcome outcome = rollout::Decide(recording_.spec, std::move(state_), seen);
+  state_ = std::move(outcome.state);
+  std::ranges::move(outcome.decisions, std::back_inserter(decisions_));
+  return std::move(outcome.verdict);
+}
+
+ReplayedTick Player::Play(const RecordedTick& tick) {
+  constexpr int kMostLooks = 10;
+  for (int look = 0; look < kMostLooks && IsBehind(tick); ++look) Look(tick);
+  FixMetrics();
+  const rollout::Verdict verdict = Decide(Seen(tick));
+  const bool stepping = IsActive(state_.phase) && state_.stage == Stage::kStepping;
+  return {.t = tick.t,
+          .verdict = verdict,
+          .phase = state_.phase,
+          .step = stepping ? state_.step + 1 : 0,
+          .weight_percent = state_.wanted.canary_percent,
+          .reason = state_.reason,
+          .decisions = std::exchange(decisions_, {})};
+}
+
+// --- text
+
+Json ToJson(const stats::Interval& interval) {
+  return Json::array({interval.lower, interval.estimate, interval.upper});
+}
+
+Json MetricsToJson(const rollout::Verdict& verdict) {
+  Json metrics = Json::object();
+  for (const rollout::MetricVerdict& metric : verdict.metrics) {
+    Json& own = metrics[metric.name] = Json::object();
+    if (metric.log_harm) own["log_harm"] = *metric.log_harm;
+    if (metric.log_safe) own["log_safe"] = *metric.log_safe;
+    if (metric.weight > 0) own["weight"] = metric.weight;
   }
+  return metrics;
+}
+
+Json BlamedToJson(const rollout::Verdict& verdict) {
+  Json blamed = Json::array();
+  for (const rollout::MetricVerdict& metric : verdict.metrics) {
+    if (metric.blamed) blamed.push_back(metric.name);
+  }
+  return blamed;
+}
+
+Json DecisionsToJson(const std::vector<Decision>& decisions) {
+  Json json = Json::array();
+  for (const Decision& decision : decisions) {
+    json.push_back({{"action", decision.action},
+                    {"cause", decision.cause},
+                    {"to", ToString(decision.to)},
+                    {"weight", decision.weight_percent},
+                    {"reason", decision.reason}});
+  }
+  return json;
+}
+
+Json ToJson(const ReplayedTick& tick) {
+  const rollout::Verdict& verdict = tick.verdict;
+  const auto share = verdict.observed_share;
   return {{"t", tick.t},
-          {"log_harm", tick.verdict.log_harm},
-          {"log_safe", tick.verdict.log_safe},
-          {"metrics",
-           {{"failure_ratio",
-             {{"log_harm", tick.verdict.log_harm}, {"log_safe", tick.verdict.log_safe}}}}},
-          {"harm_bound", tick.verdict.harm_bound},
-          {"safe_bound", tick.verdict.safe_bound},
-          {"verdict", ToString(tick.verdict.kind)},
+          {"log_harm", verdict.log_harm},
+          {"log_safe", verdict.log_safe},
+          {"metrics", MetricsToJson(verdict)},
+          {"blamed", BlamedToJson(verdict)},
+          {"harm_bound", verdict.harm_bound},
+          {"safe_bound", verdict.safe_bound},
+          {"overdispersion", verdict.overdispersion},
+          {"observed_share", share ? Json(*share) : Json(nullptr)},
+          {"difference", ToJson(verdict.difference)},
+          {"odds_ratio", ToJson(verdict.odds_ratio)},
+          {"notes", verdict.notes},
+          {"verdict", ToString(verdict.kind)},
           {"phase", ToString(tick.phase)},
           {"step", tick.step},
           {"weight", tick.weight_percent},
           {"reason", tick.reason},
-          {"decisions", std::move(decisions)}};
+          {"decisions", DecisionsToJson(tick.decisions)}};
 }
 
 }  // namespace
 
-std::vector<ReplayedTick> Replay(const config::Recording& recording) {
+std::vector<ReplayedTick> Replay(const Recording& recording) {
+  Player player(recording);
   std::vector<ReplayedTick> replayed;
-  State state = Started(recording);
-  double last_t = 0;
-  std::uint64_t moves = 100;
-  for (const config::RecordedTick& tick : recording.ticks) {
-    const double elapsed = replayed.empty() ? kFirstTickSeconds : tick.t - last_t;
-    last_t = tick.t;
-    Observation seen = Obedient(recording.spec, state, ++moves);
-    Apply(tick, elapsed, state, seen);
-    rollout::Outcome outcome = rollout::Decide(recording.spec, std::move(state), seen);
-    state = std::move(outcome.state);
-    const bool stepping = IsActive(state.phase) && state.stage == Stage::kStepping;
-    replayed.push_back({.t = tick.t,
-                        .verdict = outcome.verdict,
-                        .phase = state.phase,
-                        .step = stepping ? state.step + 1 : 0,
-                        .weight_percent = state.wanted.canary_percent,
-                        .reason = state.reason,
-                        .decisions = std::move(outcome.decisions)});
-  }
+  replayed.reserve(recording.ticks.size());
+  for (const RecordedTick& tick : recording.ticks) replayed.push_back(player.Play(tick));
   return replayed;
 }
 
 std::string ReplayTable(const std::vector<ReplayedTick>& ticks) {
-  std::string text = fmt::format("{:>8} {:>10} {:>10} {:<12} {:>4} {:>7}  {}\n", "t", "log_harm",
-                                 "log_safe", "phase", "step", "weight", "reason");
+  std::string text =
+      fmt::format("{:>8} {:>10} {:>10} {:<9} {:<12} {:>4} {:>7}  {}\n", "t", "log_harm", "log_safe",
+                  "verdict", "phase", "step", "weight", "reason");
   for (const ReplayedTick& tick : ticks) {
-    text += fmt::format("{:>8g} {:>10.4f} {:>10.4f} {:<12} {:>4} {:>6g}%  {}\n", tick.t,
-                        tick.verdict.log_harm, tick.verdict.log_safe, ToString(tick.phase),
-                        tick.step, tick.weight_percent, tick.reason);
+    text += fmt::format("{:>8g} {:>10.4f} {:>10.4f} {:<9} {:<12} {:>4} {:>6g}%  {}\n", tick.t,
+                        tick.verdict.log_harm, tick.verdict.log_safe, ToString(tick.verdict.kind),
+                        ToString(tick.phase), tick.step, tick.weight_percent, tick.reason);
   }
   return text;
 }
 
 std::string ReplayJson(const std::vector<ReplayedTick>& ticks) {
   std::string text;
-  for (const ReplayedTick& tick : ticks) text += ToJson(tick).dump() + "\n";
+  for (const ReplayedTick& tick : ticks) {
+    text += ToJson(tick).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  }
   return text;
 }
 

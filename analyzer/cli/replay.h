@@ -19,7 +19,7 @@ struct ReplayedTick {
   int step = 0;               // from 1; 0: none
   double weight_percent = 0;  // wanted from now on
   std::string reason;
-  std::vector<rollout::Decision> decisions;
+  std::vector<rollout::Decision> decisions;  // since the tick before
 };
 
 [[nodiscard]] std::vector<ReplayedTick> Replay(const config::Recording& recording);

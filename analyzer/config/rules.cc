@@ -178,6 +178,14 @@ std::string Describe(const Node& node) {
                      : "is " + Printable(node.text);
 }
 
+void RequireKey(const Node& map, const std::string& field, std::string_view key,
+                Findings& findings) {
+  if (map.kind != NodeKind::kMap) return;
+  if (std::ranges::find(map.children, key, &Node::key) == map.children.end()) {
+    findings.Report(map.line, Below(field, key), "is missing; it has no default");
+  }
+}
+
 bool IsText(const Node& node) {
   if (node.kind != NodeKind::kScalar) return false;
   if (node.quoted) return true;
@@ -301,18 +309,6 @@ Rule List(std::function<Rule(std::size_t index)> make) {
   };
 }
 
-namespace {
-
-void ReportNotBuilt(const Node& node, const std::string& field, Findings& findings,
-                    std::string_view accepted) {
-  findings.Report(
-      node.line, field,
-      fmt::format("is not built yet in this version; leave it out or at its default, {}",
-                  accepted));
-}
-
-}  // namespace
-
 Rule NotBuilt(std::vector<std::string_view> accepted) {
   return [accepted = std::move(accepted)](const Node& node, const std::string& field,
                                           Findings& findings) {
@@ -321,16 +317,10 @@ Rule NotBuilt(std::vector<std::string_view> accepted) {
     if (node.kind == NodeKind::kList && node.children.empty()) written = "[]";
     const bool nested = node.kind == NodeKind::kMap || !node.children.empty();
     if (nested || std::ranges::find(accepted, written) == accepted.end()) {
-      ReportNotBuilt(node, field, findings, accepted.front());
-    }
-  };
-}
-
-Rule NotBuiltNumber(double accepted) {
-  return [accepted](const Node& node, const std::string& field, Findings& findings) {
-    const auto value = ToNumber(node);
-    if (!value || std::abs(*value - accepted) > 0.0) {
-      ReportNotBuilt(node, field, findings, fmt::format("{}", accepted));
+      findings.Report(
+          node.line, field,
+          fmt::format("is not built yet in this version; leave it out or at its default, {}",
+                      accepted.front()));
     }
   };
 }

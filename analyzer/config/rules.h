@@ -62,15 +62,17 @@ struct TextCheck {
 // (scalars as they are written, "null", "[]"), since it changes nothing; all else would be ignored
 // and is refused.
 [[nodiscard]] Rule NotBuilt(std::vector<std::string_view> accepted);
-// The same for a number.
-[[nodiscard]] Rule NotBuiltNumber(double accepted);
 
 // One of a few words; those in `not_built` exist but are refused for now.
 template <class E>
 [[nodiscard]] Rule Choice(E& target, std::vector<std::pair<std::string_view, E>> words,
                           std::vector<std::string_view> not_built = {});
 
-// --- below: for the template and for spec_file.cc
+// --- below: for the template, spec_file.cc and analysis_rules.cc
+
+// Reports a key that a map lacks and that has no default. No map: nothing is said.
+void RequireKey(const Node& map, const std::string& field, std::string_view key,
+                Findings& findings);
 
 // "is 10", "is \"ten\"", "is a list", "is empty".
 [[nodiscard]] std::string Describe(const Node& node);

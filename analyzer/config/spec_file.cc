@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "analyzer/config/analysis_rules.h"
 #include "analyzer/config/document.h"
 #include "analyzer/config/rules.h"
 
@@ -67,10 +68,6 @@ TextCheck SubsetFilter() {
           "a filter expression on one line that contains {{version}}"};
 }
 
-NumberCheck Between(double low, double high, std::string_view words) {
-  return {[low, high](double value) { return value > low && value < high; }, words};
-}
-
 NumberCheck Weight() {
   return {[](double value) {
             const double hundredths = value * 100.0;
@@ -78,19 +75,6 @@ NumberCheck Weight() {
                    std::abs(hundredths - std::round(hundredths)) < 1e-9;
           },
           "greater than 0, at most 100, with at most two decimals"};
-}
-
-NumberCheck AtLeastOne() {
-  return {[](double value) { return value >= 1.0 && value <= 1e6; }, "from 1 to 1000000"};
-}
-
-void RequireKey(const Node& map, const std::string& field, std::string_view key,
-                Findings& findings) {
-  if (map.kind != NodeKind::kMap) return;
-  if (std::ranges::find(map.children, key, &Node::key) == map.children.end()) {
-    findings.Report(map.line, field.empty() ? std::string(key) : fmt::format("{}.{}", field, key),
-                    "is missing; it has no default");
-  }
 }
 
 Rule OneStep(Step& step) {
@@ -141,34 +125,6 @@ Rule Strategy(Spec& spec) {
               {"on_deadline",
                Choice<OnDeadline>(spec.on_deadline, {{"hold", OnDeadline::kHold},
                                                      {"rollback", OnDeadline::kRollBack}})}});
-}
-
-Rule FailureRatio(Spec& spec) {
-  stats::Margin& margin = spec.failure_margin;
-  return Map(
-      {{"margin",
-        Map({{"ratio", Number(margin.ratio, Between(0.0, 1000.0, "above 0 and below 1000"))},
-             {"absolute", Number(margin.absolute, Between(0.0, 1.0, "above 0 and below 1"))}})},
-       {"rollback_margin", Map({{"ratio", NotBuiltNumber(1)}, {"absolute", NotBuiltNumber(0)}})}});
-}
-
-Rule Analysis(Spec& spec) {
-  using rollout::OutcomeView;
-  const NumberCheck chance = Between(0.0, 0.5, "above 0 and below 0.5");
-  return Map(
-      {{"judge", NotBuilt({"sequential"})},
-       {"interval", NotBuilt({"1s", "1000ms"})},
-       {"overdispersion", Map({{"floor", Number(spec.overdispersion_floor, AtLeastOne())}})},
-       {"outcomes", Choice<OutcomeView>(spec.outcomes, {{"first-try", OutcomeView::kFirstTry},
-                                                        {"attempts", OutcomeView::kAttempts},
-                                                        {"requests", OutcomeView::kRequests}})},
-       {"false_rollback", Number(spec.false_rollback, chance)},
-       {"false_advance", Number(spec.false_advance, chance)},
-       {"failure_ratio", FailureRatio(spec)},
-       {"proof", NotBuilt({"each-step"})},
-       {"latency", NotBuilt({"[]"})},
-       {"thresholds", NotBuilt({"[]"})},
-       {"on_insufficient_data", NotBuilt({"hold"})}});
 }
 
 // product.md's specification, key by key.
@@ -239,6 +195,7 @@ Spec ReadSpec(const Node& root, Findings& findings) {
   RequireKey(root, "", "service", findings);
   CheckSubsetsDiffer(spec, findings);
   CheckDeadline(spec, findings);
+  CheckAnalysis(spec, findings);
   return spec;
 }
 

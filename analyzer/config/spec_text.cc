@@ -5,18 +5,25 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "analyzer/config/spec_file.h"
 
 namespace consul_canary::config {
 namespace {
 
+using rollout::JudgeMode;
+using rollout::LatencyObjective;
+using rollout::NoDataPolicy;
 using rollout::OnDeadline;
 using rollout::OutcomeView;
 using rollout::PromoteMode;
+using rollout::Proof;
 using rollout::Spec;
 using rollout::StartMode;
 using rollout::Step;
+using rollout::Threshold;
+using rollout::ThresholdMetric;
 using Json = nlohmann::ordered_json;
 
 // The largest unit that needs no fraction: 90 s stay 90s, 120 s become 2m.
@@ -46,6 +53,44 @@ const char* ToText(OutcomeView view) {
   return "first-try";
 }
 
+const char* ToText(JudgeMode mode) {
+  switch (mode) {
+    case JudgeMode::kThresholds:
+      return "thresholds";
+    case JudgeMode::kBoth:
+      return "both";
+    case JudgeMode::kSequential:
+      break;
+  }
+  return "sequential";
+}
+const char* ToText(Proof proof) { return proof == Proof::kOnce ? "once" : "each-step"; }
+const char* ToText(NoDataPolicy policy) {
+  switch (policy) {
+    case NoDataPolicy::kRollBack:
+      return "rollback";
+    case NoDataPolicy::kAdvance:
+      return "advance";
+    case NoDataPolicy::kHold:
+      break;
+  }
+  return "hold";
+}
+
+std::string MetricText(const Threshold& threshold) {
+  switch (threshold.metric) {
+    case ThresholdMetric::kLatency:
+      return fmt::format("latency_p{:.6g}", 100 * threshold.quantile);
+    case ThresholdMetric::kMannWhitney:
+      return "mann_whitney";
+    case ThresholdMetric::kQuery:
+      return "query";
+    case ThresholdMetric::kSuccessRatio:
+      break;
+  }
+  return "success_ratio";
+}
+
 // Quoted always: a service may be named `null`, and filters are full of double quotes.
 std::string Quoted(const std::string& text) {
   std::string result = "'";
@@ -62,11 +107,86 @@ Json ToValue(const Step& step) {
           {"pause", step.pause}};
 }
 
+Json ToValue(const stats::Margin& margin) {
+  return {{"ratio", margin.ratio}, {"absolute", margin.absolute}};
+}
+
+Json ToValue(const LatencyObjective& objective) {
+  return {{"edge", ToText(objective.edge)}, {"margin", ToValue(objective.margin)}};
+}
+
+Json ToValue(const Threshold& threshold) {
+  Json value = {{"metric", MetricText(threshold)}};
+  if (threshold.metric == ThresholdMetric::kMannWhitney) {
+    value["bin"] = ToText(threshold.bin);
+    value["confidence"] = threshold.confidence;
+    value["tolerance"] = threshold.tolerance;
+  } else if (threshold.metric == ThresholdMetric::kLatency) {
+    value["max"] = ToText(rollout::Seconds(threshold.max.value_or(0)));
+  } else {
+    value["min"] = threshold.min.value_or(0);
+  }
+  value["window"] = ToText(threshold.window);
+  value["failures"] = threshold.failures;
+  return value;
+}
+
+template <class T>
+Json ToList(const std::vector<T>& items) {
+  Json list = Json::array();
+  for (const T& item : items) list.push_back(ToValue(item));
+  return list;
+}
+
+Json AnalysisToValue(const Spec& spec) {
+  return {{"judge", ToText(spec.judge)},
+          {"proof", ToText(spec.proof)},
+          {"outcomes", ToText(spec.outcomes)},
+          {"overdispersion", {{"floor", spec.overdispersion_floor}, {"stall", ToText(spec.stall)}}},
+          {"false_rollback", spec.false_rollback},
+          {"false_advance", spec.false_advance},
+          {"failure_ratio",
+           {{"margin", ToValue(spec.failure_margin)},
+            {"rollback_margin", ToValue(spec.rollback_margin)}}},
+          {"latency", ToList(spec.latency)},
+          {"thresholds", ToList(spec.thresholds)},
+          {"on_insufficient_data", ToText(spec.on_insufficient_data)}};
+}
+
+std::string ToYamlLine(const stats::Margin& margin) {
+  return fmt::format("{{ratio: {}, absolute: {}}}", margin.ratio, margin.absolute);
+}
+
+std::string ToYamlLine(const LatencyObjective& objective) {
+  return fmt::format("{{edge: {}, margin: {}}}", ToText(objective.edge),
+                     ToYamlLine(objective.margin));
+}
+
+std::string ToYamlLine(const Threshold& threshold) {
+  std::string limits;
+  if (threshold.metric == ThresholdMetric::kMannWhitney) {
+    limits = fmt::format("bin: {}, confidence: {}, tolerance: {}", ToText(threshold.bin),
+                         threshold.confidence, threshold.tolerance);
+  } else if (threshold.metric == ThresholdMetric::kLatency) {
+    limits = "max: " + ToText(rollout::Seconds(threshold.max.value_or(0)));
+  } else {
+    limits = fmt::format("min: {}", threshold.min.value_or(0));
+  }
+  return fmt::format("{{metric: {}, {}, window: {}, failures: {}}}", MetricText(threshold), limits,
+                     ToText(threshold.window), threshold.failures);
+}
+
+template <class T>
+std::string YamlList(std::string_view key, const std::vector<T>& items) {
+  if (items.empty()) return fmt::format("  {}: []\n", key);
+  std::string text = fmt::format("  {}:\n", key);
+  for (const T& item : items) text += fmt::format("    - {}\n", ToYamlLine(item));
+  return text;
+}
+
 }  // namespace
 
 std::string ToJson(const Spec& spec) {
-  Json steps = Json::array();
-  for (const Step& step : spec.steps) steps.push_back(ToValue(step));
   const Json document = {
       {"service", spec.service},
       {"subsets", {{"primary", spec.primary_subset}, {"canary", spec.canary_subset}}},
@@ -74,19 +194,12 @@ std::string ToJson(const Spec& spec) {
       {"version_key", spec.version_key},
       {"subset_filter", spec.subset_filter},
       {"strategy",
-       {{"steps", std::move(steps)},
+       {{"steps", ToList(spec.steps)},
         {"ready_deadline", ToText(spec.ready_deadline)},
         {"warmup", ToText(spec.warmup)},
         {"deadline", ToText(spec.deadline)},
         {"on_deadline", ToText(spec.on_deadline)}}},
-      {"analysis",
-       {{"outcomes", ToText(spec.outcomes)},
-        {"overdispersion", {{"floor", spec.overdispersion_floor}}},
-        {"false_rollback", spec.false_rollback},
-        {"false_advance", spec.false_advance},
-        {"failure_ratio",
-         {{"margin",
-           {{"ratio", spec.failure_margin.ratio}, {"absolute", spec.failure_margin.absolute}}}}}}},
+      {"analysis", AnalysisToValue(spec)},
       {"promote", ToText(spec.promote)}};
   return document.dump();
 }
@@ -112,12 +225,19 @@ std::string ToYaml(const Spec& spec) {
   line("  deadline", ToText(spec.deadline));
   line("  on_deadline", ToText(spec.on_deadline));
   text += "analysis:\n";
+  line("  judge", ToText(spec.judge));
+  line("  proof", ToText(spec.proof));
   line("  outcomes", ToText(spec.outcomes));
-  line("  overdispersion", fmt::format("{{floor: {}}}", spec.overdispersion_floor));
+  line("  overdispersion",
+       fmt::format("{{floor: {}, stall: {}}}", spec.overdispersion_floor, ToText(spec.stall)));
   line("  false_rollback", spec.false_rollback);
   line("  false_advance", spec.false_advance);
-  line("  failure_ratio", fmt::format("{{margin: {{ratio: {}, absolute: {}}}}}",
-                                      spec.failure_margin.ratio, spec.failure_margin.absolute));
+  line("  failure_ratio",
+       fmt::format("{{margin: {}, rollback_margin: {}}}", ToYamlLine(spec.failure_margin),
+                   ToYamlLine(spec.rollback_margin)));
+  text += YamlList("latency", spec.latency);
+  text += YamlList("thresholds", spec.thresholds);
+  line("  on_insufficient_data", ToText(spec.on_insufficient_data));
   line("promote", ToText(spec.promote));
   return text;
 }

@@ -13,6 +13,7 @@
 
 #include "analyzer/control/managed.h"
 #include "analyzer/control/observe.h"
+#include "analyzer/control/record.h"
 #include "analyzer/control/store.h"
 #include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
@@ -171,10 +172,20 @@ struct Loop::Impl {
     if (!managed.pending) return;
     managed.state = std::move(*managed.pending);
     managed.pending.reset();
+    Record(managed);
     for (const rollout::Decision& decision : managed.pending_decisions) {
       NoteDecision(result.id, decision);
     }
     managed.pending_decisions.clear();
+  }
+
+  // A tick is recorded when it stands: one whose commit failed is ruled again.
+  void Record(Managed& managed) {
+    if (!managed.record) return;
+    io.Post([folder = options.record_folder, piece = std::move(*managed.record)] {
+      AppendRecord(folder, piece);
+    });
+    managed.record.reset();
   }
 
   // Logged when it succeeds and when its trouble changes, not at each try.
@@ -248,12 +259,21 @@ struct Loop::Impl {
     AddTime(managed, with_counts, now, seen);
     if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);
     if (with_counts && service != nullptr) {
-      seen.counts = TakeCounts(*managed.spec, *service, next.baselines);
+      seen.counts = TakeCounts(*managed.spec, *service, next);
       seen.counts_known = true;
+      NoteRate(managed, seen);
     }
     seen.orders.assign(managed.orders.begin(),
                        managed.orders.begin() +
                            std::min<std::ptrdiff_t>(std::ssize(managed.orders), kOrdersPerTick));
+    managed.record.reset();
+    if (!options.record_folder.empty() && with_counts && IsActive(next.phase)) {
+      const bool goes_on = managed.recorded_start == next.started_wall_seconds;
+      managed.record =
+          RecordTick(id, *managed.spec, next, seen, goes_on ? managed.recorded_t : 0.0);
+      managed.recorded_start = next.started_wall_seconds;
+      managed.recorded_t = managed.record->t;
+    }
     rollout::Outcome outcome = rollout::Decide(*managed.spec, std::move(next), seen);
     managed.verdict = outcome.verdict;
     managed.waits = outcome.waits;
@@ -295,7 +315,10 @@ struct Loop::Impl {
     const bool commit =
         !outcome.decisions.empty() || !change.taken_orders.empty() || checkpoint_due;
     managed.seen = std::move(seen);
-    if (!commit) managed.state = std::move(outcome.state);
+    if (!commit) {
+      managed.state = std::move(outcome.state);
+      Record(managed);
+    }
     // A write that failed or is not seen yet is tried again with the next tick, not with every
     // piece of news.
     if (!commit && (change.writes.empty() || !with_counts)) return;

@@ -21,6 +21,7 @@ struct LoopOptions {
   // After Consul was away its health checks need 10 s and more to speak the truth again; nobody is
   // declared gone before.
   base::milliseconds settle{15000};
+  std::string record_folder;  // where each rollout's ticks are recorded; empty: nowhere
 };
 
 class Loop {

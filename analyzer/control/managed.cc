@@ -14,6 +14,8 @@ namespace {
 
 // A Consul agent holds a request for some 7 s while there is no leader; twice that and more.
 constexpr base::milliseconds kLateWrite{20000};
+constexpr double kNewestTicksPart = 0.2;
+constexpr int kTicksToKnowTheRate = 3;
 
 std::string FirstProblem(const Managed& managed) {
   for (const std::string* problem :
@@ -63,6 +65,8 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
   managed.loaded = true;
   managed.last_tick.reset();
   managed.last_checkpoint.reset();
+  managed.rated_ticks = 0;
+  managed.requests_per_second = 0;
   managed.state = {};
   managed.state_index = 0;
   managed.state_problem.clear();
@@ -95,6 +99,17 @@ bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service)
          (service.resolver && service.resolver->modify_index <= managed.replaced_resolver);
 }
 
+void NoteRate(Managed& managed, const rollout::Observation& seen) {
+  if (!seen.counts_known || seen.elapsed_seconds <= 0) return;
+  const auto requests =
+      static_cast<double>(seen.counts.primary.low.completed + seen.counts.canary.low.completed);
+  const double rate = requests / (seen.elapsed_seconds + seen.unruled_seconds);
+  const double part = managed.rated_ticks < kTicksToKnowTheRate ? 1.0 / (managed.rated_ticks + 1)
+                                                                : kNewestTicksPart;
+  managed.requests_per_second += part * (rate - managed.requests_per_second);
+  ++managed.rated_ticks;
+}
+
 RolloutView ViewOf(const std::string& id, const Managed& managed) {
   RolloutView view;
   view.id = id;
@@ -104,10 +119,19 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   view.waits = managed.waits;
   view.state = managed.state;
   view.state.baselines.clear();
+  view.state.instance_baselines.clear();
+  view.state.late_blocks.clear();
   view.verdict = managed.verdict;
   view.splitter = managed.seen.splitter;
   view.unknown = managed.seen.unknown;
   view.callers = managed.seen.callers.size();
+  // The first tick only sets the counters' baselines.
+  if (managed.rated_ticks > kTicksToKnowTheRate) {
+    view.requests_per_second = managed.requests_per_second;
+  }
+  const stats::Counts& history = managed.seen.primary_history;
+  view.primary_failure_ratio =
+      (static_cast<double>(history.failures) + 0.5) / (static_cast<double>(history.completed) + 1);
   return view;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "analyzer/control/record.h"
 #include "analyzer/control/store.h"
 #include "analyzer/control/view.h"
 #include "analyzer/rollout/judge.h"
@@ -42,6 +43,11 @@ struct Managed {
   std::optional<base::MonotonicTime> last_tick;  // of the counts that are in `state`
   std::optional<base::MonotonicTime> last_checkpoint;
   std::optional<base::MonotonicTime> previous_tick;  // to go back to when the pending change fails
+  double requests_per_second = 0;     // of both subsets, averaged over the last ticks
+  int rated_ticks = 0;                // since this analyzer leads
+  std::optional<RecordPiece> record;  // of the last tick, until it stands
+  double recorded_start = 0;          // which rollout was recorded last, and up to when
+  double recorded_t = 0;
   rollout::Verdict verdict;
   std::string waits;
   rollout::Observation seen;
@@ -68,6 +74,9 @@ void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTim
 // Whether the entries were read before our own last write was: acting on them would take our weight
 // for someone else's, and one that has just been written for one that never was.
 [[nodiscard]] bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service);
+
+// Takes the observation's requests into the average.
+void NoteRate(Managed& managed, const rollout::Observation& seen);
 
 // What is shown of it, without the age of its outcomes.
 [[nodiscard]] RolloutView ViewOf(const std::string& id, const Managed& managed);

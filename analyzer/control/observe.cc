@@ -10,6 +10,8 @@
 namespace consul_canary::control {
 namespace {
 
+constexpr double kMillisecondsPerSecond = 1000;
+
 using collect::CallerReading;
 using collect::ServiceSnapshot;
 using rollout::CallerFacts;
@@ -109,6 +111,7 @@ CallerFacts FactsOf(const CallerReading& caller, const Spec& spec, base::Monoton
   facts.canary_changes = canary.membership_change;
   facts.primary_healthy = primary.membership_healthy;
   facts.primary_changes = primary.membership_change;
+  facts.canary_ejected = canary.ejections_active;
   if (!caller.applied_shares.empty()) {
     const auto share = caller.applied_shares.find(spec.canary_subset);
     facts.applied_canary_percent = share == caller.applied_shares.end() ? 0 : 100 * share->second;
@@ -137,6 +140,87 @@ stats::Counts Bound(const envoy::Outcomes& outcomes, bool high) {
 const std::vector<consul::RetryRule>& RetriesOf(const ServiceSnapshot& service) {
   static const std::vector<consul::RetryRule> kNone;
   return service.router ? service.router->retries : kNone;
+}
+
+stats::LatencyCounts ToLatency(const envoy::OutcomeCounters& counters) {
+  stats::LatencyCounts latency{.timed = static_cast<std::int64_t>(counters.timed)};
+  latency.slower.reserve(counters.faster.size());
+  for (const auto& [edge_ms, faster] : counters.faster) {
+    const std::uint64_t slower = counters.timed > faster ? counters.timed - faster : 0;
+    latency.slower.emplace_back(edge_ms / kMillisecondsPerSecond,
+                                static_cast<std::int64_t>(slower));
+  }
+  return latency;
+}
+
+rollout::SubsetTick ToTick(const Spec& spec, const envoy::OutcomeCounters& counters,
+                           const std::vector<consul::RetryRule>& retries) {
+  const envoy::Outcomes outcomes = envoy::Apply(ViewFor(spec.outcomes), counters, retries);
+  return {
+      .low = Bound(outcomes, false), .high = Bound(outcomes, true), .latency = ToLatency(counters)};
+}
+
+// What the callers' sidecars have counted of the primary since they started.
+rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& service) {
+  envoy::OutcomeCounters total;
+  for (const CallerReading& caller : service.callers) {
+    const auto found = caller.subsets.find(spec.primary_subset);
+    if (found != caller.subsets.end()) total += envoy::ToOutcomeCounters(found->second);
+  }
+  return ToTick(spec, total, RetriesOf(service));
+}
+
+// The canary's requests that hang, at least, over all callers.
+stats::LateCounts TakeLate(const Spec& spec, const ServiceSnapshot& service,
+                           rollout::State& state) {
+  const double after = state.evidence.late_after_seconds;
+  if (!IsActive(state.phase) || after <= 0) {
+    state.late_blocks.clear();
+    return {};
+  }
+  envoy::LateOutcomes total;
+  for (const CallerReading& caller : service.callers) {
+    const auto found = caller.subsets.find(spec.canary_subset);
+    if (!caller.scraped_at || found == caller.subsets.end()) continue;
+    const envoy::LateBlock reading{
+        .at_seconds = std::chrono::duration<double>(caller.scraped_at->time_since_epoch()).count(),
+        .completed = found->second.completed,
+        .active = found->second.active};
+    const auto [block, is_new] =
+        state.late_blocks[caller.id].try_emplace(spec.canary_subset, reading);
+    if (is_new) continue;
+    const envoy::LateOutcomes late = envoy::AdvanceLate(block->second, reading, after);
+    total.started += late.started;
+    total.late += late.late;
+  }
+  return {static_cast<std::int64_t>(total.started), static_cast<std::int64_t>(total.late)};
+}
+
+// What each instance of the primary says of itself: attempts at its own sidecar.
+void TakeInstances(const Spec& spec, const ServiceSnapshot& service, envoy::Baselines& baselines,
+                   rollout::TickCounts& taken) {
+  for (const collect::ServerReading& server : service.servers) {
+    if (!server.local_app ||
+        std::ranges::find(server.subsets, spec.primary_subset) == server.subsets.end()) {
+      continue;
+    }
+    const envoy::SubsetOutcomes now{{"", envoy::ToOutcomeCounters(*server.local_app)}};
+    const envoy::TickOutcomes tick = envoy::Advance(baselines, {{server.id, now}});
+    const auto found = tick.by_subset.find("");
+    if (found == tick.by_subset.end()) continue;
+    const envoy::Outcomes attempts = envoy::Apply(envoy::View::kAttempts, found->second, {});
+    taken.primary_instances.emplace_back(server.id, Bound(attempts, true));
+    taken.primary_instance_latency.emplace_back(server.id, ToLatency(found->second));
+  }
+}
+
+// A request that fails is tried again, and again it may fail: its attempts fail together.
+double AttemptsTogether(const Spec& spec, const ServiceSnapshot& service) {
+  std::uint64_t retries = 0;
+  if (spec.outcomes != rollout::OutcomeView::kAttempts) return 1;
+  for (const consul::RetryRule& rule : RetriesOf(service))
+    retries = std::max(retries, rule.retries);
+  return 1 + static_cast<double>(retries);
 }
 
 std::string WhyUnusable(const ServiceSnapshot& service) {
@@ -170,12 +254,15 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
   for (const CallerReading& caller : service->callers) {
     if (caller.passing) seen.callers.push_back(FactsOf(caller, spec, now));
   }
-  seen.primary_history = PrimaryHistory(spec, *service);
+  seen.attempts_together = AttemptsTogether(spec, *service);
+  const rollout::SubsetTick history = PrimaryHistory(spec, *service);
+  seen.primary_history = history.high;
+  seen.primary_latency_history = history.latency;
   return seen;
 }
 
 rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
-                               envoy::Baselines& baselines) {
+                               rollout::State& state) {
   std::map<std::string, envoy::SubsetOutcomes> now;
   for (const CallerReading& caller : service.callers) {
     if (!caller.scraped_at) continue;
@@ -184,33 +271,23 @@ rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
       outcomes[subset] = envoy::ToOutcomeCounters(counters);
     }
   }
-  const envoy::TickOutcomes tick = envoy::Advance(baselines, now);
-  const auto outcomes = [&](const std::string& subset) {
+  const envoy::TickOutcomes tick = envoy::Advance(state.baselines, now);
+  const auto counts = [&](const std::string& subset) {
     const auto found = tick.by_subset.find(subset);
-    if (found == tick.by_subset.end()) return envoy::Outcomes{};
-    return envoy::Apply(ViewFor(spec.outcomes), found->second, RetriesOf(service));
+    return found == tick.by_subset.end() ? rollout::SubsetTick{}
+                                         : ToTick(spec, found->second, RetriesOf(service));
   };
-  const envoy::Outcomes primary = outcomes(spec.primary_subset);
-  const envoy::Outcomes canary = outcomes(spec.canary_subset);
-  return {.harm_primary = Bound(primary, true),
-          .harm_canary = Bound(canary, false),
-          .safe_primary = Bound(primary, false),
-          .safe_canary = Bound(canary, true)};
+  rollout::TickCounts taken{.primary = counts(spec.primary_subset),
+                            .canary = counts(spec.canary_subset)};
+  taken.canary.late = TakeLate(spec, service, state);
+  TakeInstances(spec, service, state.instance_baselines, taken);
+  return taken;
 }
 
 void ForgetGoneCallers(const ServiceSnapshot& service, envoy::Baselines& baselines) {
   std::set<std::string> known;
   for (const CallerReading& caller : service.callers) known.insert(caller.id);
   std::erase_if(baselines, [&known](const auto& entry) { return !known.contains(entry.first); });
-}
-
-stats::Counts PrimaryHistory(const Spec& spec, const ServiceSnapshot& service) {
-  envoy::OutcomeCounters total;
-  for (const CallerReading& caller : service.callers) {
-    const auto found = caller.subsets.find(spec.primary_subset);
-    if (found != caller.subsets.end()) total += envoy::ToOutcomeCounters(found->second);
-  }
-  return Bound(envoy::Apply(ViewFor(spec.outcomes), total, RetriesOf(service)), true);
 }
 
 }  // namespace consul_canary::control

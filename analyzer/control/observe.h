@@ -20,18 +20,13 @@ inline constexpr base::milliseconds kFreshFor{3500};
                                            const collect::ServiceSnapshot* service,
                                            base::MonotonicTime now);
 
-// Adds what the callers have counted since the state's baselines, and moves these.
+// Takes what the sidecars have counted since the state's baselines, and moves these.
 [[nodiscard]] rollout::TickCounts TakeCounts(const rollout::Spec& spec,
                                              const collect::ServiceSnapshot& service,
-                                             envoy::Baselines& baselines);
+                                             rollout::State& state);
 
 // Drops the baselines of sidecars that are not known any more. Between rollouts only: one that is
 // merely late would lose what it has counted meanwhile.
 void ForgetGoneCallers(const collect::ServiceSnapshot& service, envoy::Baselines& baselines);
-
-// What the callers' sidecars have counted of the primary since they started: history before a
-// rollout.
-[[nodiscard]] stats::Counts PrimaryHistory(const rollout::Spec& spec,
-                                           const collect::ServiceSnapshot& service);
 
 }  // namespace consul_canary::control

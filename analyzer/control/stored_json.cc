@@ -3,84 +3,27 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <ctime>
-#include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
+
+#include "analyzer/control/evidence_json.h"
 
 namespace consul_canary::control {
 namespace {
 
 using Json = nlohmann::json;
 using rollout::Decision;
-using rollout::Evidence;
 using rollout::Order;
 using rollout::State;
 
 constexpr int kVersion = 1;
 
-// JSON has no infinity; -infinity (a restart that has not happened) is written as null.
-template <std::size_t N>
-Json LogsToJson(const std::array<double, N>& values) {
-  Json json = Json::array();
-  for (const double value : values) {
-    json.push_back(std::isinf(value) ? Json(nullptr) : Json(value));
-  }
-  return json;
-}
-
-template <std::size_t N>
-void LogsFromJson(const Json& json, std::array<double, N>& values) {
-  for (std::size_t i = 0; i < N; ++i) {
-    const Json& value = json.at(i);
-    values[i] = value.is_null() ? -std::numeric_limits<double>::infinity() : value.get<double>();
-  }
-}
-
-Json CountsToJson(const stats::Counts& counts) {
-  return {{"completed", counts.completed}, {"failures", counts.failures}};
-}
-
-stats::Counts CountsFromJson(const Json& json) {
-  return {json.at("completed").get<std::int64_t>(), json.at("failures").get<std::int64_t>()};
-}
-
-Json EvidenceToJson(const Evidence& evidence) {
-  return {{"harm",
-           {{"primary", CountsToJson(evidence.harm.primary)},
-            {"log_sums", LogsToJson(evidence.harm.log_sums)},
-            {"spent", evidence.harm.spent},
-            {"epoch", evidence.harm.epoch},
-            {"epoch_seconds", evidence.harm.epoch_seconds}}},
-          {"safe",
-           {{"primary", CountsToJson(evidence.safe.primary)},
-            {"log_sums", LogsToJson(evidence.safe.log_sums)}}},
-          {"step_primary", CountsToJson(evidence.step_primary)},
-          {"step_canary", CountsToJson(evidence.step_canary)},
-          {"stage_primary", CountsToJson(evidence.stage_primary)},
-          {"stage_canary", CountsToJson(evidence.stage_canary)},
-          {"rollout_primary", CountsToJson(evidence.rollout_primary)},
-          {"rollout_canary", CountsToJson(evidence.rollout_canary)}};
-}
-
-Evidence EvidenceFromJson(const Json& json) {
-  Evidence evidence;
-  const Json& harm = json.at("harm");
-  evidence.harm.primary = CountsFromJson(harm.at("primary"));
-  LogsFromJson(harm.at("log_sums"), evidence.harm.log_sums);
-  evidence.harm.spent = harm.at("spent").get<double>();
-  evidence.harm.epoch = harm.at("epoch").get<std::int64_t>();
-  evidence.harm.epoch_seconds = harm.at("epoch_seconds").get<double>();
-  evidence.safe.primary = CountsFromJson(json.at("safe").at("primary"));
-  LogsFromJson(json.at("safe").at("log_sums"), evidence.safe.log_sums);
-  evidence.step_primary = CountsFromJson(json.at("step_primary"));
-  evidence.step_canary = CountsFromJson(json.at("step_canary"));
-  evidence.stage_primary = CountsFromJson(json.at("stage_primary"));
-  evidence.stage_canary = CountsFromJson(json.at("stage_canary"));
-  evidence.rollout_primary = CountsFromJson(json.at("rollout_primary"));
-  evidence.rollout_canary = CountsFromJson(json.at("rollout_canary"));
-  return evidence;
+// Reasons quote what others have said, which need not be UTF-8.
+std::string Text(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 Json CodesToJson(const std::map<int, std::uint64_t>& codes) {
@@ -99,32 +42,78 @@ std::map<int, std::uint64_t> CodesFromJson(const Json& json) {
   return codes;
 }
 
-Json BaselinesToJson(const envoy::Baselines& baselines) {
+// --- counters
+//
+// A histogram has the same edges at most sidecars, so they are stored once, in `edge_lists`. An
+// entry's `times` begins with the number of its list and of the requests that were timed; then how
+// many lie between each two edges, without trailing zeros. There may be a thousand of them.
+
+void AddHistogram(const envoy::OutcomeCounters& counters, Json& entry, Json& edge_lists) {
+  if (counters.timed == 0 && counters.faster.empty()) return;
+  Json edges = Json::array();
+  Json between = Json::array();
+  std::uint64_t last = 0;
+  for (const auto& [edge, count] : counters.faster) {
+    edges.push_back(edge);
+    between.push_back(count - std::exchange(last, count));
+  }
+  while (!between.empty() && between.back() == 0) between.erase(between.end() - 1);
+  const auto known = std::find(edge_lists.begin(), edge_lists.end(), edges);
+  Json times = {known - edge_lists.begin(), counters.timed};
+  times.insert(times.end(), between.begin(), between.end());
+  entry["times"] = std::move(times);
+  if (known == edge_lists.end()) edge_lists.push_back(std::move(edges));
+}
+
+void ReadHistogram(const Json& entry, const Json& state, envoy::OutcomeCounters& counters) {
+  if (!entry.contains("times")) return;
+  constexpr std::size_t kFirst = 2;
+  const Json& times = entry.at("times");
+  const Json& edges = state.at("histogram_edges").at(times.at(0).get<std::size_t>());
+  counters.timed = times.at(1).get<std::uint64_t>();
+  if (times.size() > edges.size() + kFirst) throw std::invalid_argument("times: are too many");
+  std::uint64_t count = 0;
+  for (std::size_t i = 0; i < edges.size(); ++i) {
+    if (i + kFirst < times.size()) count += times.at(i + kFirst).get<std::uint64_t>();
+    counters.faster[edges.at(i).get<double>()] = count;
+  }
+}
+
+Json BaselinesToJson(const envoy::Baselines& baselines, Json& edge_lists) {
   Json json = Json::object();
   for (const auto& [sidecar, subsets] : baselines) {
-    Json& entry = json[sidecar] = Json::object();
+    Json& of_sidecar = json[sidecar] = Json::object();
     for (const auto& [subset, counters] : subsets) {
-      entry[subset] = {{"completed", counters.completed},
-                       {"retries", counters.retries},
-                       {"retry_success", counters.retry_success},
-                       {"responses", CodesToJson(counters.responses)},
-                       {"retried", CodesToJson(counters.retried_responses)}};
+      Json& entry = of_sidecar[subset] = {{"completed", counters.completed},
+                                          {"retries", counters.retries},
+                                          {"retry_success", counters.retry_success},
+                                          {"responses", CodesToJson(counters.responses)},
+                                          {"retried", CodesToJson(counters.retried_responses)}};
+      AddHistogram(counters, entry, edge_lists);
     }
   }
   return json;
 }
 
-envoy::Baselines BaselinesFromJson(const Json& json) {
+envoy::OutcomeCounters CountersFromJson(const Json& entry, const Json& state) {
+  envoy::OutcomeCounters counters;
+  counters.completed = entry.at("completed").get<std::uint64_t>();
+  counters.retries = entry.at("retries").get<std::uint64_t>();
+  counters.retry_success = entry.at("retry_success").get<std::uint64_t>();
+  counters.responses = CodesFromJson(entry.at("responses"));
+  counters.retried_responses = CodesFromJson(entry.at("retried"));
+  ReadHistogram(entry, state, counters);
+  return counters;
+}
+
+envoy::Baselines BaselinesFromJson(const Json& state) {
+  const Json& json = state.at("baselines");
   if (!json.is_object()) throw std::invalid_argument("baselines: is no object");
   envoy::Baselines baselines;
   for (const auto& [sidecar, subsets] : json.items()) {
-    envoy::SubsetOutcomes& entry = baselines[sidecar];
-    for (const auto& [subset, counters] : subsets.items()) {
-      entry[subset] = {.completed = counters.at("completed").get<std::uint64_t>(),
-                       .retries = counters.at("retries").get<std::uint64_t>(),
-                       .retry_success = counters.at("retry_success").get<std::uint64_t>(),
-                       .responses = CodesFromJson(counters.at("responses")),
-                       .retried_responses = CodesFromJson(counters.at("retried"))};
+    envoy::SubsetOutcomes& of_sidecar = baselines[sidecar];
+    for (const auto& [subset, entry] : subsets.items()) {
+      of_sidecar[subset] = CountersFromJson(entry, state);
     }
   }
   return baselines;
@@ -202,7 +191,7 @@ State ReadState(const Json& json) {
   ReadWanted(json, state);
   ReadProgress(json, state);
   state.evidence = EvidenceFromJson(json.at("evidence"));
-  state.baselines = BaselinesFromJson(json.at("baselines"));
+  state.baselines = BaselinesFromJson(json);
   state.reason = json.at("reason").get<std::string>();
   state.decisions = json.at("decisions").get<std::uint64_t>();
   state.last_order = json.at("last_order").get<std::uint64_t>();
@@ -213,6 +202,8 @@ State ReadState(const Json& json) {
 }  // namespace
 
 std::string StateToJson(const State& state) {
+  Json edge_lists = Json::array();
+  Json baselines = BaselinesToJson(state.baselines, edge_lists);
   const Json json = {{"version", kVersion},
                      {"phase", ToString(state.phase)},
                      {"stage", ToString(state.stage)},
@@ -236,7 +227,8 @@ std::string StateToJson(const State& state) {
                      {"deadline_passed", state.deadline_passed},
                      {"proven_wait", state.proven_wait},
                      {"evidence", EvidenceToJson(state.evidence)},
-                     {"baselines", BaselinesToJson(state.baselines)},
+                     {"histogram_edges", std::move(edge_lists)},
+                     {"baselines", std::move(baselines)},
                      {"reload_baseline", state.reload_baseline},
                      {"membership_baseline", state.membership_baseline},
                      {"await_reload", state.await_reload},
@@ -245,7 +237,7 @@ std::string StateToJson(const State& state) {
                      {"decisions", state.decisions},
                      {"last_order", state.last_order},
                      {"handled_alerts", state.handled_alerts}};
-  return json.dump();
+  return Text(json);
 }
 
 base::Result<State> StateFromJson(std::string_view json) {
@@ -265,7 +257,7 @@ std::string DecisionToJson(const Decision& decision) {
                      {"weight", decision.weight_percent},
                      {"canary_version", decision.canary_version},
                      {"reason", decision.reason}};
-  return json.dump();
+  return Text(json);
 }
 
 base::Result<Decision> DecisionFromJson(std::string_view text) {
@@ -295,7 +287,7 @@ std::string OrderToJson(const Order& order) {
                      {"alert", order.alert},
                      {"alert_key", order.alert_key},
                      {"alert_started_wall_seconds", order.alert_started_wall_seconds}};
-  return json.dump();
+  return Text(json);
 }
 
 base::Result<Order> OrderFromJson(std::string_view text) {
@@ -314,7 +306,7 @@ base::Result<Order> OrderFromJson(std::string_view text) {
 }
 
 std::string StoredSpec(std::string_view spec_json) {
-  return Json{{"version", kVersion}, {"spec", Json::parse(spec_json)}}.dump();
+  return Text({{"version", kVersion}, {"spec", Json::parse(spec_json)}});
 }
 
 base::Result<std::string> SpecTextFromStored(std::string_view text) {

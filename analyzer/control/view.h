@@ -24,6 +24,8 @@ struct RolloutView {
   std::optional<rollout::SplitterView> splitter;  // as last seen
   std::string waits;                              // between rollouts: what the next one waits for
   std::string unknown;                            // why nothing may be widened; empty: all is known
+  std::optional<double> requests_per_second;      // of both subsets, lately; nullopt: not known yet
+  double primary_failure_ratio = 0.5;             // of all that the callers have counted
   std::size_t callers = 0;
   double outcomes_age_seconds = 0;  // of the oldest fresh caller's reading
 };

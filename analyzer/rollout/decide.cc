@@ -11,15 +11,20 @@
 namespace consul_canary::rollout {
 namespace {
 
+bool HasSequentialHarm(const Transition& t) {
+  return t.spec.judge != JudgeMode::kThresholds && t.verdict.log_harm >= t.verdict.harm_bound;
+}
+
 // Harm, and what counts as harm, ends a rollout at once: no second failed check, no wait.
 void CheckHarm(Transition& t) {
   const State& state = t.state;
   if (!IsActive(state.phase) || state.phase == Phase::kRollingBack) return;
   if (t.verdict.kind == VerdictKind::kHarm) {
-    return RollBack(t, "harm", "the canary is proven worse than the primary: " + Figures(t));
+    return HasSequentialHarm(t) ? RollBack(t, "harm", WhyHarm(t))
+                                : RollBack(t, "threshold", t.verdict.threshold_harm);
   }
   if (t.verdict.gross_failure) {
-    const stats::Counts& canary = t.seen.counts.harm_canary;
+    const stats::Counts& canary = t.seen.counts.canary.low;
     return RollBack(t, "harm",
                     fmt::format("{} of the canary's {} requests failed within one tick, and the "
                                 "primary's did not",
@@ -71,7 +76,7 @@ Outcome Decide(const Spec& spec, State state, const Observation& seen) {
   Transition t{spec, seen, verdict, std::move(state), {}, {}};
   AddTime(t);
   ObserveSplitter(t);
-  ForgetMovedCallers(t);
+  ForgetMovedCallers(t.state, t.seen);
   CheckHarm(t);
   TakeOrders(t);
   MovePhase(t);

@@ -10,42 +10,9 @@ namespace consul_canary::rollout {
 namespace {
 
 constexpr double kHalfHundredth = 0.005;
-// Consul's float32 arithmetic loses a hundredth of a percent of some weights on the way to Envoy.
-constexpr double kAppliedTolerance = 0.015;
-// One late caller of a small mesh is a hold; of a large one at most a twentieth may be late.
-constexpr std::size_t kStaleDivisor = 20;
-
-std::string Join(const std::vector<std::string>& names) {
-  constexpr std::size_t kShown = 5;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) {
-    text += (i == 0 ? "" : ", ") + names[i];
-  }
-  if (names.size() > kShown) text += fmt::format(" and {} more", names.size() - kShown);
-  return text;
-}
 
 bool Contains(const std::vector<std::string>& list, const std::string& value) {
   return std::find(list.begin(), list.end(), value) != list.end();
-}
-
-// Moved away from its baseline; a caller that was not known then started later and has the new
-// configuration.
-bool HasMoved(const std::map<std::string, std::uint64_t>& baseline, const std::string& caller,
-              std::uint64_t now) {
-  const auto found = baseline.find(caller);
-  return found == baseline.end() || found->second != now;
-}
-
-std::string WeightTrouble(const State& state, const CallerFacts& caller) {
-  if (caller.applied_canary_percent) {
-    const double applied = *caller.applied_canary_percent;
-    if (std::abs(applied - state.wanted.canary_percent) <= kAppliedTolerance) return "";
-    return fmt::format("{} applies {:g}%", caller.id, applied);
-  }
-  if (!caller.route_reloads) return caller.id + " does not tell which weight it applies";
-  if (HasMoved(state.reload_baseline, caller.id, *caller.route_reloads)) return "";
-  return caller.id + " has not taken the new route";
 }
 
 void NoteForeignEdit(Transition& t) {
@@ -94,36 +61,13 @@ void ObserveSplitter(Transition& t) {
   NoteForeignEdit(t);
 }
 
-void ForgetMovedCallers(Transition& t) {
-  State& state = t.state;
-  const bool primary = state.stage == Stage::kPrimaryFilter;
-  for (const CallerFacts& caller : t.seen.callers) {
-    if (!caller.fresh) continue;
-    const auto moved = [&caller](const auto& baseline, std::uint64_t now) {
-      return baseline.contains(caller.id) && HasMoved(baseline, caller.id, now);
-    };
-    if (caller.route_reloads && moved(state.reload_baseline, *caller.route_reloads)) {
-      state.reload_baseline.erase(caller.id);
-    }
-    const std::uint64_t changes = primary ? caller.primary_changes : caller.canary_changes;
-    if (moved(state.membership_baseline, changes)) state.membership_baseline.erase(caller.id);
-  }
-}
-
 std::string Obstacle(const Transition& t) {
   if (!t.seen.unknown.empty()) return t.seen.unknown;
   if (!t.seen.splitter) return "the service has no splitter";
   if (t.state.foreign_edit) return "the splitter was edited by someone else";
   if (!t.seen.instances_known) return "the service's instances are not known";
   if (t.seen.callers.empty()) return "no caller's sidecar is known and passing";
-  std::vector<std::string> stale;
-  for (const CallerFacts& caller : t.seen.callers) {
-    if (!caller.fresh) stale.push_back(caller.id + " (" + caller.trouble + ")");
-  }
-  if (stale.size() * kStaleDivisor > t.seen.callers.size()) {
-    return "no fresh data from " + Join(stale);
-  }
-  return "";
+  return StaleCallers(t.seen);
 }
 
 std::string TrafficObstacle(const Transition& t) {
@@ -141,32 +85,6 @@ std::string TrafficObstacle(const Transition& t) {
   return "";
 }
 
-std::string WeightStragglers(const Transition& t) {
-  if (!t.state.await_reload) return "";
-  std::vector<std::string> late;
-  for (const CallerFacts& caller : t.seen.callers) {
-    if (!caller.fresh) continue;
-    if (std::string trouble = WeightTrouble(t.state, caller); !trouble.empty()) {
-      late.push_back(std::move(trouble));
-    }
-  }
-  return Join(late);
-}
-
-std::string MembershipStragglers(const Transition& t, Subset subset) {
-  std::vector<std::string> late;
-  for (const CallerFacts& caller : t.seen.callers) {
-    if (!caller.fresh) continue;
-    const bool canary = subset == Subset::kCanary;
-    const std::uint64_t healthy = canary ? caller.canary_healthy : caller.primary_healthy;
-    const std::uint64_t changes = canary ? caller.canary_changes : caller.primary_changes;
-    const bool moved =
-        !t.state.await_membership || HasMoved(t.state.membership_baseline, caller.id, changes);
-    if (healthy == 0 || !moved) late.push_back(caller.id);
-  }
-  return Join(late);
-}
-
 std::string Figures(const Transition& t) {
   const Evidence& evidence = t.state.evidence;
   return fmt::format(
@@ -175,6 +93,64 @@ std::string Figures(const Transition& t) {
       t.verdict.log_harm, t.verdict.harm_bound, t.verdict.log_safe, t.verdict.safe_bound,
       evidence.step_canary.failures, evidence.step_canary.completed, evidence.step_primary.failures,
       evidence.step_primary.completed);
+}
+
+std::string WhyHarm(const Transition& t) {
+  std::vector<std::string> blamed;
+  for (const MetricVerdict& metric : t.verdict.metrics) {
+    if (metric.blamed) blamed.push_back(metric.name);
+  }
+  std::string text = fmt::format("the canary is proven worse than the primary in {}: {}",
+                                 Join(blamed), Figures(t));
+  if (t.state.evidence.rollout_late > 0) {
+    text += fmt::format("; at least {} of its requests took longer than {:g} s",
+                        t.state.evidence.rollout_late, t.state.evidence.late_after_seconds);
+  }
+  return text;
+}
+
+std::string WhySafe(const Transition& t) {
+  if (t.spec.judge == JudgeMode::kThresholds) return "every threshold's last check passed";
+  return "proven not worse than the margin: " + Figures(t);
+}
+
+std::string WhyUndecided(const Transition& t) {
+  const std::string& thresholds = t.verdict.threshold_obstacle;
+  if (t.spec.judge == JudgeMode::kThresholds) return "collects evidence: " + thresholds;
+  std::string text = "collects evidence: " + Figures(t);
+  if (t.verdict.log_safe >= t.verdict.safe_bound) return text + "; " + thresholds;
+  for (const MetricVerdict& metric : t.verdict.metrics) {
+    if (metric.log_safe && *metric.log_safe == t.verdict.log_safe &&
+        metric.name != t.verdict.metrics.front().name) {
+      text += "; least proven is " + metric.name;
+    }
+  }
+  return text;
+}
+
+std::string ShareTrouble(const Transition& t) {
+  const SplitterView& splitter = *t.seen.splitter;
+  std::vector<std::string> ejecting;
+  for (const CallerFacts& caller : t.seen.callers) {
+    if (caller.canary_ejected > 0) ejecting.push_back(caller.id);
+  }
+  std::string causes;
+  if (!ejecting.empty()) {
+    causes = "outlier detection has ejected instances of it at " + Join(ejecting);
+  } else {
+    causes =
+        "sidecars that still apply another weight, outlier detection, a failover, requests that "
+        "hang, or another splitter or route before this one";
+  }
+  if (IsSilent(t.state.evidence)) {
+    return fmt::format(
+        "the canary completes no requests where its weight makes {:.0f} due; silence is no health",
+        t.state.evidence.silent_requests);
+  }
+  const double share = t.verdict.observed_share.value_or(0);
+  return fmt::format(
+      "the canary gets {:.2f}% of the requests where the splitter gives it {:g}%: {}", share * 100,
+      100 * splitter.canary_percent / (splitter.canary_percent + splitter.primary_percent), causes);
 }
 
 bool IsKept(const Transition& t) {

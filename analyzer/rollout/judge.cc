@@ -1,50 +1,174 @@
 #include "analyzer/rollout/judge.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+
+#include "analyzer/rollout/evidence.h"
+#include "analyzer/stats/average.h"
 
 namespace consul_canary::rollout {
 namespace {
 
-// Two recorded ticks may carry the same time; evidence needs some time between them.
-constexpr double kShortestTickSeconds = 0.001;
 constexpr std::int64_t kGrossRequests = 10;
 constexpr std::int64_t kGrossPrimaryDivisor = 10;  // the primary must fail less than a tenth
 
-void Add(stats::Counts& total, const stats::Counts& tick) {
-  total.completed += tick.completed;
-  total.failures += tick.failures;
-}
+// Shares of the stake of harm, of those metrics that enter. While all three are watched, a canary
+// that fails must bring ln 1/.6 = 0.5 more evidence than if failures alone were.
+constexpr double kFailureWeight = 0.6;
+constexpr double kLatencyWeight = 0.3;  // all edges together
+constexpr double kLateWeight = 0.1;
+constexpr double kIntervalAlpha = 0.05;  // of the intervals for people
+constexpr double kMillisecondsPerSecond = 1000;
 
-// Not judged is the warm-up after each increase: from the decision on, and again from the moment on
-// when Consul is seen to hold the weight. A write that keeps failing is no reason to look away.
-bool IsWarm(const Spec& spec, const State& state) {
-  const double seconds = state.confirmed ? state.confirmed_seconds : state.stage_seconds;
-  return seconds >= spec.warmup.count();
-}
-
-// While all traffic goes to the canary, a caller that lags behind still tells.
-bool HasBothArms(const State& state) {
-  return state.stage == Stage::kStepping || state.stage == Stage::kCanaryFull;
-}
-
-// A subset whose filter is not the rollout's holds other instances than the ones to be judged.
-bool HoldsItsVersion(const State& state, const Observation& seen) {
-  return !state.wanted.canary_filter || seen.canary_filter == state.wanted.canary_filter;
-}
-
-bool IsGrossFailure(const Observation& seen, const State& state) {
+// Where the evidence has no say: in the warm-up, and while promoting, when the primary has no
+// requests. Elsewhere it would only add false alarms: of a small canary, ten requests fail together
+// now and then.
+bool IsGrossFailure(const Spec& spec, const Observation& seen, const State& state) {
   // Its weight is 0: what still fails is the version before it.
   if (state.stage == Stage::kPreparing) return false;
+  if (IsJudged(spec, seen, state) && seen.counts.primary.high.completed > 0) return false;
   const auto mostly_fails = [](const stats::Counts& canary) {
     return canary.completed >= kGrossRequests && 2 * canary.failures > canary.completed;
   };
-  const bool in_tick = mostly_fails(seen.counts.harm_canary);
+  const bool in_tick = mostly_fails(seen.counts.canary.low);
   if (!in_tick && !mostly_fails(state.evidence.stage_canary)) return false;
   // While promoting the primary gets no requests: what it did before stands for it.
-  const stats::Counts& now = in_tick ? seen.counts.harm_primary : state.evidence.stage_primary;
+  const stats::Counts& now = in_tick ? seen.counts.primary.high : state.evidence.stage_primary;
   const stats::Counts& primary = now.completed > 0 ? now : state.evidence.harm.primary;
   return primary.completed > 0 && kGrossPrimaryDivisor * primary.failures < primary.completed;
+}
+
+std::vector<MetricVerdict> MetricsOf(const Spec& spec, const Evidence& evidence) {
+  std::vector<MetricVerdict> metrics;
+  metrics.reserve(2 + evidence.latency.size() + spec.latency.size());
+  metrics.push_back({.name = "failure_ratio",
+                     .weight = kFailureWeight,
+                     .log_harm = stats::LogHarm(evidence.harm),
+                     .log_safe = stats::LogSafe(evidence.safe)});
+  for (const EdgeEvidence& edge : evidence.latency) {
+    metrics.push_back({.name = LatencyName(edge.edge_seconds),
+                       .weight = kLatencyWeight / static_cast<double>(evidence.latency.size()),
+                       .log_harm = stats::LogHarm(edge.harm)});
+  }
+  for (std::size_t i = 0; i < spec.latency.size(); ++i) {
+    const double log_safe =
+        i < evidence.latency_safe.size() ? stats::LogSafe(evidence.latency_safe[i]) : 0.0;
+    const std::string name = LatencyName(spec.latency[i].edge.count());
+    const auto found = std::ranges::find(metrics, name, &MetricVerdict::name);
+    if (found != metrics.end()) {
+      found->log_safe = log_safe;
+    } else {
+      metrics.push_back({.name = name, .log_safe = log_safe});
+    }
+  }
+  if (evidence.late_after_seconds > 0) {
+    metrics.push_back(
+        {.name = "late", .weight = kLateWeight, .log_harm = stats::LogLate(evidence.late)});
+  }
+  return metrics;
+}
+
+// Sets log_harm, and once it is harm who stands out.
+void Combine(Verdict& verdict, double alpha) {
+  std::vector<double> logs;
+  std::vector<double> weights;
+  std::vector<MetricVerdict*> harmful;
+  for (MetricVerdict& metric : verdict.metrics) {
+    if (!metric.log_harm) continue;
+    logs.push_back(*metric.log_harm);
+    weights.push_back(metric.weight);
+    harmful.push_back(&metric);
+  }
+  verdict.log_harm = stats::LogAverage(logs, weights);
+  if (verdict.log_harm < verdict.harm_bound) return;
+  const std::vector<std::size_t> rejected = stats::RejectedByEbh(logs, alpha);
+  for (const std::size_t i : rejected) harmful[i]->blamed = true;
+  // Together they may prove what none does alone.
+  if (rejected.empty()) {
+    harmful[static_cast<std::size_t>(std::ranges::max_element(logs) - logs.begin())]->blamed = true;
+  }
+}
+
+double LeastSafe(const std::vector<MetricVerdict>& metrics) {
+  double least = *metrics.front().log_safe;
+  for (const MetricVerdict& metric : metrics) {
+    if (metric.log_safe) least = std::min(least, *metric.log_safe);
+  }
+  return least;
+}
+
+std::vector<std::string> NotesOf(const Spec& spec, const Evidence& evidence,
+                                 const Verdict& verdict) {
+  std::vector<std::string> notes;
+  if (!verdict.overdispersion_learned) {
+    notes.push_back(fmt::format(
+        "the primary's instances have not told how failures clump: the floor of {:g} is assumed",
+        evidence.overdispersion_floor));
+  }
+  if (!evidence.metrics_fixed) return notes;
+  if (evidence.latency.empty()) {
+    notes.emplace_back(
+        "latency is not watched: too few requests of the primary were timed before the first "
+        "judged tick");
+  }
+  if (evidence.late_after_seconds == 0) {
+    notes.emplace_back(
+        "hanging requests cannot be told: too few requests of the primary were timed before the "
+        "first judged tick");
+  }
+  for (const LatencyObjective& objective : spec.latency) {
+    if (!stats::IsCoarse(evidence.primary_latency, objective.edge.count())) continue;
+    notes.push_back(fmt::format(
+        "the histograms have no finer buckets around {:g} ms: set envoy_stats_config to have some",
+        objective.edge.count() * kMillisecondsPerSecond));
+  }
+  return notes;
+}
+
+bool IsSequentialSafe(const Spec& spec, const Evidence& evidence, const Verdict& verdict) {
+  if (spec.proof == Proof::kOnce && evidence.proven) return evidence.step_canary.completed > 0;
+  return verdict.log_safe >= verdict.safe_bound;
+}
+
+bool IsHarm(const Spec& spec, const Verdict& verdict) {
+  const bool sequential = verdict.log_harm >= verdict.harm_bound;
+  const bool thresholds = !verdict.threshold_harm.empty();
+  switch (spec.judge) {
+    case JudgeMode::kSequential:
+      return sequential;
+    case JudgeMode::kThresholds:
+      return thresholds;
+    case JudgeMode::kBoth:
+      break;
+  }
+  return sequential || thresholds;
+}
+
+bool IsSafe(const Spec& spec, const Evidence& evidence, const Verdict& verdict) {
+  const bool sequential = IsSequentialSafe(spec, evidence, verdict);
+  const bool thresholds = verdict.threshold_obstacle.empty();
+  switch (spec.judge) {
+    case JudgeMode::kSequential:
+      return sequential;
+    case JudgeMode::kThresholds:
+      return thresholds;
+    case JudgeMode::kBoth:
+      break;
+  }
+  return sequential && thresholds;
+}
+
+VerdictKind KindOf(const Spec& spec, const State& state, const Verdict& verdict) {
+  if (IsHarm(spec, verdict)) return VerdictKind::kHarm;
+  if (state.stage != Stage::kStepping) return VerdictKind::kNoData;
+  if (!state.confirmed || !IsWarm(spec, state)) return VerdictKind::kWarmup;
+  if (state.evidence.share.untrusted || IsSilent(state.evidence)) return VerdictKind::kUntrusted;
+  // Nor is anything proven before the share was looked at.
+  const bool share_known = state.evidence.share.seconds > 0;
+  if (share_known && IsSafe(spec, state.evidence, verdict)) return VerdictKind::kSafe;
+  return state.evidence.step_canary.completed > 0 ? VerdictKind::kUndecided : VerdictKind::kNoData;
 }
 
 }  // namespace
@@ -55,6 +179,8 @@ std::string_view ToString(VerdictKind kind) {
       return "no-data";
     case VerdictKind::kWarmup:
       return "warm-up";
+    case VerdictKind::kUntrusted:
+      return "untrusted";
     case VerdictKind::kUndecided:
       return "undecided";
     case VerdictKind::kSafe:
@@ -65,59 +191,53 @@ std::string_view ToString(VerdictKind kind) {
   return "unknown";
 }
 
+std::string LatencyName(double edge_seconds) {
+  return fmt::format("latency_{:g}ms", edge_seconds * kMillisecondsPerSecond);
+}
+
+// Among so many requests none would be the canary's by chance once in a thousand times.
+bool IsSilent(const Evidence& evidence) {
+  const double kMostByChance = std::log(1000);
+  return evidence.silent_requests > kMostByChance;
+}
+
 Verdict VerdictOf(const Spec& spec, const State& state) {
+  const Evidence& evidence = state.evidence;
   Verdict verdict;
-  verdict.log_harm = stats::LogHarm(state.evidence.harm);
-  verdict.log_safe = stats::LogSafe(state.evidence.safe);
   verdict.harm_bound = -std::log(spec.false_rollback);
   verdict.safe_bound = -std::log(spec.false_advance);
-  if (verdict.log_harm >= verdict.harm_bound) {
-    verdict.kind = VerdictKind::kHarm;
-  } else if (state.stage != Stage::kStepping || !state.confirmed || !IsWarm(spec, state)) {
-    verdict.kind = state.stage == Stage::kStepping ? VerdictKind::kWarmup : VerdictKind::kNoData;
-  } else if (verdict.log_safe >= verdict.safe_bound) {
-    verdict.kind = VerdictKind::kSafe;
-  } else {
-    verdict.kind =
-        state.evidence.step_canary.completed > 0 ? VerdictKind::kUndecided : VerdictKind::kNoData;
+  verdict.metrics = MetricsOf(spec, evidence);
+  Combine(verdict, spec.false_rollback);
+  verdict.log_safe = LeastSafe(verdict.metrics);
+  verdict.overdispersion =
+      stats::Overdispersion(evidence.dispersion, evidence.overdispersion_floor);
+  verdict.overdispersion_learned = stats::IsDispersionLearned(evidence.dispersion);
+  if (evidence.share.totals.completed > 0) {
+    verdict.observed_share = stats::ObservedShare(evidence.share);
   }
+  verdict.odds_ratio = stats::RatioInterval(evidence.ratio, kIntervalAlpha);
+  verdict.difference = stats::DifferenceInterval(evidence.difference, kIntervalAlpha);
+  if (spec.judge != JudgeMode::kSequential) {
+    verdict.threshold_harm = ThresholdHarm(spec, evidence.thresholds);
+    verdict.threshold_obstacle = ThresholdObstacle(spec, evidence.thresholds);
+  }
+  verdict.notes = NotesOf(spec, evidence, verdict);
+  verdict.kind = KindOf(spec, state, verdict);
   return verdict;
 }
 
 Verdict Judge(const Spec& spec, const Observation& seen, State& state) {
-  if (!seen.counts_known || !IsActive(state.phase)) return VerdictOf(spec, state);
-  Evidence& evidence = state.evidence;
-  const TickCounts& tick = seen.counts;
-  if (seen.doubtful) {
-    Add(evidence.rollout_primary, tick.harm_primary);
-    Add(evidence.rollout_canary, tick.harm_canary);
+  if (!seen.counts_known) return VerdictOf(spec, state);
+  if (!IsActive(state.phase)) {
+    LearnBetweenRollouts(seen, state.evidence);
     return VerdictOf(spec, state);
   }
-  Add(evidence.stage_primary, tick.harm_primary);
-  Add(evidence.stage_canary, tick.harm_canary);
-  const bool gross = IsGrossFailure(seen, state);
-  const bool judged = HasBothArms(state) && IsWarm(spec, state) && HoldsItsVersion(state, seen);
-  if (judged) {
-    const stats::HarmPlan plan{PlannedEpochs(spec)};
-    stats::ObserveHarm(evidence.harm, plan, tick.harm_primary, tick.harm_canary,
-                       spec.overdispersion_floor,
-                       std::max(seen.elapsed_seconds, kShortestTickSeconds));
-    Add(evidence.step_primary, tick.harm_primary);
-    Add(evidence.step_canary, tick.harm_canary);
-  } else {
-    Add(evidence.harm.primary, tick.harm_primary);
-  }
-  // Only what was seen at the step's own weight proves the step.
-  if (judged && state.stage == Stage::kStepping && state.confirmed) {
-    stats::ObserveSafe(evidence.safe, spec.failure_margin, tick.safe_primary, tick.safe_canary,
-                       spec.overdispersion_floor);
-  } else {
-    Add(evidence.safe.primary, tick.safe_primary);
-  }
-  Add(evidence.rollout_primary, tick.harm_primary);
-  Add(evidence.rollout_canary, tick.harm_canary);
+  AddEvidence(spec, seen, state);
   Verdict verdict = VerdictOf(spec, state);
-  verdict.gross_failure = gross;
+  if (!seen.doubtful) {
+    verdict.gross_failure = IsGrossFailure(spec, seen, state);
+    if (verdict.log_safe >= verdict.safe_bound) state.evidence.proven = true;
+  }
   return verdict;
 }
 

@@ -2,7 +2,10 @@
 // state.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "analyzer/rollout/observation.h"
 #include "analyzer/rollout/spec.h"
@@ -14,6 +17,7 @@ namespace consul_canary::rollout {
 enum class VerdictKind {
   kNoData,     // nothing was judged yet at this step
   kWarmup,     // requests are not judged yet
+  kUntrusted,  // the canary's share of the requests is not its weight, or it completes none
   kUndecided,  // neither proven worse nor proven safe
   kSafe,       // proven not worse than the margin at this step
   kHarm,       // proven worse
@@ -21,14 +25,34 @@ enum class VerdictKind {
 
 [[nodiscard]] std::string_view ToString(VerdictKind kind);
 
+// One metric's own evidence. Its harm counts in the average, its safety by itself.
+struct MetricVerdict {
+  std::string name;   // failure_ratio, latency_250ms, late
+  double weight = 0;  // in the average of harm; 0: not in it
+  std::optional<double> log_harm;
+  std::optional<double> log_safe;  // critical metrics alone
+  bool blamed = false;             // stands out by e-BH, once harm is proven
+
+  bool operator==(const MetricVerdict&) const = default;
+};
+
 struct Verdict {
   VerdictKind kind = VerdictKind::kNoData;
   bool gross_failure =
       false;  // more than half of at least 10 of the canary's requests failed, not the primary's
-  double log_harm = 0;
-  double log_safe = 0;
-  double harm_bound = 0;  // ln 1/alpha
-  double safe_bound = 0;  // ln 1/beta
+  double log_harm = 0;                 // ln of the weighted average over the metrics
+  double log_safe = 0;                 // the least of the critical metrics'
+  double harm_bound = 0;               // ln 1/alpha
+  double safe_bound = 0;               // ln 1/beta
+  std::vector<MetricVerdict> metrics;  // failure_ratio first
+  std::string threshold_harm;          // which threshold exceeded its failures; empty: none
+  std::string threshold_obstacle;      // what a threshold holds against an advance
+  double overdispersion = 1;
+  bool overdispersion_learned = false;   // otherwise it is the floor
+  std::optional<double> observed_share;  // of the canary, 0..1
+  stats::Interval odds_ratio;            // canary's odds of failure over the primary's
+  stats::Interval difference;            // canary's failure ratio less the primary's
+  std::vector<std::string> notes;        // what limits this verdict, in words
 
   bool operator==(const Verdict&) const = default;
 };
@@ -39,5 +63,12 @@ struct Verdict {
 
 // The verdict on the evidence as it stands.
 [[nodiscard]] Verdict VerdictOf(const Spec& spec, const State& state);
+
+// Whether the canary has completed nothing while its weight made so many requests due that this is
+// no chance.
+[[nodiscard]] bool IsSilent(const Evidence& evidence);
+
+// "latency_250ms".
+[[nodiscard]] std::string LatencyName(double edge_seconds);
 
 }  // namespace consul_canary::rollout

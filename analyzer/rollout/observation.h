@@ -3,12 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "analyzer/rollout/state.h"
 #include "analyzer/stats/counts.h"
+#include "analyzer/stats/dispersion.h"
+#include "analyzer/stats/late.h"
+#include "analyzer/stats/latency.h"
 
 namespace consul_canary::rollout {
 
@@ -40,17 +44,32 @@ struct CallerFacts {
   std::uint64_t canary_changes = 0;
   std::uint64_t primary_healthy = 0;
   std::uint64_t primary_changes = 0;
+  std::uint64_t canary_ejected = 0;              // of its instances, by outlier detection
   std::optional<double> applied_canary_percent;  // where its admin port tells
   std::optional<std::uint64_t> route_reloads;    // else the acknowledgement
 
   bool operator==(const CallerFacts&) const = default;
 };
 
-// Requests of one tick. Where counters leave doubt, each use gets the bound that errs on the safe
-// side.
+// Requests of one subset in one tick. Where counters leave doubt about the failures, the truth lies
+// between the two; each use takes the bound that errs on its safe side.
+struct SubsetTick {
+  stats::Counts low;   // at least so many failures
+  stats::Counts high;  // at most; the same `completed`
+  // What the histograms have added: they move every few seconds, and then for what came before.
+  stats::LatencyCounts latency;
+  stats::LateCounts late;  // of the blocks that closed
+
+  bool operator==(const SubsetTick&) const = default;
+};
+
 struct TickCounts {
-  stats::Counts harm_primary, harm_canary;  // canary's failures low, primary's high
-  stats::Counts safe_primary, safe_canary;  // the reverse
+  SubsetTick primary, canary;
+  // Of each instance of the primary, at its own sidecar: attempts, and how long they took. Empty:
+  // not known.
+  stats::InstanceCounts primary_instances;
+  std::vector<std::pair<std::string, stats::LatencyCounts>> primary_instance_latency;
+  std::map<std::string, double> queries;  // values of PromQL thresholds, by name
 
   bool operator==(const TickCounts&) const = default;
 };
@@ -79,8 +98,16 @@ struct Observation {
   // critical meanwhile is refused traffic through no fault of its own. Nothing is judged.
   bool doubtful = false;
   TickCounts counts;
-  stats::Counts primary_history;  // what the callers have counted before, for a start
-  std::vector<Order> orders;      // by sequence, not taken yet
+  // The weight that the canary's share is held against; nullopt: the one that is wanted. For
+  // recordings, whose traffic was split before anybody replays them.
+  std::optional<double> routed_percent;
+  // How many attempts of one request may fail together: 1 + the most retries of any route, where
+  // attempts are judged; else 1.
+  double attempts_together = 1;
+  // What the callers have counted of the primary before, for a start.
+  stats::Counts primary_history;
+  stats::LatencyCounts primary_latency_history;
+  std::vector<Order> orders;  // by sequence, not taken yet
 
   bool operator==(const Observation&) const = default;
 };

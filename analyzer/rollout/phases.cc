@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "analyzer/rollout/evidence.h"
 #include "analyzer/rollout/transition.h"
 
 namespace consul_canary::rollout {
@@ -70,7 +71,8 @@ void Preparing(Transition& t) {
     return CheckReadyDeadline(t, obstacle);
   }
   if (!state.confirmed) return CheckReadyDeadline(t, "the splitter is not at 0% yet");
-  if (std::string late = WeightStragglers(t); !late.empty()) return CheckReadyDeadline(t, late);
+  if (std::string late = WeightStragglers(t.state, t.seen); !late.empty())
+    return CheckReadyDeadline(t, late);
   const std::string filter = FilterForVersion(t.spec, state.canary_version);
   if (state.wanted.canary_filter != filter) {
     state.wanted.canary_filter = filter;
@@ -82,7 +84,7 @@ void Preparing(Transition& t) {
   if (t.seen.canary_passing == 0) {
     return CheckReadyDeadline(t, "no passing instance of version " + state.canary_version);
   }
-  if (std::string late = MembershipStragglers(t, Subset::kCanary); !late.empty()) {
+  if (std::string late = MembershipStragglers(t.state, t.seen, Subset::kCanary); !late.empty()) {
     return CheckReadyDeadline(t, "its instances are not routable yet from " + late);
   }
   EnterStep(t, 0);
@@ -95,10 +97,11 @@ void Preparing(Transition& t) {
 std::string StepObstacle(const Transition& t) {
   if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) return "holds: " + obstacle;
   if (!t.state.confirmed) return "the splitter does not hold the step's weight yet";
-  if (std::string late = WeightStragglers(t); !late.empty()) return "holds: " + late;
+  if (std::string late = WeightStragglers(t.state, t.seen); !late.empty()) return "holds: " + late;
   const Step& step = t.spec.steps[static_cast<std::size_t>(t.state.step)];
   if (t.verdict.kind == VerdictKind::kWarmup) return "warm-up";
-  if (t.verdict.kind != VerdictKind::kSafe) return "collects evidence: " + Figures(t);
+  if (t.verdict.kind == VerdictKind::kUntrusted) return "holds: " + ShareTrouble(t);
+  if (t.verdict.kind != VerdictKind::kSafe) return WhyUndecided(t);
   if (t.state.confirmed_seconds < step.min_duration.count()) {
     return fmt::format("proven; the step's minimum duration of {:g} s is not over",
                        step.min_duration.count());
@@ -128,9 +131,9 @@ void Stepping(Transition& t) {
     state.phase = Phase::kPaused;
     state.proven_wait = true;
     return t.Log(Phase::kProgressing, "pause", "step",
-                 "the step is proven and waits for `promote`: " + Figures(t));
+                 "the step waits for `promote`: " + WhySafe(t));
   }
-  AdvanceStep(t, "proven", "proven not worse than the margin: " + Figures(t));
+  AdvanceStep(t, "proven", WhySafe(t));
 }
 
 void Promoting(Transition& t) {
@@ -143,7 +146,7 @@ void Promoting(Transition& t) {
     state.reason = "promotion: the splitter is being written";
     return;
   }
-  if (std::string late = WeightStragglers(t); !late.empty()) {
+  if (std::string late = WeightStragglers(t.state, t.seen); !late.empty()) {
     state.reason = "promotion holds: " + late;
     return;
   }
@@ -156,7 +159,7 @@ void Promoting(Transition& t) {
                  "all traffic is at the canary; the primary subset takes its version");
   }
   if (state.stage == Stage::kPrimaryFilter) {
-    const std::string late = MembershipStragglers(t, Subset::kPrimary);
+    const std::string late = MembershipStragglers(t.state, t.seen, Subset::kPrimary);
     if (t.seen.primary_filter != state.wanted.primary_filter || !late.empty()) {
       state.reason = "promotion: the primary subset's new instances are not routable yet";
       if (!late.empty()) state.reason += " from " + late;
@@ -214,9 +217,7 @@ void Begin(Transition& t, const std::string& version, std::string_view cause,
   state.settled_percent = t.seen.splitter->canary_percent;
   state.started_wall_seconds = t.seen.wall_seconds;
   state.proven_wait = false;
-  state.evidence = {};
-  state.evidence.harm = stats::StartHarm(t.seen.primary_history);
-  state.evidence.safe = stats::StartSafe(t.seen.primary_history);
+  state.evidence = StartEvidence(state.evidence, t.seen);
   state.handled_alerts.clear();
   EnterStage(t, Stage::kPreparing, 0);
   t.Log(from, "start", cause,
@@ -232,8 +233,7 @@ void EnterStage(Transition& t, Stage stage, double canary_percent) {
   state.wanted.canary_percent = canary_percent;
   state.stage_seconds = 0;
   state.confirmed_seconds = 0;
-  state.evidence.stage_primary = {};
-  state.evidence.stage_canary = {};
+  BeginStageEvidence(state.evidence);
   state.confirmed = t.seen.splitter && !changes;
   state.deadline_passed = false;
   // Without a change the callers may still be on their way to this weight: who is waited for stays.
@@ -253,9 +253,7 @@ void EnterStep(Transition& t, int step) {
   State& state = t.state;
   state.step = step;
   state.proven_wait = false;
-  state.evidence.step_primary = {};
-  state.evidence.step_canary = {};
-  state.evidence.safe = stats::StartSafe(state.evidence.safe.primary);
+  BeginStepEvidence(t.spec, state.evidence);
   EnterStage(t, Stage::kStepping, t.spec.steps[static_cast<std::size_t>(step)].weight_percent);
 }
 

@@ -3,10 +3,11 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "analyzer/stats/safe.h"
+#include "analyzer/stats/margin.h"
 
 namespace consul_canary::rollout {
 
@@ -24,6 +25,41 @@ enum class StartMode { kNewVersion, kManual };
 enum class OnDeadline { kHold, kRollBack };
 enum class PromoteMode { kSwapSubsets, kNone };
 enum class OutcomeView { kFirstTry, kAttempts, kRequests };
+enum class JudgeMode { kSequential, kThresholds, kBoth };
+enum class Proof { kEachStep, kOnce };
+enum class NoDataPolicy { kHold, kRollBack, kAdvance };
+
+// Share of requests slower than an edge, to be proven within the margin before an advance.
+struct LatencyObjective {
+  Seconds edge{0};
+  stats::Margin margin{1.0, 0.02};
+
+  bool operator==(const LatencyObjective&) const = default;
+};
+
+enum class ThresholdMetric {
+  kSuccessRatio,  // of the canary's requests, 0..1
+  kLatency,       // the canary's quantile, in seconds
+  kQuery,         // PromQL
+  kMannWhitney,   // the canary's failure ratios of time bins against the primary's
+};
+
+// A fixed threshold: one check for each window.
+struct Threshold {
+  ThresholdMetric metric = ThresholdMetric::kSuccessRatio;
+  double quantile = 0.99;     // kLatency: 0..1
+  std::string name;           // kQuery
+  std::string query;          // kQuery: PromQL with {{service}}, {{subset}}, {{window}}
+  std::optional<double> min;  // seconds for kLatency; at least one of the two but for kMannWhitney
+  std::optional<double> max;
+  Seconds window{60};
+  int failures = 5;          // failed checks that roll back, >= 1
+  Seconds bin{60};           // kMannWhitney: shorter than the window
+  double confidence = 0.98;  // kMannWhitney
+  double tolerance = 0.25;   // kMannWhitney: of the estimate, as Kayenta's classifier has it
+
+  bool operator==(const Threshold&) const = default;
+};
 
 struct Spec {
   std::string service;
@@ -39,9 +75,16 @@ struct Spec {
   OnDeadline on_deadline = OnDeadline::kHold;
   OutcomeView outcomes = OutcomeView::kFirstTry;
   double overdispersion_floor = 1.0;  // >= 1
-  double false_rollback = 0.01;       // alpha
-  double false_advance = 0.05;        // beta
+  Seconds stall{0.5};  // requests of an instance that are slow or late within it count as one
+  double false_rollback = 0.01;  // alpha
+  double false_advance = 0.05;   // beta
   stats::Margin failure_margin;
+  stats::Margin rollback_margin{1.0, 0.0};  // harm is what exceeds it; this one: any worse
+  Proof proof = Proof::kEachStep;
+  std::vector<LatencyObjective> latency;
+  JudgeMode judge = JudgeMode::kSequential;
+  std::vector<Threshold> thresholds;
+  NoDataPolicy on_insufficient_data = NoDataPolicy::kHold;  // of thresholds
   PromoteMode promote = PromoteMode::kSwapSubsets;
 
   bool operator==(const Spec&) const = default;

@@ -9,9 +9,15 @@
 #include <string_view>
 #include <vector>
 
+#include "analyzer/rollout/thresholds.h"
 #include "analyzer/stats/counts.h"
+#include "analyzer/stats/dispersion.h"
 #include "analyzer/stats/harm.h"
+#include "analyzer/stats/late.h"
+#include "analyzer/stats/latency.h"
 #include "analyzer/stats/safe.h"
+#include "analyzer/stats/sequences.h"
+#include "analyzer/stats/share.h"
 #include "exporter/envoy/outcomes.h"
 
 namespace consul_canary::rollout {
@@ -52,12 +58,44 @@ struct Wanted {
   bool operator==(const Wanted&) const = default;
 };
 
+// Harm to latency at one edge of the histograms.
+struct EdgeEvidence {
+  double edge_seconds = 0;
+  stats::HarmState harm;
+  stats::DispersionState dispersion;
+
+  bool operator==(const EdgeEvidence&) const = default;
+};
+
 struct Evidence {
-  stats::HarmState harm;                          // one for the whole rollout
-  stats::SafeState safe;                          // fresh for each step
+  stats::HarmState harm;  // one for the whole rollout
+  stats::SafeState safe;  // fresh for each step, unless `proof: once`
+  bool proven = false;    // `proof: once`: every critical metric was proven
+
+  // Which metrics enter the harm is fixed with the first tick that is judged, from what was known
+  // of the primary before: its edges, and what counts as late.
+  bool metrics_fixed = false;
+  stats::LatencyCounts primary_latency;        // before that; afterwards for notes alone
+  std::vector<EdgeEvidence> latency;           // empty: latency does not enter
+  std::vector<stats::SafeState> latency_safe;  // as Spec::latency; fresh as `safe`
+  double late_after_seconds = 0;               // 0: hanging requests cannot be told
+  stats::LateState late;
+  stats::DispersionState dispersion;
+  double overdispersion_floor = 1;  // as the specification and the routes have it
+  // Of the last tick: the canary's requests a second, or those that its weight makes of the
+  // primary's where that is more.
+  double canary_rate = 0;
+  double silent_requests = 0;  // that the canary was due since it last completed any
+  stats::ShareState share;     // fresh for each stage
+  bool share_applied = false;  // at the last tick every caller applied the weight
+  stats::RatioSequence ratio;
+  stats::DifferenceSequence difference;
+  std::vector<ThresholdState> thresholds;  // as Spec::thresholds
+
   stats::Counts step_primary, step_canary;        // judged at this step
   stats::Counts stage_primary, stage_canary;      // seen in this stage, warm-up included
   stats::Counts rollout_primary, rollout_canary;  // seen since the start, warm-up included
+  std::int64_t rollout_late = 0;                  // of the canary's requests, at least
 
   bool operator==(const Evidence&) const = default;
 };
@@ -89,6 +127,10 @@ struct State {
 
   Evidence evidence;
   envoy::Baselines baselines;  // what each caller's sidecar had counted at the last tick
+  // The same of the instances' own sidecars, and where each caller's block of requests under way
+  // began. Not stored: after a restart they begin anew, and one block's evidence is missing.
+  envoy::Baselines instance_baselines;
+  envoy::LateBlocks late_blocks;
   // Counters of the callers when the present weight or filter was decided: whoever has moved on has
   // applied it.
   std::map<std::string, std::uint64_t> reload_baseline;

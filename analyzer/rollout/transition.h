@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "analyzer/rollout/callers.h"
 #include "analyzer/rollout/decide.h"
 
 namespace consul_canary::rollout {
@@ -30,20 +31,21 @@ struct Transition {
 // -----------------------------------------------------------------------------------------------
 // Splitter weights of ours and theirs: settles, confirms or notes a foreign edit.
 void ObserveSplitter(Transition& t);
-// Callers that have taken what was waited for are not waited for again, whatever their counters do
-// (a sidecar that restarts counts from the start).
-void ForgetMovedCallers(Transition& t);
 // Why nothing may be widened now; empty: nothing stands against it.
 [[nodiscard]] std::string Obstacle(const Transition& t);
 // The same for a canary that has, or is to get, traffic.
 [[nodiscard]] std::string TrafficObstacle(const Transition& t);
-// Callers that do not apply the wanted weight yet, named with what they do; empty: all do.
-[[nodiscard]] std::string WeightStragglers(const Transition& t);
-enum class Subset { kPrimary, kCanary };
-// Callers that cannot reach the subset's (new) instances yet; empty: all can.
-[[nodiscard]] std::string MembershipStragglers(const Transition& t, Subset subset);
 // "ln M 3.2 of 4.6; canary 3/120 failed, primary 1/2300"
 [[nodiscard]] std::string Figures(const Transition& t);
+// "the canary is proven worse than the primary in failure_ratio: …"
+[[nodiscard]] std::string WhyHarm(const Transition& t);
+// "proven not worse than the margin: …", or which thresholds passed.
+[[nodiscard]] std::string WhySafe(const Transition& t);
+// What the verdict lacks for an advance: "collects evidence: …".
+[[nodiscard]] std::string WhyUndecided(const Transition& t);
+// The share of the requests that the canary gets, where it is not its weight, and the likely
+// causes.
+[[nodiscard]] std::string ShareTrouble(const Transition& t);
 // At the last step for good, as `promote: none` asks.
 [[nodiscard]] bool IsKept(const Transition& t);
 // The version that a start would roll out; empty: none. explicit_start: a person asks, past

@@ -14,11 +14,10 @@ constexpr double kWeightExponent = -0.25;
 
 OddsGrid MakeHarmGrid() {
   OddsGrid grid;
-  const double step = std::log(kGreatestOddsRatio / kLeastOddsRatio) / (kOddsGridSize - 1);
+  const auto log_ratios = EvenlyInLog<kOddsGridSize>(kLeastOddsRatio, kGreatestOddsRatio);
   for (std::size_t k = 0; k < kOddsGridSize; ++k) {
-    const double log_ratio = std::log(kLeastOddsRatio) + step * static_cast<double>(k);
-    grid.odds_ratios[k] = std::exp(log_ratio);
-    grid.log_weights[k] = kWeightExponent * log_ratio;
+    grid.odds_ratios[k] = std::exp(log_ratios[k]);
+    grid.log_weights[k] = kWeightExponent * log_ratios[k];
   }
   const double total = LogSumExp(grid.log_weights);
   for (double& weight : grid.log_weights) weight -= total;
@@ -33,6 +32,13 @@ double FailureDifference(const Rate& a, const Rate& b) {
 // count * ln(1 + x), where a count of 0 outweighs ln 0.
 double CountLog1p(std::int64_t count, double x) {
   return count == 0 ? 0.0 : static_cast<double>(count) * std::log1p(x);
+}
+
+// count * ln(numerator / denominator), given their difference: as the logarithm of 1 + x where the
+// two are close, and of the quotient where x would be rounded to -1.
+double CountLogRatio(std::int64_t count, double numerator, double denominator, double difference) {
+  if (numerator >= 0.5 * denominator) return CountLog1p(count, difference / denominator);
+  return count == 0 ? 0.0 : static_cast<double>(count) * std::log(numerator / denominator);
 }
 
 [[maybe_unused]] bool IsValid(const Counts& counts) {
@@ -61,8 +67,9 @@ Rate RaiseOdds(const Rate& rate, double odds_ratio) {
 
 double LogLikelihoodRatio(const Counts& counts, const Rate& numerator, const Rate& denominator) {
   const double difference = FailureDifference(numerator, denominator);
-  return CountLog1p(counts.failures, difference / denominator.failure) +
-         CountLog1p(counts.completed - counts.failures, -difference / denominator.success);
+  return CountLogRatio(counts.failures, numerator.failure, denominator.failure, difference) +
+         CountLogRatio(counts.completed - counts.failures, numerator.success, denominator.success,
+                       -difference);
 }
 
 double LogBlock(const Counts& primary, const Counts& canary, const Rate& p, const Rate& q) {
@@ -81,6 +88,16 @@ double LogBlock(const Counts& primary, const Counts& canary, const Rate& p, cons
          CountLog1p(primary.completed - primary.failures, -above_p / p.success) -
          CountLog1p(canary.failures, -below_q / q.failure) -
          CountLog1p(canary.completed - canary.failures, below_q / q.success);
+}
+
+double LogMarginBlock(const Counts& primary, const Counts& canary, const Rate& p, const Rate& q,
+                      const Margin& margin) {
+  assert(IsValid(primary) && IsValid(canary));
+  const NullPoint null =
+      ProjectOntoMargin(p.failure, q.failure, margin, static_cast<double>(primary.completed),
+                        static_cast<double>(canary.completed));
+  return LogLikelihoodRatio(primary, p, {null.primary, 1.0 - null.primary}) +
+         LogLikelihoodRatio(canary, q, {null.canary, 1.0 - null.canary});
 }
 
 double LogConditionalBlock(const Counts& primary, const Counts& canary, double odds_ratio) {

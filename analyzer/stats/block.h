@@ -5,9 +5,11 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <span>
 
 #include "analyzer/stats/counts.h"
+#include "analyzer/stats/margin.h"
 
 namespace consul_canary::stats {
 
@@ -44,8 +46,14 @@ struct OddsGrid {
 [[nodiscard]] double LogBlock(const Counts& primary, const Counts& canary, const Rate& p,
                               const Rate& q);
 
-// The same, given the number of failures of the tick (Lindon and Malek, NeurIPS 2022): the limit of
-// LogBlock where failures are rare. Used as an oracle in tests.
+// ln of the e-variable for "the primary fails at p, the canary at q" against the nearest point of
+// the margin: its exp has an expectation of at most 1 on the margin and beyond, on the side where
+// (p, q) is not. Precondition: both subsets completed requests.
+[[nodiscard]] double LogMarginBlock(const Counts& primary, const Counts& canary, const Rate& p,
+                                    const Rate& q, const Margin& margin);
+
+// The same as LogBlock, given the number of failures of the tick (Lindon and Malek, NeurIPS 2022):
+// the limit of LogBlock where failures are rare. Used as an oracle in tests.
 [[nodiscard]] double LogConditionalBlock(const Counts& primary, const Counts& canary,
                                          double odds_ratio);
 
@@ -54,6 +62,15 @@ struct OddsGrid {
 [[nodiscard]] std::array<double, kOddsGridSize> HarmBlocks(const Counts& primary_totals,
                                                            const Counts& primary,
                                                            const Counts& canary);
+
+// Evenly spaced logarithms from ln least to ln greatest.
+template <std::size_t N>
+[[nodiscard]] std::array<double, N> EvenlyInLog(double least, double greatest) {
+  std::array<double, N> logs{};
+  const double step = std::log(greatest / least) / static_cast<double>(N - 1);
+  for (std::size_t k = 0; k < N; ++k) logs[k] = std::log(least) + step * static_cast<double>(k);
+  return logs;
+}
 
 // ln(exp(a) + exp(b)) and ln of the sum of exp(x): no overflow; -infinity counts as 0.
 [[nodiscard]] double LogAddExp(double a, double b);

@@ -11,6 +11,11 @@ struct Counts {
   std::int64_t completed = 0;
   std::int64_t failures = 0;
 
+  Counts& operator+=(const Counts& other) {
+    completed += other.completed;
+    failures += other.failures;
+    return *this;
+  }
   bool operator==(const Counts&) const = default;
 };
 

@@ -11,15 +11,27 @@
 #include <cstdint>
 
 #include "analyzer/stats/counts.h"
+#include "analyzer/stats/margin.h"
 
 namespace consul_canary::stats {
 
 inline constexpr int kHarmGridSize = 12;
 
+// Requests whose evidence is not added yet. A block of one tick would waste most of what a few
+// requests tell: with one request of either subset a failure counts ln 2, however rare failures
+// are. So a block closes with the tick that brings its tenth request, or its tenth second.
+struct HarmBlock {
+  Counts primary, canary;
+  double seconds = 0;
+  double overdispersion = 1;  // as it was known when the block began
+
+  bool operator==(const HarmBlock&) const = default;
+};
+
 // Everything the process remembers. Plain finite numbers: a state that is stored and read back
 // without loss goes on bit for bit as if nothing had happened.
 struct HarmState {
-  Counts primary;  // totals strictly before the next tick, history included
+  Counts primary;  // totals strictly before the open block, history included
   // ln R_k for each odds ratio; 0 and without meaning while epoch is -1.
   std::array<double, kHarmGridSize> log_sums{};
   double spent = 0;         // prior mass put to work by the epochs that have begun, 0..1
@@ -27,14 +39,21 @@ struct HarmState {
   double epoch_seconds =
       0;  // of the ticks since this epoch began; the tick after 60 begins the next
 
+  HarmBlock open;
+
   bool operator==(const HarmState&) const = default;
 };
 
 // planned_epochs: how many epochs of 60 s the rollout may last; 0: open-ended. The first epoch has
 // a prior mass of 3/4 and the planned ones after it share 1/4 equally (epochs beyond the plan have
 // none); without a plan epoch j has 1/4 / (j (j + 1)). Fixed before the first tick.
+//
+// tolerance: what the canary's rate must exceed to be harm. With a ratio of 1 and an absolute of 0
+// (any worse) the block e-variable is used; else the projection onto the margin, as safe.h has it,
+// with the alternatives above it.
 struct HarmPlan {
   std::int64_t planned_epochs = 0;
+  Margin tolerance{1.0, 0.0};
 
   bool operator==(const HarmPlan&) const = default;
 };
@@ -42,10 +61,10 @@ struct HarmPlan {
 // A process that has seen nothing but the primary's history before the rollout.
 [[nodiscard]] HarmState StartHarm(const Counts& primary_history);
 
-// Adds one tick of `elapsed_seconds` (> 0). A tick in which either subset completed nothing adds no
-// evidence, but still teaches the primary's rate and, once an epoch has begun, counts towards the
-// next. After a gap, one tick may span several epochs: their masses are then spent together before
-// the next tick. overdispersion >= 1, known before the tick.
+// Adds one tick of `elapsed_seconds` (> 0) to the open block. A block in which either subset
+// completed nothing adds no evidence, but still teaches the primary's rate and, once an epoch has
+// begun, counts towards the next. After a gap, one tick may span several epochs: their masses are
+// then spent together before the next block. overdispersion >= 1, known before the tick.
 void ObserveHarm(HarmState& state, const HarmPlan& plan, const Counts& primary,
                  const Counts& canary, double overdispersion, double elapsed_seconds);
 

@@ -7,19 +7,9 @@
 #include <array>
 
 #include "analyzer/stats/counts.h"
+#include "analyzer/stats/margin.h"
 
 namespace consul_canary::stats {
-
-// Not worse means: canary's rate < ratio * primary's rate + absolute. ratio > 0, 0 < absolute < 1:
-// a ratio alone cannot be proven where nothing fails. With a ratio below 1 (the canary must be
-// better) there is no evidence while ratio * primary's rate + absolute is not above the primary's
-// rate.
-struct Margin {
-  double ratio = 1.0;
-  double absolute = 0.01;
-
-  bool operator==(const Margin&) const = default;
-};
 
 // Everything the process remembers: plain finite numbers, as HarmState.
 struct SafeState {
@@ -41,15 +31,5 @@ void ObserveSafe(SafeState& state, const Margin& margin, const Counts& primary,
 
 // ln M: reaches ln(1/beta) with probability at most beta while the canary is worse than the margin.
 [[nodiscard]] double LogSafe(const SafeState& state);
-
-// The point (s, t = ratio * s + absolute) of the null that is nearest in KL to the alternative (p,
-// q), seen with these numbers of requests. Exposed for tests. Precondition: q < ratio * p +
-// absolute.
-struct NullPoint {
-  double primary = 0;  // s
-  double canary = 0;   // t
-};
-[[nodiscard]] NullPoint ProjectOntoMargin(double p, double q, const Margin& margin,
-                                          double primary_requests, double canary_requests);
 
 }  // namespace consul_canary::stats

@@ -17,6 +17,16 @@ const std::vector<Scenario>& Scenarios() {
        "failure_ratio=0.2&status=500",
        {},
        "v2 begins to answer a fifth of its requests with 500: it shall be rolled back"},
+      {"slow",
+       "rolled-back",
+       "delay_ms=200",
+       {},
+       "v2 begins to take 200 ms longer for each request and fails none: it shall be rolled back"},
+      {"hanging",
+       "rolled-back",
+       "hang=1",
+       {},
+       "v2 begins to accept requests and to answer none: it shall be rolled back"},
       {"retried",
        "rolled-back",
        "failure_ratio=0.2&status=500",
@@ -27,16 +37,17 @@ const std::vector<Scenario>& Scenarios() {
   return scenarios;
 }
 
-constexpr std::string_view kLater[] = {"slow", "hanging", "shielded"};
+constexpr std::string_view kLater[] = {"shielded"};
+constexpr std::string_view kNames = "healthy, failing, slow, hanging and retried";
 
 constexpr std::string_view kUsage =
-    R"(Usage: deploy/demo/run [--scenario healthy|failing|retried] [--rate RPS] [--keep] [--no-install]
+    R"(Usage: deploy/demo/run [--scenario healthy|failing|slow|hanging|retried] [--rate RPS] [--keep] [--no-install]
 
 Brings up a real mesh on this machine (Consul, Envoy sidecars, an application in two versions, load), rolls v2 out
 with consul-canary, shows it live on stderr, and prints one JSON line on stdout. Exit code 0: the outcome was the right
 one; 1: it was not, or a part failed; 2: wrong options.
 
-  --scenario NAME        healthy (default), failing, retried
+  --scenario NAME        healthy (default), failing, slow, hanging, retried
   --rate RPS             requests a second, 100 by default
   --base-failures RATIO  failure ratio of both versions all along, 0 by default
   --seed N               another choice of the requests that fail, 1 by default
@@ -55,10 +66,9 @@ tl::expected<Scenario, Ending> FindScenario(std::string_view name) {
     if (scenario.name == name) return scenario;
   }
   if (std::find(std::begin(kLater), std::end(kLater), name) != std::end(kLater)) {
-    return Wrong(
-        fmt::format("scenario {} is not built yet; there are healthy, failing and retried", name));
+    return Wrong(fmt::format("scenario {} is not built yet; there are {}", name, kNames));
   }
-  return Wrong(fmt::format("no scenario {}; there are healthy, failing and retried", name));
+  return Wrong(fmt::format("no scenario {}; there are {}", name, kNames));
 }
 
 struct NumberFlag {

@@ -1,5 +1,6 @@
-# Where the real parts of demo and tests are: Consul, Envoy, Prometheus, Alertmanager, Go. Sourced by the scripts
-# beside it and by deploy/install-dependencies. It only looks; it installs nothing.
+# Where the real parts of demo and tests are: Consul, Envoy, Prometheus, Alertmanager, Go, the statistics' oracles.
+# Sourced by the scripts beside it, by deploy/install-dependencies and tests/oracles/run. It only looks; it installs
+# nothing.
 # shellcheck shell=bash
 
 CONSUL_VERSION=1.16.3 # the newest under an open-source licence (MPL-2.0)
@@ -67,6 +68,17 @@ find_go() {
 
 find_alertmanager() {
   command -v prometheus-alertmanager || command -v alertmanager
+}
+
+# Whether our virtual environment has all that tests/oracles compares with, in the versions named there.
+has_oracles() {
+  local here line name
+  here=$(dirname "${BASH_SOURCE[0]}")
+  while read -r line; do
+    [[ $line =~ ^[a-z] ]] || continue
+    name=${line%%==*}
+    compgen -G "$VENV/lib/python3*/site-packages/${name//-/_}-${line##*==}.dist-info" >/dev/null || return 1
+  done <"$here/../../tests/oracles/requirements.txt"
 }
 
 # say TEXT: progress, on stderr, so that stdout stays for results.

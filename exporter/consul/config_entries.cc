@@ -154,6 +154,7 @@ std::optional<RetryRule> ReadRetries(const Json& destination) {
   }
   RetryRule rule;
   rule.on_connect_failure = on_connect_failure;
+  rule.retries = std::max<std::uint64_t>(1, Unsigned(destination, "NumRetries"));
   for (const std::string& condition : conditions) ApplyCondition(condition, rule);
   if (codes.is_array()) {
     for (const Json& code : codes) {

@@ -54,6 +54,7 @@ struct RetryRule {
   std::vector<int>
       status_codes;  // RetryOnStatusCodes, and what RetryOn's "5xx" and "gateway-error" stand for
   bool on_connect_failure = false;
+  std::uint64_t retries = 1;  // NumRetries; Envoy's default where it is not set
 
   bool operator==(const RetryRule&) const = default;
 };

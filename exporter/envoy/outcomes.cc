@@ -1,6 +1,7 @@
 #include "exporter/envoy/outcomes.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace consul_canary::envoy {
 namespace {
@@ -17,6 +18,19 @@ std::uint64_t SumOfServerErrors(const Codes& codes) {
 
 void AddCodes(const Codes& from, Codes& to) {
   for (const auto& [code, count] : from) to[code] += count;
+}
+
+// An edge that one of the two lacks says nothing about their sum.
+void AddHistogram(const OutcomeCounters& from, OutcomeCounters& to) {
+  if (from.faster.empty() && from.timed == 0) return;
+  if (to.faster.empty() && to.timed == 0) {
+    to.faster = from.faster;
+  } else {
+    std::erase_if(to.faster,
+                  [&from](const auto& edge) { return !from.faster.contains(edge.first); });
+    for (auto& [edge, count] : to.faster) count += from.faster.at(edge);
+  }
+  to.timed += from.timed;
 }
 
 // Whether every route that retries at all retries this status. Without a known route that retries,
@@ -69,6 +83,24 @@ bool SubtractCodes(const Codes& later, const Codes& earlier, Codes& difference) 
   return true;
 }
 
+// Every edge is kept, with 0 where nothing was added: what is missing is not known. A histogram
+// whose edges have changed, as one that has gone down, is a sidecar that began anew.
+bool SubtractHistogram(const OutcomeCounters& later, const OutcomeCounters& earlier,
+                       OutcomeCounters& difference) {
+  if (!Subtract(later.timed, earlier.timed, difference.timed)) return false;
+  if (earlier.faster.empty()) {
+    difference.faster = later.faster;
+    return true;
+  }
+  if (later.faster.size() != earlier.faster.size()) return false;
+  for (const auto& [edge, count] : later.faster) {
+    const auto it = earlier.faster.find(edge);
+    if (it == earlier.faster.end() || count < it->second) return false;
+    difference.faster[edge] = count - it->second;
+  }
+  return true;
+}
+
 // What the sidecar added in each of its subsets; nullopt when any of them went down.
 std::optional<SubsetOutcomes> AllDifferences(const SubsetOutcomes& later,
                                              const SubsetOutcomes& earlier) {
@@ -98,6 +130,7 @@ OutcomeCounters& OutcomeCounters::operator+=(const OutcomeCounters& other) {
   retry_success += other.retry_success;
   AddCodes(other.responses, responses);
   AddCodes(other.retried_responses, retried_responses);
+  AddHistogram(other, *this);
   return *this;
 }
 
@@ -108,6 +141,10 @@ OutcomeCounters ToOutcomeCounters(const SubsetCounters& counters) {
   outcome.retry_success = counters.retry_success;
   outcome.responses.insert(counters.responses.lower_bound(400), counters.responses.end());
   outcome.retried_responses = counters.retried_responses;
+  outcome.timed = counters.request_time.count;
+  for (const auto& [edge, count] : counters.request_time.buckets) {
+    if (std::isfinite(edge)) outcome.faster[edge] = count;
+  }
   return outcome;
 }
 
@@ -119,7 +156,8 @@ std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
       Subtract(later.retry_success, earlier.retry_success, difference.retry_success) &&
       SubtractCodes(later.responses, earlier.responses, difference.responses) &&
       SubtractCodes(later.retried_responses, earlier.retried_responses,
-                    difference.retried_responses)) {
+                    difference.retried_responses) &&
+      SubtractHistogram(later, earlier, difference)) {
     return difference;
   }
   return std::nullopt;
@@ -139,6 +177,28 @@ Outcomes Apply(View view, const OutcomeCounters& difference,
       break;
   }
   return Bounded(difference.completed, errors, 0);
+}
+
+LateOutcomes AdvanceLate(LateBlock& block, const LateBlock& reading, double after_seconds) {
+  const auto begin = [&block, &reading](std::uint64_t counted) {
+    block = reading;
+    block.counted = std::min(counted, reading.active);
+  };
+  if (reading.completed < block.completed) {
+    begin(0);
+    return {};
+  }
+  if (reading.at_seconds - block.at_seconds < after_seconds) return {};
+  const std::uint64_t completed = reading.completed - block.completed;
+  // Even if each request that was completed had been under way at the begin, these were left.
+  const std::uint64_t left = block.active > completed ? block.active - completed : 0;
+  LateOutcomes outcomes;
+  outcomes.late = left > block.counted ? left - block.counted : 0;
+  const std::uint64_t ended_or_active = completed + reading.active;
+  const std::uint64_t started = ended_or_active > block.active ? ended_or_active - block.active : 0;
+  outcomes.started = std::max(started, outcomes.late);
+  begin(block.counted + outcomes.late);
+  return outcomes;
 }
 
 TickOutcomes Advance(Baselines& baselines, const std::map<std::string, SubsetOutcomes>& now) {

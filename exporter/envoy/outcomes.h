@@ -39,6 +39,10 @@ struct OutcomeCounters {
   std::uint64_t retry_success = 0;
   std::map<int, std::uint64_t> responses;          // codes from 400 on
   std::map<int, std::uint64_t> retried_responses;  // all codes
+  std::uint64_t timed = 0;                         // requests in the histogram
+  // Edge in milliseconds → requests that took at most that. Where sidecars with other edges are
+  // added, only the common ones stay.
+  std::map<double, std::uint64_t> faster;
 
   OutcomeCounters& operator+=(const OutcomeCounters& other);
   bool operator==(const OutcomeCounters&) const = default;
@@ -62,6 +66,32 @@ using SubsetOutcomes = std::map<std::string, OutcomeCounters>;
 // Where the differences of one tick start from: what each sidecar had counted. It is plain data, so
 // that it can be kept with a rollout's state and survive a restart.
 using Baselines = std::map<std::string, SubsetOutcomes>;  // sidecar id → …
+
+// Where a block of requests under way began: a lower bound on those that take longer than a given
+// time (docs/outcomes.md#late).
+struct LateBlock {
+  double at_seconds = 0;  // of the reading, on any clock that does not jump
+  std::uint64_t completed = 0;
+  std::uint64_t active = 0;
+  std::uint64_t counted = 0;  // of those under way: at most so many were counted as late before
+
+  bool operator==(const LateBlock&) const = default;
+};
+using LateBlocks = std::map<std::string, std::map<std::string, LateBlock>>;  // as Baselines
+
+// Requests that began in a block that is over, and of these at least so many that took longer.
+struct LateOutcomes {
+  std::uint64_t started = 0;
+  std::uint64_t late = 0;
+
+  bool operator==(const LateOutcomes&) const = default;
+};
+
+// Takes a reading (`counted` is not looked at). Closes the block where the reading is at least
+// `after_seconds` later than its begin, and begins the next; counters that went down begin a new
+// one without a word.
+[[nodiscard]] LateOutcomes AdvanceLate(LateBlock& block, const LateBlock& reading,
+                                       double after_seconds);
 
 // What one tick added, summed over sidecars.
 struct TickOutcomes {

@@ -3,12 +3,18 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "analyzer/control/record.h"
+#include "tests/unit/rollout/world.h"
 
 namespace consul_canary::cli {
 namespace {
@@ -59,6 +65,42 @@ TEST(Replay, GivesTheTestValuesOfTheStatistics) {
   EXPECT_EQ(ticks[4].phase, rollout::Phase::kRollingBack);
 }
 
+std::vector<rollout::Decision> DecisionsOf(const std::vector<ReplayedTick>& ticks) {
+  std::vector<rollout::Decision> decisions;
+  for (const ReplayedTick& tick : ticks) {
+    decisions.insert(decisions.end(), tick.decisions.begin(), tick.decisions.end());
+  }
+  return decisions;
+}
+
+// When the rollback was decided; nullptr: never.
+const ReplayedTick* RollBackOf(const std::vector<ReplayedTick>& ticks) {
+  const auto is_rollback = [](const rollout::Decision& decision) {
+    return decision.action == "rollback";
+  };
+  const auto found = std::ranges::find_if(ticks, [&](const ReplayedTick& tick) {
+    return std::ranges::any_of(tick.decisions, is_rollback);
+  });
+  return found == ticks.end() ? nullptr : &*found;
+}
+
+std::vector<std::string> BlamedAt(const ReplayedTick& tick) {
+  std::vector<std::string> blamed;
+  for (const rollout::MetricVerdict& metric : tick.verdict.metrics) {
+    if (metric.blamed) blamed.push_back(metric.name);
+  }
+  return blamed;
+}
+
+const rollout::MetricVerdict* Metric(const ReplayedTick& tick, const std::string& name) {
+  const auto& metrics = tick.verdict.metrics;
+  const auto found = std::ranges::find(metrics, name, &rollout::MetricVerdict::name);
+  return found == metrics.end() ? nullptr : &*found;
+}
+
+const std::vector<std::string> kExamples{"healthy", "failing", "slow",       "hanging",
+                                         "share",   "clumps",  "late-fault", "thresholds"};
+
 TEST(Replay, PromotesTheHealthyRecording) {
   const auto ticks = ReplayText(Read("healthy.jsonl"));
   ASSERT_FALSE(ticks.empty());
@@ -72,33 +114,279 @@ TEST(Replay, PromotesTheHealthyRecording) {
   EXPECT_EQ(weights, (std::vector<double>{10, 50, 100, 0}));
 }
 
-TEST(Replay, RollsTheFailingRecordingBackWithinTwoSecondsOfItsFault) {
-  const auto ticks = ReplayText(Read("failing.jsonl"));
-  ASSERT_GE(ticks.size(), 9U);
-  EXPECT_EQ(ticks[6].phase, rollout::Phase::kProgressing);
-  EXPECT_EQ(ticks[6].t, 7);  // the fault begins at 8
-  EXPECT_EQ(ticks[8].phase, rollout::Phase::kRollingBack);
-  EXPECT_EQ(ticks[8].weight_percent, 0);
-  EXPECT_EQ(ticks.back().phase, rollout::Phase::kRolledBack);
-  EXPECT_GE(ticks[8].verdict.log_harm, ticks[8].verdict.harm_bound);
+TEST(Replay, RollsBackEachExampleOfAFaultSoonAfterItBegins) {
+  struct Case {
+    const char* name;
+    double fault;  // the time from which on it shows
+    double within;
+    const char* cause;
+    std::vector<std::string> blamed;
+  };
+  const std::vector<Case> cases{
+      {"failing", 8, 1, "harm", {"failure_ratio"}},
+      // Stalls are allowed for, and histograms move every five seconds.
+      {"slow", 12, 30, "harm", {"latency_50ms", "latency_100ms"}},
+      {"hanging", 12, 4, "harm", {"late"}},
+      // After six minutes of health.
+      {"late-fault", 361, 15, "harm", {"failure_ratio"}},
+      {"thresholds", 20, 16, "threshold", {"failure_ratio"}},
+  };
+  for (const Case& test : cases) {
+    const auto ticks = ReplayText(Read(std::string(test.name) + ".jsonl"));
+    const ReplayedTick* rolled_back = RollBackOf(ticks);
+    ASSERT_NE(rolled_back, nullptr) << test.name;
+    EXPECT_GE(rolled_back->t, test.fault) << test.name;
+    EXPECT_LE(rolled_back->t, test.fault + test.within) << test.name;
+    EXPECT_EQ(rolled_back->decisions.back().cause, test.cause) << test.name;
+    EXPECT_EQ(rolled_back->weight_percent, 0) << test.name;
+    EXPECT_EQ(BlamedAt(*rolled_back), test.blamed) << test.name;
+    EXPECT_EQ(ticks.back().phase, rollout::Phase::kRolledBack) << test.name;
+  }
+}
+
+TEST(Replay, ThresholdsWaitForTheirFailedChecksWhereTheEvidenceDoesNot) {
+  const auto ticks = ReplayText(Read("thresholds.jsonl"));
+  const auto proven = std::ranges::find_if(ticks, [](const ReplayedTick& tick) {
+    return tick.verdict.log_harm >= tick.verdict.harm_bound;
+  });
+  ASSERT_NE(proven, ticks.end());
+  EXPECT_GE(RollBackOf(ticks)->t, proven->t + 5);
+}
+
+TEST(Replay, NeverAdvancesACanaryWhoseShareIsLost) {
+  const auto ticks = ReplayText(Read("share.jsonl"));
+  ASSERT_EQ(ticks.size(), 60U);
+  for (const ReplayedTick& tick : ticks) {
+    EXPECT_EQ(tick.weight_percent, 10) << tick.t;
+    if (tick.t < 20) continue;
+    EXPECT_EQ(tick.verdict.kind, rollout::VerdictKind::kUntrusted) << tick.t;
+  }
+  const rollout::Verdict& verdict = ticks.back().verdict;
+  EXPECT_GT(verdict.log_safe, verdict.safe_bound);
+  EXPECT_NEAR(verdict.observed_share.value(), .05, .005);
+  EXPECT_NE(ticks.back().reason.find("outlier detection has ejected instances"), std::string::npos)
+      << ticks.back().reason;
+}
+
+TEST(Replay, FailuresThatClumpAreNoHarmOnceThePrimarysInstancesHaveShownIt) {
+  auto recording = config::ParseRecording(Read("clumps.jsonl"));
+  ASSERT_TRUE(recording);
+  const auto ticks = Replay(*recording);
+  EXPECT_EQ(RollBackOf(ticks), nullptr);
+  EXPECT_TRUE(ticks.back().verdict.overdispersion_learned);
+  EXPECT_GT(ticks.back().verdict.overdispersion, 5);
+  for (config::RecordedTick& tick : recording->ticks) tick.counts.primary_instances.clear();
+  const auto untempered = Replay(*recording);
+  EXPECT_NE(RollBackOf(untempered), nullptr);
+  EXPECT_EQ(untempered.back().verdict.overdispersion, 1);
 }
 
 TEST(Replay, RecordedWeightsAreThoseThatTheReplayWants) {
-  for (const char* name : {"healthy.jsonl", "failing.jsonl"}) {
-    const auto recording = config::ParseRecording(Read(name));
-    ASSERT_TRUE(recording);
+  for (const std::string& name : kExamples) {
+    const auto recording = config::ParseRecording(Read(name + ".jsonl"));
+    ASSERT_TRUE(recording) << name;
     const auto ticks = Replay(*recording);
     for (std::size_t i = 1; i < ticks.size(); ++i) {
-      EXPECT_EQ(recording->ticks[i].weight_percent, ticks[i - 1].weight_percent) << name << i;
+      const double recorded = recording->ticks[i].weight_percent.value();
+      if (ticks[i].weight_percent > 0 && ticks[i - 1].weight_percent == 0) continue;  // it starts
+      EXPECT_EQ(recorded, ticks[i - 1].weight_percent) << name << i;
     }
   }
 }
 
 TEST(Replay, IsTheSameByteForByte) {
-  for (const char* name : {"healthy.jsonl", "failing.jsonl"}) {
-    const std::string text = Read(name);
+  for (const std::string& name : kExamples) {
+    const std::string text = Read(name + ".jsonl");
     EXPECT_EQ(ReplayJson(ReplayText(text)), ReplayJson(ReplayText(text)));
     EXPECT_EQ(ReplayTable(ReplayText(text)), ReplayTable(ReplayText(text)));
+  }
+}
+
+TEST(Replay, WatchesNothingButFailuresWhereNothingElseWasRecorded) {
+  for (const char* name : {"healthy.jsonl", "failing.jsonl", "share.jsonl"}) {
+    for (const ReplayedTick& tick : ReplayText(Read(name))) {
+      ASSERT_EQ(tick.verdict.metrics.size(), 1U) << name;
+      EXPECT_EQ(tick.verdict.metrics[0].log_harm, tick.verdict.log_harm) << name << tick.t;
+    }
+  }
+}
+
+TEST(Replay, WithoutALatencyHistoryWatchesEveryEdgeThatIsRecordedFromTheStart) {
+  const std::string late_edge =
+      R"({"primary": {"completed": 95, "failures": 0, "slower": {"1s": 1, "100ms": 9}}})";
+  const auto ticks =
+      ReplayText(Header() + Tick(1, {95, 0}, {5, 0}) + Tick(2, {95, 0}, {5, 0}, late_edge));
+  ASSERT_EQ(ticks.size(), 2U);
+  std::vector<std::string> names;
+  for (const auto& metric : ticks[0].verdict.metrics) names.push_back(metric.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"failure_ratio", "latency_100ms", "latency_1000ms"}));
+}
+
+TEST(Replay, WatchesHangingRequestsWhereItIsSaidWhatIsLate) {
+  const std::string header =
+      R"({"recording": 1, "spec": {"service": "api", "strategy": {"warmup": "0s"}}, "late_after": 3})"
+      "\n";
+  const auto ticks =
+      ReplayText(header + Tick(1, {95, 0}, {5, 0}, R"({"late": {"started": 100, "late": 90}})"));
+  ASSERT_EQ(ticks.size(), 1U);
+  ASSERT_NE(Metric(ticks[0], "late"), nullptr);
+  EXPECT_EQ(BlamedAt(ticks[0]), (std::vector<std::string>{"late"}));
+  EXPECT_NE(ticks[0].reason.find("at least 90 of its requests took longer than 3 s"),
+            std::string::npos)
+      << ticks[0].reason;
+}
+
+TEST(Replay, CounterDoubtErrsOnTheSafeSideBothWays) {
+  const std::string doubt = R"({"canary": {"completed": 50, "failures": 0, "failures_high": 25}})";
+  const auto with = ReplayText(Header() + Tick(1, {950, 1}, {50, 0}, doubt));
+  const auto low = ReplayText(Header() + Tick(1, {950, 1}, {50, 0}));
+  const auto high = ReplayText(Header() + Tick(1, {950, 1}, {50, 25}));
+  EXPECT_EQ(with[0].verdict.log_harm, low[0].verdict.log_harm);
+  EXPECT_EQ(with[0].verdict.log_safe, high[0].verdict.log_safe);
+}
+
+TEST(Replay, BeforeTheCanaryHasAWeightThePrimaryTeachesAlone) {
+  const std::string waits = R"({"weight": 0})";
+  const auto ticks =
+      ReplayText(Header() + Tick(1, {95, 0}, {0, 0}, waits) + Tick(2, {95, 0}, {0, 0}, waits) +
+                 Tick(3, {94, 0}, {1, 0}, R"({"weight": 1})"));
+  ASSERT_EQ(ticks.size(), 3U);
+  EXPECT_EQ(ticks[1].step, 0);
+  EXPECT_EQ(ticks[1].reason,
+            "waits for the canary: its instances are not routable yet from recording");
+  EXPECT_EQ(ticks[2].step, 1);
+  EXPECT_EQ(ticks[2].verdict.kind, rollout::VerdictKind::kUndecided);
+}
+
+TEST(Replay, AStepsFirstTickCountsTowardsItsWarmUp) {
+  const auto ticks =
+      ReplayText(Header(R"("steps": [{"weight": 10}, {"weight": 50}], "warmup": "1s")") +
+                 Tick(1, {90, 0}, {10, 0}) + Tick(2, {45000, 0}, {5000, 0}) +
+                 Tick(3, {50, 0}, {50, 0}) + Tick(4, {5000, 0}, {5000, 0}));
+  ASSERT_EQ(ticks.size(), 4U);
+  EXPECT_EQ(ticks[1].weight_percent, 50);
+  EXPECT_EQ(ticks[2].verdict.kind, rollout::VerdictKind::kWarmup);
+  EXPECT_EQ(ticks[3].verdict.kind, rollout::VerdictKind::kSafe);
+}
+
+TEST(Replay, TakesTheMeasuredTimeOfATick) {
+  const auto verdict = [](const std::string& more) {
+    return ReplayText(Header(R"("warmup": "5s", "deadline": "60s")") + Tick(1, {95, 0}, {5, 0}) +
+                      Tick(2, {95, 0}, {5, 0}, more));
+  };
+  EXPECT_TRUE(verdict("").back().decisions.empty());
+  // Time during which nobody ruled counts towards deadlines, not towards warm-up.
+  const auto unruled = verdict(R"({"unruled": 60})");
+  EXPECT_EQ(unruled.back().verdict.kind, rollout::VerdictKind::kWarmup);
+  ASSERT_EQ(unruled.back().decisions.size(), 1U);
+  EXPECT_EQ(unruled.back().decisions[0].cause, "deadline");
+  const auto ruled = verdict(R"({"elapsed": 60})");
+  EXPECT_EQ(ruled.back().decisions.at(0).cause, "deadline");
+}
+
+TEST(Replay, AnAlertFromBeforeTheRolloutIsRefused) {
+  const auto cause = [](const std::string& started) {
+    const auto ticks = ReplayText(
+        Header() +
+        Tick(1, {95, 0}, {5, 0},
+             R"({"orders": [{"order": "rollback-alert", "alert_started_wall_seconds": )" + started +
+                 "}]}"));
+    return ticks.at(0).decisions.back().action;
+  };
+  EXPECT_EQ(cause("-1"), "refuse");
+  EXPECT_EQ(cause("1"), "rollback");
+}
+
+// A rollout in a mesh in memory, recorded as the analyzer does it.
+struct Live {
+  std::string recording;
+  std::vector<rollout::Decision> decisions;
+  std::vector<double> log_harms, log_safes;
+};
+
+void TickLive(rollout::World& world, Live& live) {
+  const rollout::State before = world.state;
+  rollout::Observation seen = world.seen;
+  world.TickWithoutWriting();
+  seen.elapsed_seconds = world.seen.elapsed_seconds;
+  seen.wall_seconds = world.seen.wall_seconds;
+  seen.counts_known = true;
+  if (IsActive(before.phase)) {
+    const control::RecordPiece piece = control::RecordTick("api", world.spec, before, seen, 0);
+    live.recording += (live.recording.empty() ? piece.header : "") + piece.line;
+    live.log_harms.push_back(world.last.verdict.log_harm);
+    live.log_safes.push_back(world.last.verdict.log_safe);
+  }
+  world.Look();  // writes
+  world.Look();  // sees it
+}
+
+void DrawTraffic(std::mt19937& random, double canary_failing, int tick, rollout::World& world) {
+  const auto failures = [&random](std::int64_t completed, double share) {
+    std::int64_t count = 0;
+    for (std::int64_t i = 0; i < completed; ++i) {
+      const double draw = static_cast<double>(random()) / static_cast<double>(std::mt19937::max());
+      if (draw < share) ++count;
+    }
+    return count;
+  };
+  const double weight = world.seen.splitter->canary_percent / 100;
+  const auto both = static_cast<std::int64_t>(900 + random() % 200);
+  const auto canary = std::llround(static_cast<double>(both) * weight);
+  world.Traffic({both - canary, failures(both - canary, .002)},
+                {canary, failures(canary, canary_failing)});
+  const std::int64_t half = (both - canary) / 2;
+  world.seen.counts.primary_instances = {{"b", {half, failures(half, .002)}},
+                                         {"a", {half, failures(half, .002)}}};
+  if (tick % 5 != 0) return;
+  const auto slow = [&failures](std::int64_t completed) {
+    const std::int64_t above = failures(completed, .2);
+    return stats::LatencyCounts{completed, {{.1, above}, {.25, above / 10}}};
+  };
+  world.seen.counts.primary.latency = slow(5 * (both - canary));
+  world.seen.counts.canary.latency = slow(5 * canary);
+}
+
+Live RunLive(double failing_after) {
+  rollout::World world;
+  world.spec.steps[0].min_duration = rollout::Seconds(20);
+  world.seen.primary_latency_history = {50000, {{.1, 10000}, {.25, 1000}, {1, 3}}};
+  world.Deploy("v2");
+  world.callers_follow = false;
+  Live live;
+  std::mt19937 random(7);
+  for (int tick = 0; tick < 60; ++tick) {
+    if (tick == 6) {  // the callers can reach the canary at last
+      world.callers_follow = true;
+      world.CallersFollow();
+    }
+    DrawTraffic(random, tick >= failing_after ? .1 : .002, tick, world);
+    TickLive(world, live);
+  }
+  live.decisions = world.decisions;
+  return live;
+}
+
+TEST(Replay, DecidesAgainAsTheLiveRolloutDid) {
+  for (const double failing_after : {15.0, 1e9}) {
+    const Live live = RunLive(failing_after);
+    const auto ticks = ReplayText(live.recording);
+    ASSERT_GT(ticks.size(), 10U);
+    ASSERT_EQ(ticks.size(), live.log_harms.size());
+    for (std::size_t i = 0; i < ticks.size(); ++i) {
+      EXPECT_EQ(ticks[i].verdict.log_harm, live.log_harms[i]) << i;
+      EXPECT_EQ(ticks[i].verdict.log_safe, live.log_safes[i]) << i;
+    }
+    const auto decisions = DecisionsOf(ticks);
+    // What came after the last tick was not recorded.
+    ASSERT_GE(decisions.size(), 3U);
+    ASSERT_LE(decisions.size(), live.decisions.size());
+    for (std::size_t i = 0; i < decisions.size(); ++i) {
+      EXPECT_EQ(decisions[i].action, live.decisions[i].action) << i;
+      EXPECT_EQ(decisions[i].cause, live.decisions[i].cause) << i;
+      EXPECT_EQ(decisions[i].weight_percent, live.decisions[i].weight_percent) << i;
+    }
+    EXPECT_EQ(decisions.back().action, failing_after < 100 ? "rollback" : "promote");
   }
 }
 
@@ -109,10 +397,23 @@ TEST(Replay, PrintsOneObjectALineWithEachMetricsOwnEvidence) {
   EXPECT_EQ(line["t"], 1);
   EXPECT_EQ(line["log_harm"], line["metrics"]["failure_ratio"]["log_harm"]);
   EXPECT_EQ(line["log_safe"], line["metrics"]["failure_ratio"]["log_safe"]);
+  EXPECT_EQ(line["blamed"], nlohmann::json::array());
+  EXPECT_EQ(line["verdict"], "undecided");
+  EXPECT_EQ(line["overdispersion"], 1);
+  EXPECT_EQ(line["observed_share"], nullptr);
+  for (const char* interval : {"difference", "odds_ratio"}) {
+    ASSERT_EQ(line[interval].size(), 3U) << interval;
+    EXPECT_LE(line[interval][0], line[interval][1]) << interval;
+    EXPECT_LE(line[interval][1], line[interval][2]) << interval;
+  }
+  EXPECT_FALSE(line["notes"].empty());
   EXPECT_EQ(line["phase"], "progressing");
   EXPECT_EQ(line["step"], 1);
   EXPECT_EQ(line["weight"], 1);
-  EXPECT_EQ(line["decisions"], nlohmann::json::array());
+  // What happened before its first requests is told with it.
+  ASSERT_EQ(line["decisions"].size(), 2U);
+  EXPECT_EQ(line["decisions"][0]["action"], "start");
+  EXPECT_EQ(line["decisions"][1]["cause"], "ready");
 }
 
 TEST(Replay, TakesWhatATickSaysOfTheMesh) {

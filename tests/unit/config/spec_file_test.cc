@@ -10,13 +10,19 @@
 namespace consul_canary::config {
 namespace {
 
+using rollout::JudgeMode;
+using rollout::LatencyObjective;
+using rollout::NoDataPolicy;
 using rollout::OnDeadline;
 using rollout::OutcomeView;
 using rollout::PromoteMode;
+using rollout::Proof;
 using rollout::Seconds;
 using rollout::Spec;
 using rollout::StartMode;
 using rollout::Step;
+using rollout::Threshold;
+using rollout::ThresholdMetric;
 
 std::vector<Step> DefaultSteps() {
   return {{.weight_percent = 1},
@@ -46,17 +52,29 @@ strategy:
   steps:
     - {weight: 0.5}
     - {weight: 25, min_duration: 1.5m}
-    - {weight: 100, pause: true}
+    - {weight: 100, min_duration: 250ms, pause: true}
   ready_deadline: 5m
   warmup: 250ms
   deadline: 2h
   on_deadline: rollback
 analysis:
+  judge: both
+  proof: once
   outcomes: requests
-  overdispersion: {floor: 2.5}
+  overdispersion: {floor: 2.5, stall: 1s}
   false_rollback: 0.02
   false_advance: 1e-3
-  failure_ratio: {margin: {ratio: 1.5, absolute: 0.002}}
+  failure_ratio:
+    margin: {ratio: 1.5, absolute: 0.002}
+    rollback_margin: {ratio: 1.25, absolute: 0.001}
+  latency:
+    - {edge: 2.5s, margin: {ratio: 2, absolute: 0.01}}
+    - {edge: 250ms}
+  thresholds:
+    - {metric: success_ratio, min: 0.99, window: 30s, failures: 3}
+    - {metric: latency_p99.9, max: 500ms}
+    - {metric: mann_whitney, bin: 10s, window: 5m, confidence: 0.95, tolerance: 0, failures: 1}
+  on_insufficient_data: rollback
 promote: none
 )");
   Spec expected;
@@ -68,7 +86,7 @@ promote: none
   expected.subset_filter = "Service.Meta.release == \"{{version}}\"";
   expected.steps = {{.weight_percent = .5},
                     {.weight_percent = 25, .min_duration = Seconds(90)},
-                    {.weight_percent = 100, .pause = true}};
+                    {.weight_percent = 100, .min_duration = Seconds(.25), .pause = true}};
   expected.ready_deadline = Seconds(300);
   expected.warmup = Seconds(.25);
   expected.deadline = Seconds(7200);
@@ -78,8 +96,22 @@ promote: none
   expected.false_rollback = .02;
   expected.false_advance = .001;
   expected.failure_margin = {1.5, .002};
+  expected.rollback_margin = {1.25, .001};
+  expected.stall = Seconds(1);
+  expected.judge = JudgeMode::kBoth;
+  expected.proof = Proof::kOnce;
+  expected.latency = {{.edge = Seconds(.25)}, {.edge = Seconds(2.5), .margin = {2, .01}}};
+  expected.thresholds = {{.min = .99, .window = Seconds(30), .failures = 3},
+                         {.metric = ThresholdMetric::kLatency, .quantile = .999, .max = .5},
+                         {.metric = ThresholdMetric::kMannWhitney,
+                          .window = Seconds(300),
+                          .failures = 1,
+                          .bin = Seconds(10),
+                          .confidence = .95,
+                          .tolerance = 0}};
+  expected.on_insufficient_data = NoDataPolicy::kRollBack;
   expected.promote = PromoteMode::kNone;
-  ASSERT_TRUE(spec) << Verdict("");
+  ASSERT_TRUE(spec) << ToString(spec.error().front());
   EXPECT_EQ(*spec, expected);
 }
 
@@ -93,6 +125,32 @@ TEST(ParseSpec, ReadsJsonToTheSameSpec) {
   EXPECT_EQ(*json, *yaml);
 }
 
+TEST(ParseSpec, GivesEachThresholdItsDefaults) {
+  const auto spec = ParseSpec(R"(
+service: api
+analysis:
+  judge: thresholds
+  thresholds:
+    - {metric: success_ratio, min: 1}
+    - {metric: latency_p5, max: 1s}
+    - {metric: mann_whitney}
+  on_insufficient_data: advance
+)");
+  ASSERT_TRUE(spec) << ToString(spec.error().front());
+  EXPECT_EQ(spec->judge, JudgeMode::kThresholds);
+  EXPECT_EQ(spec->on_insufficient_data, NoDataPolicy::kAdvance);
+  const std::vector<Threshold> expected{
+      {.min = 1, .window = Seconds(60), .failures = 5},
+      {.metric = ThresholdMetric::kLatency, .quantile = .05, .max = 1, .window = Seconds(60)},
+      {.metric = ThresholdMetric::kMannWhitney,
+       .window = Seconds(600),
+       .failures = 5,
+       .bin = Seconds(60),
+       .confidence = .98,
+       .tolerance = .25}};
+  EXPECT_EQ(spec->thresholds, expected);
+}
+
 TEST(ParseSpec, AcceptsTheDefaultsOfWhatIsNotBuilt) {
   EXPECT_EQ(Verdict(R"(
 service: api
@@ -102,13 +160,7 @@ datacenter: null
 act: true
 version_tag_prefix: null
 analysis:
-  judge: sequential
   interval: 1s
-  proof: each-step
-  failure_ratio: {rollback_margin: {ratio: 1.0, absolute: 0}}
-  latency: []
-  thresholds: []
-  on_insufficient_data: hold
 shield: auto
 rollback_window: 0
 on_rollback: {maintenance: false}

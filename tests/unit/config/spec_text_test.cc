@@ -8,12 +8,16 @@
 namespace consul_canary::config {
 namespace {
 
+using rollout::JudgeMode;
+using rollout::NoDataPolicy;
 using rollout::OnDeadline;
 using rollout::OutcomeView;
 using rollout::PromoteMode;
+using rollout::Proof;
 using rollout::Seconds;
 using rollout::Spec;
 using rollout::StartMode;
+using rollout::ThresholdMetric;
 
 Spec Small() {
   Spec spec;
@@ -29,8 +33,11 @@ TEST(ToJson, WritesEveryBuiltKeyOnOneLine) {
       R"("version_key":"version","subset_filter":"Service.Meta.version == \"{{version}}\"",)"
       R"("strategy":{"steps":[{"weight":5.0,"min_duration":"0s","pause":false}],)"
       R"("ready_deadline":"10m","warmup":"5s","deadline":"1h","on_deadline":"hold"},)"
-      R"("analysis":{"outcomes":"first-try","overdispersion":{"floor":1.0},"false_rollback":0.01,)"
-      R"("false_advance":0.05,"failure_ratio":{"margin":{"ratio":1.0,"absolute":0.01}}},)"
+      R"("analysis":{"judge":"sequential","proof":"each-step","outcomes":"first-try",)"
+      R"("overdispersion":{"floor":1.0,"stall":"500ms"},"false_rollback":0.01,)"
+      R"("false_advance":0.05,"failure_ratio":{"margin":{"ratio":1.0,"absolute":0.01},)"
+      R"("rollback_margin":{"ratio":1.0,"absolute":0.0}},"latency":[],"thresholds":[],)"
+      R"("on_insufficient_data":"hold"},)"
       R"("promote":"swap-subsets"})");
 }
 
@@ -48,17 +55,46 @@ strategy:
   deadline: 1h
   on_deadline: hold
 analysis:
+  judge: sequential
+  proof: each-step
   outcomes: first-try
-  overdispersion: {floor: 1}
+  overdispersion: {floor: 1, stall: 500ms}
   false_rollback: 0.01
   false_advance: 0.05
-  failure_ratio: {margin: {ratio: 1, absolute: 0.01}}
+  failure_ratio: {margin: {ratio: 1, absolute: 0.01}, rollback_margin: {ratio: 1, absolute: 0}}
+  latency: []
+  thresholds: []
+  on_insufficient_data: hold
+promote: swap-subsets
+)");
+}
+
+Spec WithThresholds() {
+  Spec spec = Small();
+  spec.judge = JudgeMode::kBoth;
+  spec.latency = {{.edge = Seconds(.25)}, {.edge = Seconds(90), .margin = {1.5, .001}}};
+  spec.thresholds = {{.min = .99},
+                     {.metric = ThresholdMetric::kLatency, .quantile = .99999, .max = .5},
+                     {.metric = ThresholdMetric::kMannWhitney, .window = Seconds(600)}};
+  return spec;
+}
+
+TEST(ToYaml, WritesALineForEachEdgeAndThreshold) {
+  const std::string yaml = ToYaml(WithThresholds());
+  EXPECT_EQ(yaml.substr(yaml.find("  latency:")), R"(  latency:
+    - {edge: 250ms, margin: {ratio: 1, absolute: 0.02}}
+    - {edge: 90s, margin: {ratio: 1.5, absolute: 0.001}}
+  thresholds:
+    - {metric: success_ratio, min: 0.99, window: 1m, failures: 5}
+    - {metric: latency_p99.999, max: 500ms, window: 1m, failures: 5}
+    - {metric: mann_whitney, bin: 1m, confidence: 0.98, tolerance: 0.25, window: 10m, failures: 5}
+  on_insufficient_data: hold
 promote: swap-subsets
 )");
 }
 
 std::vector<Spec> Samples() {
-  std::vector<Spec> specs = {Small(), Small(), Small()};
+  std::vector<Spec> specs = {Small(), Small(), Small(), WithThresholds()};
   specs[1].service = "null";
   specs[1].primary_subset = "123";
   specs[1].canary_subset = "true";
@@ -80,6 +116,26 @@ std::vector<Spec> Samples() {
   specs[2].false_rollback = 1e-7;
   specs[2].false_advance = .1 + .2;
   specs[2].failure_margin = {1.0 / 3.0, 5e-324};
+  specs[2].rollback_margin = {1.0000000000000002, 0.99999999999999989};
+  specs[2].proof = Proof::kOnce;
+  specs[2].steps.back().min_duration = Seconds(1);
+  specs[2].latency = {{.edge = Seconds(.001), .margin = {999, 1.0 / 3.0}}};
+  specs[2].stall = Seconds(0);
+  specs[3].judge = JudgeMode::kThresholds;
+  specs[3].latency.clear();
+  specs[3].on_insufficient_data = NoDataPolicy::kAdvance;
+  for (const double quantile : {.01, .05, .5, .9, .95, .999, .9999, .12345}) {
+    specs[3].thresholds.push_back({.metric = ThresholdMetric::kLatency,
+                                   .quantile = quantile,
+                                   .max = .001,
+                                   .window = Seconds(.001),
+                                   .failures = 1000});
+  }
+  specs[3].thresholds.push_back({.metric = ThresholdMetric::kMannWhitney,
+                                 .window = Seconds(1),
+                                 .bin = Seconds(.001),
+                                 .confidence = 1.0 / 3.0,
+                                 .tolerance = 0});
   return specs;
 }
 

@@ -180,8 +180,8 @@ TEST(ParseRouter, ReadsWhatARouteRetries) {
     const char* destination;
     RetryRule expected;
   } kRows[] = {
-      {R"({"NumRetries":3})", {{}, false}},
-      {R"({"NumRetries":3,"RetryOnStatusCodes":[503,500,503]})", {{500, 503}, false}},
+      {R"({"NumRetries":3})", {{}, false, 3}},
+      {R"({"NumRetries":3,"RetryOnStatusCodes":[503,500,503]})", {{500, 503}, false, 3}},
       {R"({"RetryOnConnectFailure":true})", {{}, true}},
       {R"({"RetryOn":["gateway-error"]})", {{502, 503, 504}, true}},
       {R"({"RetryOn":["connect-failure"]})", {{}, true}},

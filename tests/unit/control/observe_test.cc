@@ -168,22 +168,22 @@ TEST(Observe, SeesSeveralVersionsInThePrimarySubset) {
 
 TEST(TakeCounts, ADifferenceOnlyAndOnce) {
   ServiceSnapshot service = ApiSnapshot();
-  envoy::Baselines baselines;
-  EXPECT_EQ(TakeCounts(ApiSpec(), service, baselines), rollout::TickCounts{});
+  rollout::State state;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state), rollout::TickCounts{});
   service.callers[0].subsets["primary"].completed = 150;
   service.callers[0].subsets["primary"].responses[500] = 4;
   service.callers[0].subsets["canary"].completed = 15;
-  const auto tick = TakeCounts(ApiSpec(), service, baselines);
-  EXPECT_EQ(tick.harm_primary, (stats::Counts{50, 3}));
-  EXPECT_EQ(tick.harm_canary, (stats::Counts{5, 0}));
-  EXPECT_EQ(TakeCounts(ApiSpec(), service, baselines), rollout::TickCounts{});
+  const auto tick = TakeCounts(ApiSpec(), service, state);
+  EXPECT_EQ(tick.primary.high, (stats::Counts{50, 3}));
+  EXPECT_EQ(tick.canary.low, (stats::Counts{5, 0}));
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state), rollout::TickCounts{});
 }
 
 TEST(TakeCounts, DoubtfulFailuresAreBoundedOnTheSafeSideOfEachUse) {
   ServiceSnapshot service = ApiSnapshot();
   service.router = consul::Router{.name = "api", .retries = {{.status_codes = {503}}}};
-  envoy::Baselines baselines;
-  (void)TakeCounts(ApiSpec(), service, baselines);
+  rollout::State state;
+  (void)TakeCounts(ApiSpec(), service, state);
   for (const char* subset : {"primary", "canary"}) {
     envoy::SubsetCounters& counters = service.callers[0].subsets[subset];
     counters.completed += 100;
@@ -192,19 +192,59 @@ TEST(TakeCounts, DoubtfulFailuresAreBoundedOnTheSafeSideOfEachUse) {
     counters.responses[500] += 10;  // retried before, or not: nobody can tell
     counters.retried_responses[503] += 10;
   }
-  const auto tick = TakeCounts(ApiSpec(), service, baselines);
-  EXPECT_EQ(tick.harm_canary, (stats::Counts{100, 10}));
-  EXPECT_EQ(tick.harm_primary, (stats::Counts{100, 20}));
-  EXPECT_EQ(tick.safe_canary, (stats::Counts{100, 20}));
-  EXPECT_EQ(tick.safe_primary, (stats::Counts{100, 10}));
+  const auto tick = TakeCounts(ApiSpec(), service, state);
+  EXPECT_EQ(tick.canary.low, (stats::Counts{100, 10}));
+  EXPECT_EQ(tick.primary.high, (stats::Counts{100, 20}));
+  EXPECT_EQ(tick.canary.high, (stats::Counts{100, 20}));
+  EXPECT_EQ(tick.primary.low, (stats::Counts{100, 10}));
+}
+
+TEST(TakeCounts, HistogramsSayHowManyWereSlower) {
+  ServiceSnapshot service = ApiSnapshot();
+  service.callers[0].subsets["canary"].request_time = {
+      {{5, 3}, {250, 9}, {1e300 * 1e10, 10}}, 0, 10};
+  rollout::State state;
+  (void)TakeCounts(ApiSpec(), service, state);
+  service.callers[0].subsets["canary"].request_time = {
+      {{5, 4}, {250, 12}, {1e300 * 1e10, 20}}, 0, 20};
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.latency,
+            (stats::LatencyCounts{10, {{0.005, 9}, {0.25, 7}}}));
+}
+
+TEST(TakeCounts, InstancesOfThePrimaryTellTheirOwnAttempts) {
+  ServiceSnapshot service = ApiSnapshot();
+  service.servers = {{.id = "n/a", .subsets = {"primary"}, .local_app = envoy::SubsetCounters{}},
+                     {.id = "n/b", .subsets = {"canary"}, .local_app = envoy::SubsetCounters{}}};
+  rollout::State state;
+  EXPECT_TRUE(TakeCounts(ApiSpec(), service, state).primary_instances.empty());
+  service.servers[0].local_app->completed = 30;
+  service.servers[0].local_app->responses[503] = 2;
+  service.servers[1].local_app->completed = 5;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).primary_instances,
+            (stats::InstanceCounts{{"n/a", {30, 2}}}));
+}
+
+TEST(TakeCounts, RequestsUnderWayBetrayACanaryThatHangs) {
+  ServiceSnapshot service = ApiSnapshot();
+  rollout::State state;
+  state.phase = rollout::Phase::kProgressing;
+  service.callers[0].subsets["canary"].active = 6;
+  (void)TakeCounts(ApiSpec(), service, state);
+  EXPECT_TRUE(state.late_blocks.empty());  // nothing is late as long as nobody knows what late is
+  state.evidence.late_after_seconds = 2;
+  (void)TakeCounts(ApiSpec(), service, state);
+  service.callers[0].scraped_at = *service.callers[0].scraped_at + std::chrono::seconds(2);
+  service.callers[0].subsets["canary"].completed += 1;
+  service.callers[0].subsets["canary"].active = 9;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.late, (stats::LateCounts{5, 5}));
 }
 
 TEST(TakeCounts, ACallerThatWasNeverReadAddsNothing) {
   ServiceSnapshot service = ApiSnapshot();
   service.callers[0].scraped_at.reset();
-  envoy::Baselines baselines;
-  (void)TakeCounts(ApiSpec(), service, baselines);
-  EXPECT_TRUE(baselines.empty());
+  rollout::State state;
+  (void)TakeCounts(ApiSpec(), service, state);
+  EXPECT_TRUE(state.baselines.empty());
 }
 
 }  // namespace

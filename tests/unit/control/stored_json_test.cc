@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,7 +15,71 @@ namespace {
 using nlohmann::json;
 using rollout::State;
 
-// Every field differs from its default, and no double is a short decimal.
+template <class Grid>
+void Fill(Grid& grid, double numerator) {
+  for (std::size_t i = 0; i < grid.size(); ++i) {
+    grid[i] = numerator / (static_cast<double>(i) + 3);
+  }
+}
+
+rollout::EdgeEvidence FullEdge(double edge_seconds) {
+  rollout::EdgeEvidence edge{.edge_seconds = edge_seconds};
+  edge.harm.primary = {100, 10};
+  Fill(edge.harm.log_sums, edge_seconds);
+  edge.harm.spent = 1.0 / 9;
+  edge.harm.epoch = 2;
+  edge.harm.epoch_seconds = 1.0 / 11;
+  Fill(edge.dispersion.excess, 1.1);
+  Fill(edge.dispersion.expected, 1.3);
+  return edge;
+}
+
+rollout::ThresholdState FullThreshold() {
+  return {.seconds = 1.0 / 3,
+          .canary_low = {21, 1},
+          .canary_high = {21, 2},
+          .canary_latency = {.timed = 20, .slower = {{.25, 3}, {1.0 / 3, 2}}},
+          .query_value = 2.0 / 3,
+          .bin_seconds = 1.0 / 7,
+          .primary_bin = {22, 1},
+          .canary_bin = {23, 2},
+          .primary_bins = {1.0 / 3, 0},
+          .canary_bins = {1.0 / 9},
+          .failed = 4,
+          .last = rollout::CheckResult::kFailed,
+          .last_value = 0.1 + 0.2};
+}
+
+void FillMetrics(rollout::Evidence& evidence) {
+  evidence.proven = true;
+  evidence.metrics_fixed = true;
+  evidence.primary_latency = {.timed = 31, .slower = {{.005, 30}, {.25, 4}, {1.0 / 3, 1}}};
+  evidence.latency = {FullEdge(.25), FullEdge(1.0 / 3)};
+  evidence.latency_safe = {{.primary = {7, 6}, .log_sums = {1.0 / 3, 0, -1}}, {}};
+  evidence.late_after_seconds = 2.5;
+  Fill(evidence.late.log_sums, -1.7);
+  evidence.late.spent = 1.0 / 13;
+  evidence.late.epoch = 6;
+  evidence.late.epoch_seconds = 1.0 / 17;
+  Fill(evidence.dispersion.excess, 1.9);
+  Fill(evidence.dispersion.expected, 2.3);
+  evidence.canary_rate = 1000.0 / 3;
+  Fill(evidence.share.log_above, 2.9);
+  Fill(evidence.share.log_below, 3.1);
+  evidence.share.seconds = 1.0 / 19;
+  evidence.share.mismatch = true;
+  evidence.share.untrusted = true;
+  evidence.share.totals = {300, 30};
+  evidence.share_applied = true;
+  Fill(evidence.ratio.log_likelihood, -3.7);
+  evidence.difference.primary = {41, 2};
+  evidence.difference.canary = {43, 3};
+  Fill(evidence.difference.log_evidence, 4.1);
+  evidence.thresholds = {FullThreshold(), {}};
+  evidence.rollout_late = 47;
+}
+
+// Every field that is stored differs from its default, and no double is a short decimal.
 State FullState() {
   State state;
   state.phase = rollout::Phase::kPromoting;
@@ -46,13 +111,21 @@ State FullState() {
   state.evidence.safe.log_sums = {5e-324, -1.7976931348623157e308, 3.141592653589793};
   state.evidence.step_primary = {11, 1};
   state.evidence.step_canary = {12, 2};
+  state.evidence.stage_primary = {15, 5};
+  state.evidence.stage_canary = {16, 6};
   state.evidence.rollout_primary = {13, 3};
   state.evidence.rollout_canary = {14, 4};
+  FillMetrics(state.evidence);
   state.baselines["node/web-sidecar-proxy"]["canary"] = {.completed = 18446744073709551615U,
                                                          .retries = 2,
                                                          .retry_success = 3,
                                                          .responses = {{500, 4}, {404, 5}},
-                                                         .retried_responses = {{503, 6}}};
+                                                         .retried_responses = {{503, 6}},
+                                                         .timed = 18446744073709551614U,
+                                                         .faster = {{.5, 0}, {250, 7}, {1e7, 7}}};
+  state.baselines["node/web-sidecar-proxy"]["primary"] = {.timed = 9,
+                                                          .faster = {{.5, 1}, {250, 8}, {1e7, 9}}};
+  state.baselines["node/other"]["primary"].faster = {{.5, 0}, {1, 0}};
   state.baselines["node/idle"];
   state.reload_baseline = {{"web", 7}};
   state.membership_baseline = {{"web", 8}};
@@ -80,6 +153,160 @@ TEST(StoredState, AnEpochThatHasNotBegunComesBackToo) {
   const auto read = StateFromJson(StateToJson(state));
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, state);
+}
+
+TEST(StoredState, OpenWindowsAndBlocksAreNotPartOfIt) {
+  State state = FullState();
+  state.evidence.dispersion.open[1] = {.seconds = 3, .instances = {{"a", {5, 1}}}};
+  state.evidence.latency[0].dispersion.open[0].seconds = 1;
+  state.instance_baselines["a"][""].completed = 5;
+  state.late_blocks["web"]["canary"].active = 5;
+  const auto read = StateFromJson(StateToJson(state));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, FullState());
+}
+
+// As the release before the one with several metrics wrote it.
+constexpr const char* kOldState =
+    R"({"await_membership":true,"await_reload":true,"baselines":{"n1/web-sidecar-proxy":{"canary":)"
+    R"({"completed":90,"responses":{"503":1},"retried":{},"retries":0,"retry_success":0},"primary":)"
+    R"({"completed":34000,"responses":{"404":5},"retried":{"503":2},"retries":2,"retry_success":1}}},)"
+    R"("canary_version":"v2","confirmed":true,"confirmed_seconds":30.0,"deadline_passed":false,)"
+    R"("decisions":4,"evidence":{"harm":{"epoch":0,"epoch_seconds":25.0,"log_sums":)"
+    R"([-0.3333333333333333,-0.25,-0.2,-0.16666666666666666,-0.14285714285714285,-0.125,)"
+    R"(-0.1111111111111111,-0.1,-0.09090909090909091,-0.08333333333333333,-0.07692307692307693,)"
+    R"(-0.07142857142857142],"primary":{"completed":31000,"failures":31},"spent":0.75},)"
+    R"("rollout_canary":{"completed":90,"failures":0},"rollout_primary":{"completed":3000,)"
+    R"("failures":3},"safe":{"log_sums":[0.1,0.2,0.30000000000000004],"primary":{"completed":31000,)"
+    R"("failures":30}},"stage_canary":{"completed":60,"failures":0},"stage_primary":)"
+    R"({"completed":1140,"failures":1},"step_canary":{"completed":50,"failures":0},"step_primary":)"
+    R"({"completed":950,"failures":1}},"foreign_edit":false,"handled_alerts":)"
+    R"(["f@2026-11-24T17:00:00Z"],"last_order":2,"membership_baseline":{},"old_primary_filter":null,)"
+    R"("past_versions":["v0"],"phase":"progressing","primary_version":"v1","proven_wait":false,)"
+    R"("reason":"collects evidence","reload_baseline":{"n1/web-sidecar-proxy":4},)"
+    R"("rolled_back_versions":[],"saved_wall_seconds":1795539661.5,"settled_percent":5.0,)"
+    R"("stage":"stepping","stage_seconds":30.5,"started_wall_seconds":1795539600.25,"step":1,)"
+    R"("version":1,"wanted":{"canary_filter":"Service.Meta.version == \"v2\"","canary_percent":5.0,)"
+    R"("primary_filter":null}})";
+
+State OldState() {
+  State state;
+  state.phase = rollout::Phase::kProgressing;
+  state.stage = rollout::Stage::kStepping;
+  state.step = 1;
+  state.canary_version = "v2";
+  state.primary_version = "v1";
+  state.past_versions = {"v0"};
+  state.wanted = {.canary_percent = 5, .canary_filter = "Service.Meta.version == \"v2\""};
+  state.settled_percent = 5;
+  state.started_wall_seconds = 1795539600.25;
+  state.saved_wall_seconds = 1795539661.5;
+  state.stage_seconds = 30.5;
+  state.confirmed_seconds = 30;
+  state.confirmed = true;
+  state.evidence.harm.primary = {31000, 31};
+  Fill(state.evidence.harm.log_sums, -1);
+  state.evidence.harm.spent = .75;
+  state.evidence.harm.epoch = 0;
+  state.evidence.harm.epoch_seconds = 25;
+  state.evidence.safe = {.primary = {31000, 30}, .log_sums = {.1, .2, .1 + .2}};
+  state.evidence.step_primary = {950, 1};
+  state.evidence.step_canary = {50, 0};
+  state.evidence.stage_primary = {1140, 1};
+  state.evidence.stage_canary = {60, 0};
+  state.evidence.rollout_primary = {3000, 3};
+  state.evidence.rollout_canary = {90, 0};
+  envoy::SubsetOutcomes& web = state.baselines["n1/web-sidecar-proxy"];
+  web["canary"] = {.completed = 90, .responses = {{503, 1}}};
+  web["primary"] = {.completed = 34000,
+                    .retries = 2,
+                    .retry_success = 1,
+                    .responses = {{404, 5}},
+                    .retried_responses = {{503, 2}}};
+  state.reload_baseline = {{"n1/web-sidecar-proxy", 4}};
+  state.await_reload = true;
+  state.await_membership = true;
+  state.reason = "collects evidence";
+  state.decisions = 4;
+  state.last_order = 2;
+  state.handled_alerts = {"f@2026-11-24T17:00:00Z"};
+  return state;
+}
+
+TEST(StoredState, OfTheReleaseBeforeIsReadWithDefaultsForWhatItDidNotKnow) {
+  const auto read = StateFromJson(kOldState);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, OldState());
+}
+
+// What a caller's sidecar has counted after an hour or so, with Envoy's own buckets.
+envoy::OutcomeCounters TypicalCounters(std::uint64_t scale) {
+  envoy::OutcomeCounters counters{.completed = 34159 * scale,
+                                  .retries = 31 * scale,
+                                  .retry_success = 30 * scale,
+                                  .responses = {{404, 12 * scale}, {503, scale}},
+                                  .retried_responses = {{503, 31 * scale}},
+                                  .timed = 34159 * scale};
+  const std::map<double, std::uint64_t> between{{5, 61},     {10, 2430}, {25, 19712}, {50, 9874},
+                                                {100, 1960}, {250, 118}, {500, 4}};
+  std::uint64_t faster = 0;
+  for (const double edge : {.5, 1., 5., 10., 25., 50., 100., 250., 500., 1000., 2500., 5000., 1e4,
+                            3e4, 6e4, 3e5, 6e5, 1.8e6, 3.6e6}) {
+    if (const auto found = between.find(edge); found != between.end()) faster += found->second;
+    counters.faster[edge] = faster * scale;
+  }
+  return counters;
+}
+
+// A rollout with eight edges after some evidence.
+State TypicalState(int callers) {
+  State state = OldState();
+  rollout::Evidence& evidence = state.evidence;
+  FillMetrics(evidence);
+  evidence.thresholds.clear();
+  evidence.latency_safe.clear();
+  evidence.latency.clear();
+  for (int edge = 1; edge <= 8; ++edge) evidence.latency.push_back(FullEdge(edge / 3.0));
+  state.baselines.clear();
+  for (int i = 0; i < callers; ++i) {
+    envoy::SubsetOutcomes& caller =
+        state.baselines["node-" + std::to_string(i) + "/web-sidecar-proxy"];
+    caller["primary"] = TypicalCounters(10);
+    caller["canary"] = TypicalCounters(1);
+  }
+  return state;
+}
+
+TEST(StoredState, OfEightEdgesAndAnHourHasLessThan14Kilobytes) {
+  EXPECT_LT(StateToJson(TypicalState(1)).size(), 14'000U);
+}
+
+TEST(StoredState, OfNineHundredCallersFitsIntoOneOfConsulsTransactions) {
+  // Consul's txn_max_req_len is 512 KiB, in base64; a tenth is left to what else is written.
+  EXPECT_LT(StateToJson(TypicalState(900)).size(), 512U * 1024 * 3 / 4 * 9 / 10);
+}
+
+TEST(StoredState, GridsOnWhichNothingHappenedTakeNoRoom) {
+  const std::string stored = StateToJson(OldState());
+  EXPECT_LT(stored.size(), 3'000U);
+  EXPECT_FALSE(json::parse(stored)["evidence"].contains("ratio"));
+}
+
+TEST(StoredState, AHistogramThatIsNotWholeIsRefused) {
+  for (const char* wrong :
+       {"[9, 1]", "[0]", "[]", "5", R"(["0", 1])", "[0, 1, 2, 3, 4, 5]", R"([0, 1, "1"])"}) {
+    json stored = json::parse(StateToJson(FullState()));
+    stored["baselines"]["node/web-sidecar-proxy"]["canary"]["times"] = json::parse(wrong);
+    EXPECT_FALSE(StateFromJson(stored.dump())) << wrong;
+  }
+}
+
+TEST(StoredState, TextThatIsNotUtf8IsStoredWithoutItsWrongBytes) {
+  State state;
+  state.reason = "a\xFFz";
+  const auto read = StateFromJson(StateToJson(state));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->reason, "a\xEF\xBF\xBDz");
 }
 
 TEST(StoredState, AnotherVersionIsRefused) {

@@ -172,6 +172,64 @@ TEST(Advance, KeepsTheBaselineOfASubsetThatIsMissingOnce) {
             Completed(1));
 }
 
+TEST(AdvanceLate, WhatIsStillUnderWayAfterTheTimeIsLate) {
+  LateBlock block{.at_seconds = 100, .completed = 1000, .active = 8};
+  EXPECT_EQ(AdvanceLate(block, {101, 1003, 9}, 2), LateOutcomes());  // the block is not over
+  EXPECT_EQ(block.completed, 1000U);
+  // 5 were completed: even if all of them had been under way, 3 of the 8 were left. 5 + 9 - 8
+  // began.
+  EXPECT_EQ(AdvanceLate(block, {102, 1005, 9}, 2), (LateOutcomes{6, 3}));
+  EXPECT_EQ(block, (LateBlock{102, 1005, 9, 3}));
+}
+
+TEST(AdvanceLate, CountsARequestThatHangsForLongOnce) {
+  LateBlock block{.at_seconds = 0, .completed = 0, .active = 5};
+  EXPECT_EQ(AdvanceLate(block, {2, 0, 7}, 2).late, 5U);
+  EXPECT_EQ(AdvanceLate(block, {4, 0, 7}, 2).late, 2U);
+  EXPECT_EQ(AdvanceLate(block, {6, 0, 7}, 2).late, 0U);
+  EXPECT_EQ(AdvanceLate(block, {8, 7, 0}, 2).late, 0U);  // they were answered at last
+  EXPECT_EQ(block.counted, 0U);
+}
+
+TEST(AdvanceLate, SaysNothingWhereThroughputHidesIt) {
+  LateBlock block{.at_seconds = 0, .completed = 0, .active = 5};
+  EXPECT_EQ(AdvanceLate(block, {2, 200, 5}, 2), (LateOutcomes{200, 0}));
+}
+
+TEST(AdvanceLate, BeginsAnewWhereCountersWentDown) {
+  LateBlock block{.at_seconds = 0, .completed = 50, .active = 5, .counted = 3};
+  EXPECT_EQ(AdvanceLate(block, {1, 2, 4}, 2), LateOutcomes());
+  EXPECT_EQ(block, (LateBlock{1, 2, 4, 0}));
+}
+
+OutcomeCounters TimedCounters(std::uint64_t timed, std::map<double, std::uint64_t> faster) {
+  OutcomeCounters counters = Completed(timed);
+  counters.timed = timed;
+  counters.faster = std::move(faster);
+  return counters;
+}
+
+TEST(Histograms, ADifferenceHasEveryEdgeEvenWhereNothingWasAdded) {
+  const auto difference =
+      Difference(TimedCounters(12, {{1, 5}, {10, 10}}), TimedCounters(10, {{1, 5}, {10, 9}}));
+  ASSERT_TRUE(difference);
+  EXPECT_EQ(*difference, TimedCounters(2, {{1, 0}, {10, 1}}));
+}
+
+TEST(Histograms, OneThatWentDownOrHasOtherEdgesIsASidecarThatBeganAnew) {
+  const OutcomeCounters before = TimedCounters(10, {{1, 5}, {10, 9}});
+  EXPECT_FALSE(Difference(TimedCounters(12, {{1, 4}, {10, 10}}), before));
+  EXPECT_FALSE(Difference(TimedCounters(12, {{1, 6}, {20, 10}}), before));
+  EXPECT_FALSE(Difference(TimedCounters(12, {{1, 6}}), before));
+}
+
+TEST(Histograms, OfSidecarsWithOtherEdgesOnlyTheCommonOnesAddUp) {
+  OutcomeCounters sum = TimedCounters(10, {{1, 5}, {10, 9}});
+  sum += OutcomeCounters();  // no histogram yet
+  sum += TimedCounters(4, {{5, 2}, {10, 3}});
+  EXPECT_EQ(sum, TimedCounters(14, {{10, 12}}));
+}
+
 TEST(Outcomes, AddUp) {
   Outcomes sum{10, 1, 2};
   sum += Outcomes{5, 2, 3};

@@ -174,7 +174,7 @@ TEST(Decide, HarmOfOneRolloutIsNotCarriedIntoTheNext) {
   world.Traffic(kHealthyPrimary, kFailingCanary);
   world.Tick(3);
   ASSERT_EQ(world.state.phase, Phase::kRolledBack);
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Deploy("v3");
   world.Tick(40);
   EXPECT_EQ(world.state.phase, Phase::kSucceeded) << world.state.reason;

@@ -155,7 +155,7 @@ TEST(Orders, PauseKeepsTheWeightThoughProvenAndResumeGoesOn) {
   world.ReachStep(0);
   world.Give(OrderKind::kPause);
   world.Tick();
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick(20);
   EXPECT_EQ(world.seen.splitter->canary_percent, 10);
   world.Give(OrderKind::kResume);
@@ -196,7 +196,7 @@ TEST(Orders, NothingIsWidenedByOrderWhileSomethingIsUnknown) {
       World world;
       world.spec.steps[0].pause = true;
       world.ReachStep(0);
-      world.Traffic(kMany, kMany);
+      world.PlentyOfTraffic();
       world.Tick(2);
       ASSERT_EQ(world.state.phase, Phase::kPaused);
       spoil(world);
@@ -215,7 +215,7 @@ TEST(Orders, ResumeWritesOverAForeignEditAndWaitsForTheCallers) {
   world.Tick();
   world.CallersFollow();
   world.callers_follow = false;
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick();
   world.Give(OrderKind::kResume);
   world.Tick(3);

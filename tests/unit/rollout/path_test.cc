@@ -23,7 +23,7 @@ TEST(Decide, WaitsForAnotherVersion) {
 TEST(Decide, PromotesAHealthyVersionStepByStep) {
   World world;
   world.Deploy("v2");
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick(40);
   EXPECT_EQ(world.state.phase, Phase::kSucceeded) << world.state.reason;
   EXPECT_EQ(world.Log(), (Lines{"start/new-version 0", "advance/ready 10", "advance/proven 50",
@@ -37,7 +37,7 @@ TEST(Decide, PromotesAHealthyVersionStepByStep) {
 TEST(Decide, NumbersDecisionsWithoutAGapAndNamesPhasesAndVersion) {
   World world;
   world.Deploy("v2");
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick(40);
   Phase phase = Phase::kIdle;
   for (std::size_t i = 0; i < world.decisions.size(); ++i) {
@@ -55,7 +55,7 @@ TEST(Decide, NumbersDecisionsWithoutAGapAndNamesPhasesAndVersion) {
 TEST(Decide, RollsTheNextVersionOutAfterASuccess) {
   World world;
   world.Deploy("v2");
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick(40);
   world.Deploy("v3");
   world.Tick(40);
@@ -106,7 +106,7 @@ TEST(Decide, KeepsTheLastStepWhereNothingShallBePromoted) {
   World world;
   world.spec.promote = PromoteMode::kNone;
   world.Deploy("v2");
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick(40);
   EXPECT_EQ(world.state.phase, Phase::kPaused);
   EXPECT_EQ(world.LastDecision(), "pause/proven");
@@ -118,7 +118,7 @@ TEST(Decide, LeavesOtherSplitsWhatTheyHave) {
   World world;
   world.seen.splitter = SplitterView{.primary_percent = 60, .other_percent = 40};
   world.Deploy("v2");
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick(40);
   EXPECT_EQ(world.state.phase, Phase::kSucceeded) << world.state.reason;
   EXPECT_EQ(world.writes, (Lines{"splitter 0", "canary filter is v2", "splitter 10", "splitter 50",

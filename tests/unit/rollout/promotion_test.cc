@@ -36,7 +36,7 @@ TEST(Promotion, DoesNotTouchThePrimaryFilterBeforeEveryCallerSendsAllToTheCanary
   World world;
   world.ReachStep(1);
   world.callers_follow = false;
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick(5);
   EXPECT_EQ(world.state.stage, Stage::kCanaryFull);
   EXPECT_EQ(world.state.reason, "promotion holds: web has not taken the new route");
@@ -125,7 +125,7 @@ TEST(Promotion, ALastStepOfAHundredPercentIsPromotedFromThere) {
   World world;
   world.spec.steps = {{.weight_percent = 10}, {.weight_percent = 100}};
   world.Deploy("v2");
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick(40);
   EXPECT_EQ(world.state.phase, Phase::kSucceeded) << world.state.reason;
   EXPECT_EQ(world.seen.splitter->canary_percent, 0);

@@ -55,7 +55,10 @@ class Chaos {
     if (seen.splitter && Chance(0.3)) world_.CallersFollow();
     const std::int64_t requests = Below(3000);
     const bool bad = Chance(0.005);
-    world_.Traffic({requests, requests / 1000}, {requests, bad ? requests / 2 : requests / 1000});
+    const auto weight =
+        std::max(1.0, world_.seen.splitter ? world_.seen.splitter->canary_percent : 0.0);
+    const auto primary = std::llround(static_cast<double>(requests) * (100 - weight) / weight);
+    world_.Traffic({primary, primary / 1000}, {requests, bad ? requests / 2 : requests / 1000});
     GoneOrBack();
   }
 

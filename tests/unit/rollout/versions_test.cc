@@ -41,7 +41,7 @@ TEST(Versions, ARolledBackOneIsNotTriedAgainUntilRetry) {
   EXPECT_EQ(world.state.phase, Phase::kProgressing);
   EXPECT_EQ(world.state.canary_version, "v2");
   EXPECT_TRUE(world.state.rolled_back_versions.empty());
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick(40);
   EXPECT_EQ(world.state.phase, Phase::kSucceeded) << world.state.reason;
 }
@@ -58,7 +58,7 @@ TEST(Versions, AnotherOneIsTriedAfterARollback) {
 TEST(Versions, AFormerPrimaryIsNotStartedByItselfButByOrder) {
   World world;
   world.Deploy("v2");
-  world.Traffic(kMany, kMany);
+  world.PlentyOfTraffic();
   world.Tick(40);
   ASSERT_EQ(world.state.phase, Phase::kSucceeded);
   world.seen.versions[0].newest_index = 99;  // an instance of v1 restarts
@@ -128,7 +128,7 @@ TEST(Versions, AnOlderOneThatStandsBesideIsNotRolledOutLater) {
   World world;
   world.Deploy("v2");
   world.Deploy("v3");
-  world.Traffic({.completed = 1000}, {.completed = 1000});
+  world.PlentyOfTraffic();
   world.Tick(40);
   EXPECT_EQ(world.state.phase, Phase::kSucceeded) << world.state.reason;
   EXPECT_EQ(world.state.canary_version, "v3");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -59,17 +60,29 @@ void World::CallersFollow() {
   }
 }
 
+void World::PlentyOfTraffic() { plenty_ = true; }
+
+void World::CountPlenty() {
+  constexpr double kCanaryRequests = 5000;
+  // A caller that lags behind still asks the primary when all traffic is the canary's.
+  const double weight = std::clamp(seen.splitter ? seen.splitter->canary_percent : 50.0, 1.0, 99.0);
+  const double other = seen.splitter ? seen.splitter->other_percent : 0.0;
+  const double primary = kCanaryRequests * std::max(1.0, 100 - other - weight) / weight;
+  Traffic({std::llround(primary), 0}, {std::llround(kCanaryRequests), 0});
+  plenty_ = true;
+}
+
 void World::Traffic(stats::Counts primary, stats::Counts canary) {
-  seen.counts = {.harm_primary = primary,
-                 .harm_canary = canary,
-                 .safe_primary = primary,
-                 .safe_canary = canary};
+  plenty_ = false;
+  seen.counts.primary = {.low = primary, .high = primary};
+  seen.counts.canary = {.low = canary, .high = canary};
 }
 
 void World::See(double elapsed_seconds, bool counts_known) {
   seen.elapsed_seconds = elapsed_seconds;
   seen.wall_seconds += elapsed_seconds;
   seen.counts_known = counts_known;
+  if (plenty_) CountPlenty();
   last = Decide(spec, std::move(state), seen);
   state = last.state;
   decisions.insert(decisions.end(), last.decisions.begin(), last.decisions.end());
@@ -138,7 +151,7 @@ void World::ReachStep(int step) {
   };
   for (int i = 0; i < kMost && !there(); ++i) {
     Traffic(kNothing, kNothing);
-    if (state.stage == Stage::kStepping && state.step < step) Traffic(kMany, kMany);
+    if (state.stage == Stage::kStepping && state.step < step) PlentyOfTraffic();
     Tick();
   }
   Traffic(kNothing, kNothing);
@@ -148,7 +161,7 @@ void World::ReachStep(int step) {
 
 void World::ReachStage(Stage stage) {
   ReachStep(static_cast<int>(spec.steps.size()) - 1);
-  Traffic(kMany, kMany);
+  PlentyOfTraffic();
   constexpr int kMost = 10;
   for (int i = 0; i < kMost && state.stage != stage; ++i) Tick();
   Traffic(kNothing, kNothing);

@@ -17,9 +17,7 @@ namespace consul_canary::rollout {
 inline void PrintTo(Phase phase, std::ostream* out) { *out << ToString(phase); }
 inline void PrintTo(Stage stage, std::ostream* out) { *out << ToString(stage); }
 
-// One second's requests. Proven: enough to prove any step safe within one tick.
 inline constexpr stats::Counts kNothing{};
-inline constexpr stats::Counts kMany{5000, 0};
 
 class World {
  public:
@@ -38,6 +36,9 @@ class World {
 
   // Every look from now on carries these requests.
   void Traffic(stats::Counts primary, stats::Counts canary);
+  // Every look from now on carries 5000 requests of the canary, of which none fails, and as many of
+  // the primary as the splitter's weight makes of that: enough to prove any step within one tick.
+  void PlentyOfTraffic();
 
   // A look between ticks: no time has passed, no requests are counted.
   void Look();
@@ -68,11 +69,13 @@ class World {
 
  private:
   void See(double elapsed_seconds, bool counts_known);
+  void CountPlenty();
   void Act();
   void Do(Write write);
   [[nodiscard]] int PassingOf(const std::string& filter) const;
   void CountSubsets();
 
+  bool plenty_ = false;
   std::uint64_t last_order_ = 0;
   std::uint64_t last_index_ = 0;
 };

@@ -150,16 +150,41 @@ TEST(Harm, FindsALateFaultAlmostAsFastAsAnEarlyOne) {
   EXPECT_LE(ticks_until_rollback(1800), 5);
 }
 
+TEST(Harm, TakesTicksOfFewRequestsTogetherUntilTheyAreTen) {
+  HarmState in_parts = StartHarm(kHistory);
+  ObserveHarm(in_parts, kOpenEnded, {3, 0}, {1, 1}, 2.0, 1.0);
+  ObserveHarm(in_parts, kOpenEnded, {4, 1}, {1, 0}, 5.0, 1.0);
+  EXPECT_EQ(LogHarm(in_parts), 0.0);
+  EXPECT_EQ(in_parts.primary, kHistory);
+  ObserveHarm(in_parts, kOpenEnded, {0, 0}, {1, 1}, 5.0, 1.0);
+  HarmState at_once = StartHarm(kHistory);
+  ObserveHarm(at_once, kOpenEnded, {7, 1}, {3, 2}, 2.0, 3.0);
+  EXPECT_EQ(in_parts, at_once);
+  EXPECT_GT(LogHarm(in_parts), 0.0);
+}
+
+TEST(Harm, TakesTicksTogetherForNoMoreThanTenSeconds) {
+  HarmState state = StartHarm(kHistory);
+  for (int i = 0; i < 9; ++i) ObserveHarm(state, kOpenEnded, {0, 0}, {0, 0}, 1.0, 1.0);
+  EXPECT_EQ(state.open.seconds, 9.0);
+  ObserveHarm(state, kOpenEnded, {1, 0}, {1, 1}, 1.0, 1.0);
+  EXPECT_EQ(state.open, HarmBlock{});
+  EXPECT_GT(LogHarm(state), 0.0);
+}
+
 TEST(Harm, ContinuesBitForBitFromAStoredState) {
   HarmState state = StartHarm(kHistory);
   for (int i = 0; i < 130; ++i)
     ObserveHarm(state, {9}, {95, i % 7 == 0}, {5, i % 11 == 0}, 1.3, .97);
+  ObserveHarm(state, {9}, {6, 1}, {1, 0}, 1.3, .97);
+  ASSERT_NE(state.open, HarmBlock{});
   HarmState restored;
   restored.primary = state.primary;
   restored.log_sums = state.log_sums;
   restored.spent = state.spent;
   restored.epoch = state.epoch;
   restored.epoch_seconds = state.epoch_seconds;
+  restored.open = state.open;
   for (int i = 0; i < 130; ++i) {
     ObserveHarm(state, {9}, {95, i % 5 == 0}, {5, i % 13 == 0}, 1.7, 1.03);
     ObserveHarm(restored, {9}, {95, i % 5 == 0}, {5, i % 13 == 0}, 1.7, 1.03);

@@ -1,0 +1,121 @@
+// Writing of recordings. Reading is recording.cc's.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "analyzer/config/recording.h"
+#include "analyzer/config/spec_file.h"
+
+namespace consul_canary::config {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string Line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Json ToValue(const stats::Counts& counts) {
+  return {{"completed", counts.completed}, {"failures", counts.failures}};
+}
+
+void AddLatency(const stats::LatencyCounts& latency, Json& object) {
+  object["timed"] = latency.timed;
+  if (latency.slower.empty()) return;
+  Json& slower = object["slower"] = Json::object();
+  for (const auto& [edge, count] : latency.slower) slower[EdgeText(edge)] = count;
+}
+
+Json ToValue(const rollout::SubsetTick& tick) {
+  Json value = ToValue(tick.low);
+  if (tick.high.failures != tick.low.failures) value["failures_high"] = tick.high.failures;
+  if (tick.latency != stats::LatencyCounts{}) AddLatency(tick.latency, value);
+  return value;
+}
+
+Json ToValue(const stats::InstanceCounts& instances) {
+  Json value = Json::object();
+  for (const auto& [id, counts] : instances) value[id] = ToValue(counts);
+  return value;
+}
+
+void AddInstances(const RecordedTick& tick, Json& line) {
+  Json primary = ToValue(tick.counts.primary_instances);
+  for (const auto& [id, latency] : tick.counts.primary_instance_latency) {
+    AddLatency(latency, primary[id]);
+  }
+  if (!primary.empty()) line["instances"]["primary"] = std::move(primary);
+  if (!tick.canary_instances.empty()) {
+    line["instances"]["canary"] = ToValue(tick.canary_instances);
+  }
+}
+
+Json ToValue(const rollout::Order& order) {
+  Json value = {{"order", ToString(order.kind)}, {"by", order.by}};
+  if (!order.version.empty()) value["version"] = order.version;
+  if (order.full) value["full"] = true;
+  if (!order.alert.empty()) value["alert"] = order.alert;
+  if (!order.alert_key.empty()) value["alert_key"] = order.alert_key;
+  if (std::not_equal_to<>{}(order.alert_started_wall_seconds, 0.0)) {
+    value["alert_started_wall_seconds"] = order.alert_started_wall_seconds;
+  }
+  return value;
+}
+
+// What has a default and has it is left out: a recording of an hour is 3600 lines.
+void AddMesh(const RecordedTick& tick, Json& line) {
+  if (!tick.applied) line["applied"] = false;
+  if (tick.canary_passing != 1) line["healthy"] = tick.canary_passing;
+  if (tick.age_seconds > 0) line["age"] = tick.age_seconds;
+  if (tick.ejections > 0) line["ejections"] = tick.ejections;
+  if (tick.doubtful) line["doubtful"] = true;
+  if (!tick.unknown.empty()) line["unknown"] = tick.unknown;
+  if (tick.orders.empty()) return;
+  Json& orders = line["orders"] = Json::array();
+  for (const rollout::Order& order : tick.orders) orders.push_back(ToValue(order));
+}
+
+}  // namespace
+
+std::string EdgeText(double edge_seconds) {
+  // 15 digits say .035 s as 35ms and not as 35.00000000000001ms.
+  const std::string text = fmt::format("{:.15g}", edge_seconds * 1000);
+  double milliseconds = 0;
+  std::from_chars(text.data(), text.data() + text.size(), milliseconds);
+  const bool is_exact = std::equal_to<>{}(milliseconds / 1000, edge_seconds);
+  return is_exact ? text + "ms" : fmt::format("{}s", edge_seconds);
+}
+
+std::string RecordingHeader(const Recording& recording) {
+  Json primary = ToValue(recording.primary_history);
+  if (recording.primary_latency_history) AddLatency(*recording.primary_latency_history, primary);
+  if (recording.dispersion != stats::DispersionState{}) {
+    primary["dispersion"] = {{"excess", recording.dispersion.excess},
+                             {"expected", recording.dispersion.expected}};
+  }
+  Json header = {{"recording", 1},
+                 {"spec", Json::parse(ToJson(recording.spec))},
+                 {"history", {{"primary", std::move(primary)}}}};
+  if (recording.late_after_seconds > 0) header["late_after"] = recording.late_after_seconds;
+  if (recording.attempts_together > 1) header["attempts_together"] = recording.attempts_together;
+  return Line(header);
+}
+
+std::string RecordingLine(const RecordedTick& tick) {
+  Json line = {{"t", tick.t}, {"elapsed", tick.elapsed_seconds}};
+  if (tick.unruled_seconds > 0) line["unruled"] = tick.unruled_seconds;
+  line["primary"] = ToValue(tick.counts.primary);
+  line["canary"] = ToValue(tick.counts.canary);
+  if (const stats::LateCounts& late = tick.counts.canary.late; late != stats::LateCounts{}) {
+    line["late"] = {{"started", late.started}, {"late", late.late}};
+  }
+  AddInstances(tick, line);
+  if (tick.weight_percent) line["weight"] = *tick.weight_percent;
+  AddMesh(tick, line);
+  return Line(line);
+}
+
+}  // namespace consul_canary::config

@@ -1,0 +1,263 @@
+#include "analyzer/rollout/evidence.h"
+
+#include <algorithm>
+
+#include "analyzer/rollout/callers.h"
+
+namespace consul_canary::rollout {
+namespace {
+
+// Two recorded ticks may carry the same time; evidence needs some time between them.
+constexpr double kShortestTickSeconds = 0.001;
+// What hangs takes longer than any stall of a scheduler or of a collector of garbage.
+constexpr double kLeastLateSeconds = 2.0;
+constexpr double kPercent = 100;
+
+// While all traffic goes to the canary, a caller that lags behind still tells.
+bool HasBothSubsets(const State& state) {
+  return state.stage == Stage::kStepping || state.stage == Stage::kCanaryFull;
+}
+
+// A subset whose filter is not the rollout's holds other instances than the ones to be judged.
+bool HoldsItsVersion(const State& state, const Observation& seen) {
+  return !state.wanted.canary_filter || seen.canary_filter == state.wanted.canary_filter;
+}
+
+stats::Counts Slower(const stats::LatencyCounts& counts, double edge_seconds) {
+  return stats::SlowerThan(counts, edge_seconds).value_or(stats::Counts{});
+}
+
+// The bounds that err on the safe side where the histogram has no edge just there: the canary's
+// slow requests above the next lower one, the primary's above the next higher one.
+struct SafeSlower {
+  stats::Counts primary, canary;
+};
+
+SafeSlower SlowerForSafety(const TickCounts& tick, double edge_seconds) {
+  SafeSlower slower;
+  const auto below = stats::EdgeAtOrBelow(tick.canary.latency, edge_seconds);
+  const auto above = stats::EdgeAtOrAbove(tick.primary.latency, edge_seconds);
+  // Without such an edge each request of the canary may have been slow, and none of the primary's.
+  slower.canary = {tick.canary.latency.timed, tick.canary.latency.timed};
+  if (below) slower.canary = Slower(tick.canary.latency, *below);
+  slower.primary = {tick.primary.latency.timed, 0};
+  if (above) slower.primary = Slower(tick.primary.latency, *above);
+  return slower;
+}
+
+// Which metrics enter is settled before the first tick is judged, by what is known of the primary.
+void FixMetrics(const Spec& spec, Evidence& evidence) {
+  if (evidence.metrics_fixed) return;
+  evidence.metrics_fixed = true;
+  for (const double edge : stats::EdgesToWatch(evidence.primary_latency)) {
+    evidence.latency.push_back(
+        {.edge_seconds = edge, .harm = stats::StartHarm(Slower(evidence.primary_latency, edge))});
+  }
+  if (const auto late = stats::LateAfter(evidence.primary_latency)) {
+    evidence.late_after_seconds = std::max(*late, kLeastLateSeconds);
+  }
+  evidence.latency_safe.clear();
+  for (const LatencyObjective& objective : spec.latency) {
+    const auto above = stats::EdgeAtOrAbove(evidence.primary_latency, objective.edge.count());
+    evidence.latency_safe.push_back(
+        stats::StartSafe(above ? Slower(evidence.primary_latency, *above) : stats::Counts{}));
+  }
+}
+
+double DispersionOf(const Evidence& evidence, const stats::DispersionState& learned) {
+  return stats::Overdispersion(learned, evidence.overdispersion_floor);
+}
+
+double WorstLatencyDispersion(const Evidence& evidence) {
+  double worst = evidence.overdispersion_floor;
+  for (const EdgeEvidence& edge : evidence.latency) {
+    worst = std::max(worst, DispersionOf(evidence, edge.dispersion));
+  }
+  return worst;
+}
+
+// Requests of one instance that a single stall makes slow or late together.
+double StallSize(const Spec& spec, const Observation& seen, const Evidence& evidence) {
+  return spec.stall.count() * evidence.canary_rate / std::max(1, seen.canary_passing);
+}
+
+void AddHarm(const Spec& spec, const Observation& seen, Evidence& evidence, double seconds) {
+  const stats::HarmPlan plan{.planned_epochs = PlannedEpochs(spec),
+                             .tolerance = spec.rollback_margin};
+  const TickCounts& tick = seen.counts;
+  stats::ObserveHarm(evidence.harm, plan, tick.primary.high, tick.canary.low,
+                     DispersionOf(evidence, evidence.dispersion), seconds);
+  const double stall = std::max(1.0, StallSize(spec, seen, evidence));
+  const stats::HarmPlan any_worse{.planned_epochs = plan.planned_epochs};
+  for (EdgeEvidence& edge : evidence.latency) {
+    const double dispersion = std::max(stall, DispersionOf(evidence, edge.dispersion));
+    stats::ObserveHarm(edge.harm, any_worse, Slower(tick.primary.latency, edge.edge_seconds),
+                       Slower(tick.canary.latency, edge.edge_seconds), dispersion, seconds);
+  }
+  if (evidence.late_after_seconds > 0) {
+    stats::ObserveLate(evidence.late, plan.planned_epochs, tick.canary.late,
+                       std::max(stall, evidence.overdispersion_floor), seconds);
+  }
+}
+
+// A tick that proves nothing still teaches what the primary does.
+void TeachPrimary(const TickCounts& tick, Evidence& evidence) {
+  evidence.harm.primary += tick.primary.high;
+  evidence.safe.primary += tick.primary.low;
+  for (EdgeEvidence& edge : evidence.latency) {
+    edge.harm.primary += Slower(tick.primary.latency, edge.edge_seconds);
+  }
+}
+
+void AddSafe(const Spec& spec, const TickCounts& tick, Evidence& evidence) {
+  // A request that hangs is none that went well.
+  stats::Counts canary = tick.canary.high;
+  canary.completed += tick.canary.late.late;
+  canary.failures += tick.canary.late.late;
+  stats::ObserveSafe(evidence.safe, spec.failure_margin, tick.primary.low, canary,
+                     DispersionOf(evidence, evidence.dispersion));
+  const double dispersion = WorstLatencyDispersion(evidence);
+  for (std::size_t i = 0; i < evidence.latency_safe.size(); ++i) {
+    const SafeSlower slower = SlowerForSafety(tick, spec.latency[i].edge.count());
+    stats::ObserveSafe(evidence.latency_safe[i], spec.latency[i].margin, slower.primary,
+                       slower.canary, dispersion);
+  }
+}
+
+// Of the requests of both subsets, 0..1.
+double CanaryShare(const State& state, const Observation& seen) {
+  const double weight = seen.routed_percent.value_or(state.wanted.canary_percent);
+  const double both = kPercent - (seen.splitter ? seen.splitter->other_percent : 0);
+  return both > 0 ? std::min(1.0, weight / both) : 0;
+}
+
+// Only what came after every caller had applied the weight says anything about the share.
+void AddShare(const Observation& seen, State& state, double seconds) {
+  Evidence& evidence = state.evidence;
+  const bool applied = state.confirmed && !state.foreign_edit && seen.splitter &&
+                       WeightStragglers(state, seen).empty();
+  if (applied && evidence.share_applied) {
+    const std::int64_t canary = seen.counts.canary.low.completed;
+    stats::ObserveShare(evidence.share, CanaryShare(state, seen),
+                        seen.counts.primary.low.completed + canary, canary, seconds);
+  }
+  if (!applied) evidence.share = {};
+  evidence.share_applied = applied;
+}
+
+void AddIntervals(const TickCounts& tick, Evidence& evidence) {
+  const double dispersion = DispersionOf(evidence, evidence.dispersion);
+  stats::ObserveRatio(evidence.ratio, tick.primary.high, tick.canary.low, dispersion);
+  stats::ObserveDifference(evidence.difference, tick.primary.high, tick.canary.low, dispersion);
+}
+
+// Of the primary's requests that were completed, as many as the weight makes the canary's. More
+// where they are all the canary's.
+double DueRequests(const State& state, const Observation& seen) {
+  const double share = CanaryShare(state, seen);
+  if (share >= 1) return 0;
+  return static_cast<double>(seen.counts.primary.low.completed) * share / (1 - share);
+}
+
+void AddRate(const Observation& seen, State& state, double seconds) {
+  Evidence& evidence = state.evidence;
+  const auto completed = static_cast<double>(seen.counts.canary.low.completed);
+  const double due = DueRequests(state, seen);
+  evidence.canary_rate = std::max(completed, due) / seconds;
+  evidence.silent_requests = completed > 0 ? 0 : evidence.silent_requests + due;
+}
+
+// Afterwards: what tempers a tick is known before it.
+void LearnDispersion(const TickCounts& tick, Evidence& evidence, double seconds) {
+  stats::ObserveDispersion(evidence.dispersion, tick.primary_instances, seconds);
+  for (EdgeEvidence& edge : evidence.latency) {
+    stats::InstanceCounts instances;
+    instances.reserve(tick.primary_instance_latency.size());
+    for (const auto& [id, latency] : tick.primary_instance_latency) {
+      if (latency.timed > 0) instances.emplace_back(id, Slower(latency, edge.edge_seconds));
+    }
+    stats::ObserveDispersion(edge.dispersion, instances, seconds);
+  }
+}
+
+}  // namespace
+
+Evidence StartEvidence(const Evidence& before, const Observation& seen) {
+  Evidence evidence;
+  evidence.dispersion = before.dispersion;
+  evidence.dispersion.open = {};  // a recording begins with the rollout
+  evidence.harm = stats::StartHarm(seen.primary_history);
+  evidence.safe = stats::StartSafe(seen.primary_history);
+  evidence.difference = stats::StartDifference(seen.primary_history);
+  evidence.primary_latency = seen.primary_latency_history;
+  return evidence;
+}
+
+void BeginStepEvidence(const Spec& spec, Evidence& evidence) {
+  evidence.step_primary = {};
+  evidence.step_canary = {};
+  BeginThresholdStep(evidence.thresholds);
+  if (spec.proof == Proof::kOnce) return;
+  evidence.safe = stats::StartSafe(evidence.safe.primary);
+  for (stats::SafeState& safe : evidence.latency_safe) safe = stats::StartSafe(safe.primary);
+}
+
+void LearnBetweenRollouts(const Observation& seen, Evidence& evidence) {
+  if (seen.doubtful || seen.elapsed_seconds <= 0) return;
+  stats::ObserveDispersion(evidence.dispersion, seen.counts.primary_instances,
+                           seen.elapsed_seconds);
+}
+
+void BeginStageEvidence(Evidence& evidence) {
+  evidence.stage_primary = {};
+  evidence.stage_canary = {};
+  evidence.share = {};
+  evidence.share_applied = false;
+  evidence.silent_requests = 0;
+}
+
+// Not judged is the warm-up after each increase: from the decision on, and again from the moment on
+// when Consul is seen to hold the weight. A write that keeps failing is no reason to look away.
+bool IsWarm(const Spec& spec, const State& state) {
+  const double seconds = state.confirmed ? state.confirmed_seconds : state.stage_seconds;
+  return seconds >= spec.warmup.count();
+}
+
+bool IsJudged(const Spec& spec, const Observation& seen, const State& state) {
+  return HasBothSubsets(state) && IsWarm(spec, state) && HoldsItsVersion(state, seen);
+}
+
+void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
+  Evidence& evidence = state.evidence;
+  const TickCounts& tick = seen.counts;
+  evidence.rollout_primary += tick.primary.high;
+  evidence.rollout_canary += tick.canary.low;
+  evidence.rollout_late += tick.canary.late.late;
+  if (seen.doubtful) return;
+  evidence.overdispersion_floor =
+      std::max({1.0, spec.overdispersion_floor, seen.attempts_together});
+  const double seconds = std::max(seen.elapsed_seconds, kShortestTickSeconds);
+  evidence.stage_primary += tick.primary.high;
+  evidence.stage_canary += tick.canary.low;
+  const bool judged = IsJudged(spec, seen, state);
+  if (judged) {
+    FixMetrics(spec, evidence);
+    AddHarm(spec, seen, evidence, seconds);
+    AddIntervals(tick, evidence);
+    ObserveThresholds(spec, tick, seconds, evidence.thresholds);
+    evidence.step_primary += tick.primary.high;
+    evidence.step_canary += tick.canary.low;
+  }
+  // Only what was seen at the step's own weight proves the step.
+  const bool proves = judged && state.stage == Stage::kStepping && state.confirmed;
+  if (proves) AddSafe(spec, tick, evidence);
+  // How the traffic is split is no matter of how warm the canary is.
+  if (state.stage == Stage::kStepping && state.confirmed) AddShare(seen, state, seconds);
+  if (!judged) TeachPrimary(tick, evidence);
+  if (judged && !proves) evidence.safe.primary += tick.primary.low;
+  evidence.primary_latency += tick.primary.latency;
+  LearnDispersion(tick, evidence, seconds);
+  AddRate(seen, state, seconds);
+}
+
+}  // namespace consul_canary::rollout

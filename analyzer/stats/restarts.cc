@@ -1,0 +1,67 @@
+#include "analyzer/stats/restarts.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+#include "analyzer/stats/block.h"
+
+namespace consul_canary::stats {
+namespace {
+
+constexpr double kEpochSeconds = 60.0;
+constexpr double kFirstMass = 0.75;
+constexpr double kLaterMass = 0.25;
+
+// Prior mass of the epochs first..last together, 1 <= first <= last.
+double MassOfLaterEpochs(std::int64_t planned_epochs, std::int64_t first, std::int64_t last) {
+  if (planned_epochs == 0) {  // the sum of 1/(j (j + 1)) telescopes
+    return kLaterMass * (1.0 / static_cast<double>(first) - 1.0 / static_cast<double>(last + 1));
+  }
+  const std::int64_t count = std::min(last, planned_epochs - 1) - first + 1;
+  if (count <= 0) return 0.0;
+  return kLaterMass * static_cast<double>(count) / static_cast<double>(planned_epochs - 1);
+}
+
+void Spend(Restarts restarts, std::span<const double> log_weights, double mass) {
+  const double log_mass = std::log(mass);
+  for (std::size_t k = 0; k < log_weights.size(); ++k) {
+    const double fresh = log_mass + log_weights[k];
+    double& sum = restarts.log_sums[k];
+    sum = restarts.epoch < 0 ? fresh : LogAddExp(sum, fresh);
+  }
+  restarts.spent = std::min(1.0, restarts.spent + mass);
+}
+
+}  // namespace
+
+void BeginEpochs(Restarts restarts, std::span<const double> log_weights,
+                 std::int64_t planned_epochs, bool has_evidence) {
+  assert(planned_epochs >= 0);
+  assert(log_weights.size() == restarts.log_sums.size());
+  if (restarts.epoch < 0) {
+    if (!has_evidence) return;
+    Spend(restarts, log_weights, kFirstMass);
+    restarts.epoch = 0;
+    return;
+  }
+  if (restarts.epoch_seconds < kEpochSeconds) return;
+  const double begun = std::floor(restarts.epoch_seconds / kEpochSeconds);
+  const std::int64_t last = restarts.epoch + static_cast<std::int64_t>(begun);
+  const double mass = MassOfLaterEpochs(planned_epochs, restarts.epoch + 1, last);
+  if (mass > 0.0) Spend(restarts, log_weights, mass);
+  restarts.epoch = last;
+  restarts.epoch_seconds = std::max(0.0, restarts.epoch_seconds - begun * kEpochSeconds);
+}
+
+void PassTime(Restarts restarts, double elapsed_seconds) {
+  assert(elapsed_seconds > 0.0);
+  if (restarts.epoch >= 0) restarts.epoch_seconds += elapsed_seconds;
+}
+
+double LogRestarted(std::span<const double> log_sums, double spent, std::int64_t epoch) {
+  if (epoch < 0) return 0.0;
+  return LogAddExp(LogSumExp(log_sums), std::log1p(-spent));
+}
+
+}  // namespace consul_canary::stats

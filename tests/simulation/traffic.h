@@ -1,0 +1,66 @@
+// What happens to the requests of one simulated service.
+#pragma once
+
+#include <optional>
+
+namespace consul_canary::simulation {
+
+enum class Drift {
+  kNone,
+  kSine,   // the common rate swings between 1/5 and 9/5 of itself, once in 15 minutes
+  kSteps,  // every 10 minutes another common rate, between 1/3 and 5 times the first
+};
+
+// Now and then an instance, of either subset alike, has bad seconds: a healthy canary's as often as
+// the primary's.
+struct PodBursts {
+  double per_hour = 0;  // of one instance
+  double mean_seconds = 8;
+  double failure_ratio = 0.3;  // of its requests meanwhile
+};
+
+// A request that fails does so at each of this many attempts, one after the other.
+struct RetryClusters {
+  int attempts = 1;
+  bool same_instance = true;  // else each attempt goes to any instance of the subset
+  bool judged = true;         // outcomes: attempts; else first-try, which only the instances exceed
+};
+
+// Time of a request: log-normal. Histograms move every five seconds, as Envoy's.
+struct Latency {
+  double median_seconds = 0.045;
+  double sigma = 1.0;
+  double stalls_per_hour = 0;  // of one instance: nothing leaves it for `stall_seconds`
+  double stall_seconds = 0.3;
+};
+
+// What sets the canary apart, from `after_seconds` of its first step on.
+struct Fault {
+  double after_seconds = 0;
+  double excess = 0;      // its failure ratio is the primary's of that moment, plus this
+  double slower = 1;      // its requests take this many times as long
+  double hang_ratio = 0;  // of its requests are never answered; callers give up after 15 s
+};
+
+struct Traffic {
+  double requests_per_second = 100;
+  // A second's number of requests is negative binomial: its variance is 1 + rate times Poisson's.
+  bool bursty_arrivals = false;
+  double failure_ratio = 0.001;  // of the primary, without drift and bursts
+  Drift drift = Drift::kNone;
+  // One second in fifty is an outage that both subsets share: the rate is then this many times as
+  // high.
+  double common_burst = 1;
+  int primary_instances = 10;
+  int canary_instances = 1;
+  bool instances_known = true;  // whether the primary's can be told apart
+  PodBursts pod_bursts;
+  RetryClusters retries;
+  // Four callers, each of which loses its counters so often; its tick is dropped for both subsets.
+  double resets_per_hour = 0;
+  double share_factor = 1;  // the canary's share of the requests over its weight
+  std::optional<Latency> latency;
+  Fault fault;
+};
+
+}  // namespace consul_canary::simulation
