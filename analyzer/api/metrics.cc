@@ -118,9 +118,9 @@ void AddVerdict(const RolloutView& view, Families& families) {
   AddInterval(view, "difference_ratio",
               "Canary's ratio less the primary's, with 95% limits that hold at all times together.",
               verdict.difference, families);
-  AddInterval(view, "odds_ratio",
-              "Canary's odds of failure over the primary's, with 95% limits as difference_ratio's.",
-              verdict.odds_ratio, families);
+  AddInterval(view, "rate_ratio",
+              "Canary's failure ratio over the primary's, with 95% limits as difference_ratio's.",
+              verdict.rate_ratio, families);
   const Labels service{{"service_name", view.id}};
   families.Gauge("overdispersion_ratio", "Cluster size of failures that tempers the evidence.",
                  service, verdict.overdispersion);

@@ -42,7 +42,7 @@ Json EvidenceJson(const RolloutView& view) {
       {"safe_bound", verdict.safe_bound},
       {"metrics", MetricsJson(verdict)},
       {"difference", IntervalJson(verdict.difference)},
-      {"odds_ratio", IntervalJson(verdict.odds_ratio)},
+      {"rate_ratio", IntervalJson(verdict.rate_ratio)},
       {"overdispersion", verdict.overdispersion},
       {"observed_share", verdict.observed_share ? Json(*verdict.observed_share) : Json(nullptr)},
       {"late", evidence.rollout_late},

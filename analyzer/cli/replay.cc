@@ -218,7 +218,7 @@ Json ToJson(const ReplayedTick& tick) {
           {"overdispersion", verdict.overdispersion},
           {"observed_share", share ? Json(*share) : Json(nullptr)},
           {"difference", ToJson(verdict.difference)},
-          {"odds_ratio", ToJson(verdict.odds_ratio)},
+          {"rate_ratio", ToJson(verdict.rate_ratio)},
           {"notes", verdict.notes},
           {"verdict", ToString(verdict.kind)},
           {"phase", ToString(tick.phase)},

@@ -215,7 +215,7 @@ Verdict VerdictOf(const Spec& spec, const State& state) {
   if (evidence.share.totals.completed > 0) {
     verdict.observed_share = stats::ObservedShare(evidence.share);
   }
-  verdict.odds_ratio = stats::RatioInterval(evidence.ratio, kIntervalAlpha);
+  verdict.rate_ratio = stats::RatioInterval(evidence.ratio, kIntervalAlpha);
   verdict.difference = stats::DifferenceInterval(evidence.difference, kIntervalAlpha);
   if (spec.judge != JudgeMode::kSequential) {
     verdict.threshold_harm = ThresholdHarm(spec, evidence.thresholds);

@@ -50,7 +50,7 @@ struct Verdict {
   double overdispersion = 1;
   bool overdispersion_learned = false;   // otherwise it is the floor
   std::optional<double> observed_share;  // of the canary, 0..1
-  stats::Interval odds_ratio;            // canary's odds of failure over the primary's
+  stats::Interval rate_ratio;            // canary's failure ratio over the primary's
   stats::Interval difference;            // canary's failure ratio less the primary's
   std::vector<std::string> notes;        // what limits this verdict, in words
 

@@ -2,14 +2,17 @@
 // instances to the splitter's last weight.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "tests/support/daemons.h"
 #include "tests/support/load.h"
 #include "tests/support/mesh.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 
 namespace consul_canary::testing {
@@ -28,11 +31,11 @@ strategy:
 
 class RolloutTest : public ::testing::Test {
  protected:
-  void Begin(MeshOptions options = {}, double rate = 200) {
+  void Begin(MeshOptions options = {}, double rate = 200, std::vector<std::string> flags = {}) {
     auto mesh = Mesh::Start(std::move(options));
     ASSERT_TRUE(mesh) << mesh.error().message;
     mesh_ = std::move(*mesh);
-    auto analyzer = StartAnalyzer(mesh_->consul());
+    auto analyzer = StartAnalyzer(mesh_->consul(), std::move(flags));
     ASSERT_TRUE(analyzer) << analyzer.error().message;
     analyzer_ = std::move(*analyzer);
     load_ = std::make_unique<Load>(LoadOptions{.url = mesh_->url(), .rate = rate});
@@ -170,6 +173,83 @@ TEST_F(RolloutTest, RollsBackACanaryWhoseFailuresRetriesHide) {
   ASSERT_TRUE(mesh_->Control("v2", "failure_ratio=0.2"));
   ASSERT_TRUE(WaitForPhase("rolled-back"));
   EXPECT_LE(load_->Counts().failed, 3);  // 0.2^4 of what the canary got
+}
+
+TEST_F(RolloutTest, RollsBackACanaryThatIsSlowAndFailsNothing) {
+  ASSERT_NO_FATAL_FAILURE(Begin());
+  ASSERT_NO_FATAL_FAILURE(ApplySpec());
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitForStep(1));
+  ASSERT_TRUE(mesh_->Control("v2", "delay_ms=150"));
+  ASSERT_TRUE(WaitForPhase("rolled-back"));
+  EXPECT_NE(Rollout().value("reason", "").find("worse than the primary in latency_"),
+            std::string::npos)
+      << Rollout().dump();
+  EXPECT_EQ(load_->Counts().failed, 0);
+}
+
+TEST_F(RolloutTest, RollsBackACanaryThatAnswersNothing) {
+  ASSERT_NO_FATAL_FAILURE(Begin({}, 400));  // a thousand timed requests, so that late is known
+  ASSERT_NO_FATAL_FAILURE(ApplySpec());
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitForStep(1));
+  ASSERT_TRUE(mesh_->Control("v2", "hang=1"));
+  ASSERT_TRUE(WaitForPhase("rolled-back"));
+  EXPECT_NE(Rollout().value("reason", "").find("of its requests took longer than 2 s"),
+            std::string::npos)
+      << Rollout().dump();
+  ASSERT_TRUE(mesh_->Control("v2", "hang=0"));
+}
+
+TEST_F(RolloutTest, ReplaysFromItsRecordingAsItWas) {
+  const TempDir folder("recordings");
+  ASSERT_NO_FATAL_FAILURE(Begin({}, 200, {"--record", folder.path().string()}));
+  ASSERT_NO_FATAL_FAILURE(ApplySpec());
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitForStep(2));
+  ASSERT_TRUE(mesh_->Control("v2", "failure_ratio=0.3"));
+  ASSERT_TRUE(WaitForPhase("rolled-back"));
+  const auto decisions = Decisions();
+  ASSERT_EQ(analyzer_->Stop(), 0);
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+    files.push_back(entry.path().string());
+  }
+  ASSERT_EQ(files.size(), 1U);
+  const CtlResult replayed = Ctl({"replay", files[0], "-o", "json"});
+  ASSERT_EQ(replayed.code, 0) << replayed.output;
+  std::vector<std::string> live;
+  std::vector<std::string> again;
+  const auto name = [](const json& decision) {
+    return decision["action"].get<std::string>() + "/" + decision["cause"].get<std::string>() +
+           " " + std::to_string(decision["weight"].get<int>());
+  };
+  for (const json& decision : decisions) live.push_back(name(decision));
+  std::istringstream lines(replayed.output);
+  for (std::string line; std::getline(lines, line);) {
+    const json tick = json::parse(line);
+    for (const json& decision : tick["decisions"]) again.push_back(name(decision));
+  }
+  live.pop_back();  // that the traffic is back came after the last recorded tick
+  EXPECT_EQ(again, live);
+  ASSERT_TRUE(analyzer_->Restart());
+}
+
+TEST_F(RolloutTest, ApplySaysHowLongItWillTakeAtTheRateItSees) {
+  ASSERT_NO_FATAL_FAILURE(Begin());
+  const CtlResult applied = Ctl({"apply", "-f", SpecFile(kSpec)});
+  EXPECT_EQ(applied.code, 0);
+  EXPECT_NE(applied.output.find("requests a second seen now, a healthy canary passes all steps"),
+            std::string::npos)
+      << applied.output;
+  const CtlResult undecidable = Ctl(
+      {"apply", "-f",
+       SpecFile("service: api\nstrategy: {steps: [{weight: 0.01}], deadline: 60s, warmup: 1s}\n")});
+  EXPECT_EQ(undecidable.code, 0);
+  EXPECT_NE(undecidable.output.find("Step 1 cannot be decided before its deadline"),
+            std::string::npos)
+      << undecidable.output;
+  EXPECT_NE(undecidable.output.find("strategy.steps[0].weight: "), std::string::npos);
 }
 
 TEST_F(RolloutTest, GoesOnAfterTheAnalyzerWasKilled) {

@@ -401,7 +401,7 @@ TEST(Replay, PrintsOneObjectALineWithEachMetricsOwnEvidence) {
   EXPECT_EQ(line["verdict"], "undecided");
   EXPECT_EQ(line["overdispersion"], 1);
   EXPECT_EQ(line["observed_share"], nullptr);
-  for (const char* interval : {"difference", "odds_ratio"}) {
+  for (const char* interval : {"difference", "rate_ratio"}) {
     ASSERT_EQ(line[interval].size(), 3U) << interval;
     EXPECT_LE(line[interval][0], line[interval][1]) << interval;
     EXPECT_LE(line[interval][1], line[interval][2]) << interval;

@@ -257,8 +257,8 @@ TEST(Analysis, TheIntervalsHoldTheTruth) {
   EXPECT_LT(verdict.difference.lower, 0.004);
   EXPECT_GT(verdict.difference.upper, 0.004);
   EXPECT_NEAR(verdict.difference.estimate, 0.004, 0.0005);
-  EXPECT_LT(verdict.odds_ratio.lower, 5);
-  EXPECT_GT(verdict.odds_ratio.upper, 5);
+  EXPECT_LT(verdict.rate_ratio.lower, 5);
+  EXPECT_GT(verdict.rate_ratio.upper, 5);
 }
 
 }  // namespace
