@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace consul_canary::envoy {
 namespace {
@@ -84,21 +85,19 @@ bool SubtractCodes(const Codes& later, const Codes& earlier, Codes& difference) 
 }
 
 // Every edge is kept, with 0 where nothing was added: what is missing is not known. A histogram
-// whose edges have changed, as one that has gone down, is a sidecar that began anew.
-bool SubtractHistogram(const OutcomeCounters& later, const OutcomeCounters& earlier,
+// that went down or has other edges began anew and adds nothing; the counters may have gone on.
+void SubtractHistogram(const OutcomeCounters& later, const OutcomeCounters& earlier,
                        OutcomeCounters& difference) {
-  if (!Subtract(later.timed, earlier.timed, difference.timed)) return false;
-  if (earlier.faster.empty()) {
-    difference.faster = later.faster;
-    return true;
+  if (later.timed < earlier.timed) return;
+  std::map<double, std::uint64_t> faster = later.faster;
+  for (const auto& [edge, count] : earlier.faster) {
+    const auto it = faster.find(edge);
+    if (it == faster.end() || it->second < count) return;
+    it->second -= count;
   }
-  if (later.faster.size() != earlier.faster.size()) return false;
-  for (const auto& [edge, count] : later.faster) {
-    const auto it = earlier.faster.find(edge);
-    if (it == earlier.faster.end() || count < it->second) return false;
-    difference.faster[edge] = count - it->second;
-  }
-  return true;
+  if (!earlier.faster.empty() && faster.size() != earlier.faster.size()) return;
+  difference.timed = later.timed - earlier.timed;
+  difference.faster = std::move(faster);
 }
 
 // What the sidecar added in each of its subsets; nullopt when any of them went down.
@@ -156,8 +155,8 @@ std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
       Subtract(later.retry_success, earlier.retry_success, difference.retry_success) &&
       SubtractCodes(later.responses, earlier.responses, difference.responses) &&
       SubtractCodes(later.retried_responses, earlier.retried_responses,
-                    difference.retried_responses) &&
-      SubtractHistogram(later, earlier, difference)) {
+                    difference.retried_responses)) {
+    SubtractHistogram(later, earlier, difference);
     return difference;
   }
   return std::nullopt;
