@@ -12,6 +12,9 @@ constexpr double kShortestTickSeconds = 0.001;
 // What hangs takes longer than any stall of a scheduler or of a collector of garbage.
 constexpr double kLeastLateSeconds = 2.0;
 constexpr double kPercent = 100;
+// No two instances are equally fast to a tenth of a millisecond, and enough requests prove it. Harm
+// is a share of slow requests that nobody would overlook.
+constexpr stats::Margin kLatencyTolerance{1.25, 0.02};
 
 // While all traffic goes to the canary, a caller that lags behind still tells.
 bool HasBothSubsets(const State& state) {
@@ -88,10 +91,11 @@ void AddHarm(const Spec& spec, const Observation& seen, Evidence& evidence, doub
   stats::ObserveHarm(evidence.harm, plan, tick.primary.high, tick.canary.low,
                      DispersionOf(evidence, evidence.dispersion), seconds);
   const double stall = std::max(1.0, StallSize(spec, seen, evidence));
-  const stats::HarmPlan any_worse{.planned_epochs = plan.planned_epochs};
+  const stats::HarmPlan slower{.planned_epochs = plan.planned_epochs,
+                               .tolerance = kLatencyTolerance};
   for (EdgeEvidence& edge : evidence.latency) {
     const double dispersion = std::max(stall, DispersionOf(evidence, edge.dispersion));
-    stats::ObserveHarm(edge.harm, any_worse, Slower(tick.primary.latency, edge.edge_seconds),
+    stats::ObserveHarm(edge.harm, slower, Slower(tick.primary.latency, edge.edge_seconds),
                        Slower(tick.canary.latency, edge.edge_seconds), dispersion, seconds);
   }
   if (evidence.late_after_seconds > 0) {

@@ -26,6 +26,10 @@ strategy:
     - {weight: 25, pause: true}
     - {weight: 50}
   warmup: 1s
+# Latency is left to the alert.
+analysis:
+  judge: thresholds
+  thresholds: [{metric: success_ratio, min: 0.5, window: 10m}]
 )";
 
 json Parsed(const base::Result<std::string>& body) {

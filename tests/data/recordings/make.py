@@ -120,7 +120,7 @@ class Failing(Scenario):
 
 
 class Slow(Scenario):
-    """From t = 12 on the canary takes twice as long; nothing fails."""
+    """From t = 12 on the canary takes four times as long; nothing fails."""
     name = "slow"
     timed = True
     failing = 0.0002
@@ -128,7 +128,7 @@ class Slow(Scenario):
     analysis = {"latency": [{"edge": "250ms"}]}
 
     def canary_median_ms(self, t):
-        return 2 * self.median_ms if t >= 12 else self.median_ms
+        return 4 * self.median_ms if t >= 12 else self.median_ms
 
 
 class Hanging(Scenario):

@@ -125,7 +125,7 @@ TEST(Replay, RollsBackEachExampleOfAFaultSoonAfterItBegins) {
   const std::vector<Case> cases{
       {"failing", 8, 1, "harm", {"failure_ratio"}},
       // Stalls are allowed for, and histograms move every five seconds.
-      {"slow", 12, 30, "harm", {"latency_50ms", "latency_100ms"}},
+      {"slow", 12, 30, "harm", {"latency_100ms"}},
       {"hanging", 12, 4, "harm", {"late"}},
       // After six minutes of health.
       {"late-fault", 361, 15, "harm", {"failure_ratio"}},
