@@ -29,7 +29,7 @@ strategy:
 # Latency is left to the alert.
 analysis:
   judge: thresholds
-  thresholds: [{metric: success_ratio, min: 0.5, window: 10m}]
+  thresholds: [{metric: success_ratio, min: 0.5, window: 5s}]
 )";
 
 json Parsed(const base::Result<std::string>& body) {
