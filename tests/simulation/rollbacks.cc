@@ -56,7 +56,7 @@ struct Raced {
 Raced RaceOften(const Traffic& traffic, int runs, std::uint64_t seed, const Effort& effort) {
   const std::vector<Entrant> entrants = Entrants();
   return {Repeat(runs, effort.threads, [&](int run) {
-    return Race(traffic, kWeight, effort.before(), entrants, seed, static_cast<std::uint64_t>(run));
+    return Race(traffic, kWeight, kAtLength, entrants, seed, static_cast<std::uint64_t>(run));
   })};
 }
 
