@@ -115,7 +115,6 @@ void Player::FixMetrics() {
   for (const double edge : edges_) {
     evidence.latency.push_back({.edge_seconds = edge, .harm = stats::StartHarm({})});
   }
-  evidence.latency_safe.assign(recording_.spec.latency.size(), stats::StartSafe({}));
   evidence.late_after_seconds = recording_.late_after_seconds;
 }
 

@@ -195,8 +195,6 @@ Rules KeysOf(Threshold& threshold) {
       rules.emplace_back("tolerance",
                          Number(threshold.tolerance, FromBelow(0, 1, "from 0 on and below 1")));
       break;
-    case ThresholdMetric::kQuery:
-      break;
   }
   return rules;
 }

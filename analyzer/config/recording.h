@@ -22,7 +22,7 @@ struct RecordedTick {
   double t = 0;                // seconds, not descending
   double elapsed_seconds = 0;  // ruled time of this tick
   double unruled_seconds = 0;  // before that: nobody ruled
-  // `late` is the canary's alone. `queries` are not recorded: no source of them exists yet.
+  // `late` is the canary's alone.
   rollout::TickCounts counts;
   stats::InstanceCounts canary_instances;
   std::optional<double> weight_percent;  // that the canary had; 0 before the first step: it waits

@@ -83,8 +83,6 @@ std::string MetricText(const Threshold& threshold) {
       return fmt::format("latency_p{:.6g}", 100 * threshold.quantile);
     case ThresholdMetric::kMannWhitney:
       return "mann_whitney";
-    case ThresholdMetric::kQuery:
-      return "query";
     case ThresholdMetric::kSuccessRatio:
       break;
   }

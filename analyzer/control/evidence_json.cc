@@ -14,6 +14,7 @@ using Json = nlohmann::json;
 using rollout::CheckResult;
 using rollout::EdgeEvidence;
 using rollout::Evidence;
+using rollout::ObjectiveEvidence;
 using rollout::ThresholdState;
 
 // JSON has no infinity; -infinity (a restart that has not happened) is written as null.
@@ -183,6 +184,14 @@ EdgeEvidence EdgeFromJson(const Json& json) {
   return edge;
 }
 
+Json ObjectiveToJson(const ObjectiveEvidence& objective) {
+  return {{"edge", objective.edge_seconds}, {"safe", SafeToJson(objective.safe)}};
+}
+
+ObjectiveEvidence ObjectiveFromJson(const Json& json) {
+  return {json.at("edge").get<double>(), SafeFromJson(json.at("safe"))};
+}
+
 Json DifferenceToJson(const stats::DifferenceSequence& difference) {
   Json json = {{"primary", CountsToJson(difference.primary)},
                {"canary", CountsToJson(difference.canary)}};
@@ -221,7 +230,6 @@ Json ThresholdToJson(const ThresholdState& state) {
   add("canary_low", state.canary_low, untouched.canary_low, CountsToJson);
   add("canary_high", state.canary_high, untouched.canary_high, CountsToJson);
   add("canary_latency", state.canary_latency, untouched.canary_latency, LatencyToJson);
-  if (state.query_value) json["query_value"] = *state.query_value;
   if (state.bin_seconds > 0) json["bin_seconds"] = state.bin_seconds;
   add("primary_bin", state.primary_bin, untouched.primary_bin, CountsToJson);
   add("canary_bin", state.canary_bin, untouched.canary_bin, CountsToJson);
@@ -239,7 +247,6 @@ ThresholdState ThresholdFromJson(const Json& json) {
   ReadCounts(json, "canary_low", state.canary_low);
   ReadCounts(json, "canary_high", state.canary_high);
   ReadLatency(json, "canary_latency", state.canary_latency);
-  if (json.contains("query_value")) state.query_value = json.at("query_value").get<double>();
   ReadIfGiven(json, "bin_seconds", state.bin_seconds);
   ReadCounts(json, "primary_bin", state.primary_bin);
   ReadCounts(json, "canary_bin", state.canary_bin);
@@ -268,7 +275,7 @@ void AddMetrics(const Evidence& evidence, Json& json) {
   json["metrics_fixed"] = evidence.metrics_fixed;
   json["primary_latency"] = LatencyToJson(evidence.primary_latency);
   json["latency"] = ListToJson(evidence.latency, EdgeToJson);
-  json["latency_safe"] = ListToJson(evidence.latency_safe, SafeToJson);
+  json["objectives"] = ListToJson(evidence.objectives, ObjectiveToJson);
   json["late_after_seconds"] = evidence.late_after_seconds;
   json["late"] = LateToJson(evidence.late);
   json["dispersion"] = DispersionToJson(evidence.dispersion);
@@ -288,7 +295,7 @@ void ReadMetrics(const Json& json, Evidence& evidence) {
   ReadIfGiven(json, "metrics_fixed", evidence.metrics_fixed);
   ReadLatency(json, "primary_latency", evidence.primary_latency);
   ReadList(json, "latency", evidence.latency, EdgeFromJson);
-  ReadList(json, "latency_safe", evidence.latency_safe, SafeFromJson);
+  ReadList(json, "objectives", evidence.objectives, ObjectiveFromJson);
   ReadIfGiven(json, "late_after_seconds", evidence.late_after_seconds);
   if (json.contains("late")) evidence.late = LateFromJson(json.at("late"));
   ReadDispersion(json, evidence.dispersion);

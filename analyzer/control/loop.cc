@@ -29,7 +29,6 @@ using Clock = std::chrono::steady_clock;
 
 // More wait for the next tick: a Consul transaction holds 64 operations.
 constexpr std::size_t kOrdersPerTick = 16;
-constexpr double kLongestNormalTickSeconds = 5;
 // A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
 // is widened or ended.
 constexpr base::milliseconds kReadBack{2000};
@@ -256,7 +255,8 @@ struct Loop::Impl {
                   (!moves_filters || seen.resolver_epoch == managed.epoch) &&
                   now >= managed.unsure_until;
     if (outdated && seen.unknown.empty()) seen.unknown = "our own last write is not read back yet";
-    AddTime(managed, with_counts, now, seen);
+    seen.wall_seconds = WallNow();
+    if (with_counts) AddTime(managed, Seconds(options.interval), now, seen);
     if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);
     if (with_counts && service != nullptr) {
       seen.counts = TakeCounts(*managed.spec, *service, next);
@@ -282,23 +282,6 @@ struct Loop::Impl {
     Settle(id, managed, std::move(outcome), std::move(seen), service, now, with_counts);
   }
 
-  void AddTime(const Managed& managed, bool with_counts, MonotonicTime now, Observation& seen) {
-    seen.wall_seconds = WallNow();
-    if (!with_counts) return;
-    const double interval = Seconds(options.interval);
-    if (!managed.last_tick) {
-      seen.elapsed_seconds = interval;
-      if (managed.state.saved_wall_seconds > 0) {
-        seen.unruled_seconds =
-            std::max(0.0, seen.wall_seconds - managed.state.saved_wall_seconds - interval);
-      }
-      return;
-    }
-    const double elapsed = Seconds(now - *managed.last_tick);
-    seen.elapsed_seconds = std::min(elapsed, kLongestNormalTickSeconds);
-    seen.unruled_seconds = elapsed - seen.elapsed_seconds;
-  }
-
   // Commits what was decided, or keeps it in memory until the next checkpoint; posts the writes
   // that are due.
   void Settle(const std::string& id, Managed& managed, rollout::Outcome outcome, Observation seen,
@@ -308,7 +291,11 @@ struct Loop::Impl {
       if (order.sequence <= outcome.state.last_order) change.taken_orders.push_back(order.sequence);
     }
     change.state_index = managed.state_index;
-    change.writes = Prepare(id, managed, outcome.state, seen, service);
+    if (service != nullptr) {
+      PreparedWrites prepared = PrepareWrites(managed, outcome.state, seen, *service);
+      for (const WriteResult& refused : prepared.refused) NoteWrite(id, refused);
+      change.writes = std::move(prepared.writes);
+    }
     const bool checkpoint_due =
         IsActive(outcome.state.phase) && seen.unknown.empty() &&
         (!managed.last_checkpoint || now - *managed.last_checkpoint >= options.checkpoint_every);
@@ -332,38 +319,6 @@ struct Loop::Impl {
     managed.in_flight = ++last_change;
     change.number = last_change;
     io.Post([this, change = std::move(change)]() mutable { store.Apply(std::move(change)); });
-  }
-
-  std::vector<EntryWrite> Prepare(const std::string& id, Managed& managed, const State& state,
-                                  const Observation& seen,
-                                  const collect::ServiceSnapshot* service) {
-    std::vector<EntryWrite> writes;
-    if (service == nullptr) return writes;
-    const rollout::Spec& spec = *managed.spec;
-    for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
-      base::Result<std::string> json;
-      EntryWrite write;
-      if (due == rollout::Write::kSplitter) {
-        write = {kSplitterWrite, "", service->splitter->modify_index};
-        json = consul::WithWeights(*service->splitter, spec.primary_subset, spec.canary_subset,
-                                   state.wanted.canary_percent,
-                                   {{kEpochMetaKey, std::to_string(managed.epoch)}});
-      } else {
-        const bool canary = due == rollout::Write::kCanaryFilter;
-        write = {canary ? "canary filter" : "primary filter", "", service->resolver->modify_index};
-        json = consul::WithSubsetFilter(
-            *service->resolver, canary ? spec.canary_subset : spec.primary_subset,
-            canary ? *state.wanted.canary_filter : *state.wanted.primary_filter,
-            {{kEpochMetaKey, std::to_string(managed.epoch)}});
-      }
-      if (json) {
-        write.json = std::move(*json);
-        writes.push_back(std::move(write));
-      } else {
-        NoteWrite(id, {write.what, write.cas_index, tl::unexpected(json.error())});
-      }
-    }
-    return writes;
   }
 
   void Tick(bool with_counts) {

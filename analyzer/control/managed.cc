@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <map>
 #include <utility>
 
 #include "analyzer/config/spec_file.h"
+#include "analyzer/control/observe.h"
 #include "analyzer/control/stored_json.h"
+#include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
 
 namespace consul_canary::control {
@@ -14,6 +17,7 @@ namespace {
 
 // A Consul agent holds a request for some 7 s while there is no leader; twice that and more.
 constexpr base::milliseconds kLateWrite{20000};
+constexpr double kLongestNormalTickSeconds = 5;
 constexpr double kNewestTicksPart = 0.2;
 constexpr int kTicksToKnowTheRate = 3;
 
@@ -97,6 +101,51 @@ void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTim
 bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service) {
   return (service.splitter && service.splitter->modify_index <= managed.replaced_splitter) ||
          (service.resolver && service.resolver->modify_index <= managed.replaced_resolver);
+}
+
+void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTime now,
+             rollout::Observation& seen) {
+  if (!managed.last_tick) {
+    seen.elapsed_seconds = interval_seconds;
+    if (managed.state.saved_wall_seconds > 0) {
+      seen.unruled_seconds =
+          std::max(0.0, seen.wall_seconds - managed.state.saved_wall_seconds - interval_seconds);
+    }
+    return;
+  }
+  const double elapsed = std::chrono::duration<double>(now - *managed.last_tick).count();
+  seen.elapsed_seconds = std::min(elapsed, kLongestNormalTickSeconds);
+  seen.unruled_seconds = elapsed - seen.elapsed_seconds;
+}
+
+PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state,
+                             const rollout::Observation& seen,
+                             const collect::ServiceSnapshot& service) {
+  PreparedWrites prepared;
+  const rollout::Spec& spec = *managed.spec;
+  const std::map<std::string, std::string> meta{{kEpochMetaKey, std::to_string(managed.epoch)}};
+  for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
+    base::Result<std::string> json;
+    EntryWrite write;
+    if (due == rollout::Write::kSplitter) {
+      write = {kSplitterWrite, "", service.splitter->modify_index};
+      json = consul::WithWeights(*service.splitter, spec.primary_subset, spec.canary_subset,
+                                 state.wanted.canary_percent, meta);
+    } else {
+      const bool canary = due == rollout::Write::kCanaryFilter;
+      write = {canary ? "canary filter" : "primary filter", "", service.resolver->modify_index};
+      json = consul::WithSubsetFilter(
+          *service.resolver, canary ? spec.canary_subset : spec.primary_subset,
+          canary ? *state.wanted.canary_filter : *state.wanted.primary_filter, meta);
+    }
+    if (json) {
+      write.json = std::move(*json);
+      prepared.writes.push_back(std::move(write));
+    } else {
+      prepared.refused.push_back({write.what, write.cas_index, tl::unexpected(json.error())});
+    }
+  }
+  return prepared;
 }
 
 void NoteRate(Managed& managed, const rollout::Observation& seen) {

@@ -75,6 +75,19 @@ void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTim
 // for someone else's, and one that has just been written for one that never was.
 [[nodiscard]] bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service);
 
+// How long the tick that is about to be ruled took, after the wall clock has been read.
+void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTime now,
+             rollout::Observation& seen);
+
+// The entries that bring the mesh to where `state` wants it, and those that could not be made.
+struct PreparedWrites {
+  std::vector<EntryWrite> writes;
+  std::vector<WriteResult> refused;
+};
+[[nodiscard]] PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state,
+                                           const rollout::Observation& seen,
+                                           const collect::ServiceSnapshot& service);
+
 // Takes the observation's requests into the average.
 void NoteRate(Managed& managed, const rollout::Observation& seen);
 

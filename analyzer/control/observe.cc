@@ -186,8 +186,7 @@ stats::LateCounts TakeLate(const Spec& spec, const ServiceSnapshot& service,
         .at_seconds = std::chrono::duration<double>(caller.scraped_at->time_since_epoch()).count(),
         .completed = found->second.completed,
         .active = found->second.active};
-    const auto [block, is_new] =
-        state.late_blocks[caller.id].try_emplace(spec.canary_subset, reading);
+    const auto [block, is_new] = state.late_blocks.try_emplace(caller.id, reading);
     if (is_new) continue;
     const envoy::LateOutcomes late = envoy::AdvanceLate(block->second, reading, after);
     total.started += late.started;
@@ -197,21 +196,26 @@ stats::LateCounts TakeLate(const Spec& spec, const ServiceSnapshot& service,
 }
 
 // What each instance of the primary says of itself: attempts at its own sidecar.
-void TakeInstances(const Spec& spec, const ServiceSnapshot& service, envoy::Baselines& baselines,
+void TakeInstances(const Spec& spec, const ServiceSnapshot& service,
+                   std::map<std::string, envoy::OutcomeCounters>& baselines,
                    rollout::TickCounts& taken) {
+  std::map<std::string, envoy::OutcomeCounters> now;  // whoever is gone is forgotten
   for (const collect::ServerReading& server : service.servers) {
     if (!server.local_app ||
         std::ranges::find(server.subsets, spec.primary_subset) == server.subsets.end()) {
       continue;
     }
-    const envoy::SubsetOutcomes now{{"", envoy::ToOutcomeCounters(*server.local_app)}};
-    const envoy::TickOutcomes tick = envoy::Advance(baselines, {{server.id, now}});
-    const auto found = tick.by_subset.find("");
-    if (found == tick.by_subset.end()) continue;
-    const envoy::Outcomes attempts = envoy::Apply(envoy::View::kAttempts, found->second, {});
+    const envoy::OutcomeCounters& counters = now[server.id] =
+        envoy::ToOutcomeCounters(*server.local_app);
+    const auto before = baselines.find(server.id);
+    if (before == baselines.end()) continue;
+    const auto difference = envoy::Difference(counters, before->second);
+    if (!difference) continue;
+    const envoy::Outcomes attempts = envoy::Apply(envoy::View::kAttempts, *difference, {});
     taken.primary_instances.emplace_back(server.id, Bound(attempts, true));
-    taken.primary_instance_latency.emplace_back(server.id, ToLatency(found->second));
+    taken.primary_instance_latency.emplace_back(server.id, ToLatency(*difference));
   }
+  baselines = std::move(now);
 }
 
 // A request that fails is tried again, and again it may fail: its attempts fail together.

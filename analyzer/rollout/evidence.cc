@@ -15,6 +15,9 @@ constexpr double kPercent = 100;
 // No two instances are equally fast to a tenth of a millisecond, and enough requests prove it. Harm
 // is a share of slow requests that nobody would overlook.
 constexpr stats::Margin kLatencyTolerance{1.25, 0.02};
+// What is well within the tolerance is soon strong evidence, behind which a late fault would hide
+// until the next epoch.
+constexpr std::int64_t kLatencyEpochs = 6;  // to each epoch of the failures
 
 // While all traffic goes to the canary, a caller that lags behind still tells.
 bool HasBothSubsets(const State& state) {
@@ -49,7 +52,7 @@ SafeSlower SlowerForSafety(const TickCounts& tick, double edge_seconds) {
 }
 
 // Which metrics enter is settled before the first tick is judged, by what is known of the primary.
-void FixMetrics(const Spec& spec, Evidence& evidence) {
+void FixMetrics(Evidence& evidence) {
   if (evidence.metrics_fixed) return;
   evidence.metrics_fixed = true;
   for (const double edge : stats::EdgesToWatch(evidence.primary_latency)) {
@@ -59,11 +62,18 @@ void FixMetrics(const Spec& spec, Evidence& evidence) {
   if (const auto late = stats::LateAfter(evidence.primary_latency)) {
     evidence.late_after_seconds = std::max(*late, kLeastLateSeconds);
   }
-  evidence.latency_safe.clear();
-  for (const LatencyObjective& objective : spec.latency) {
-    const auto above = stats::EdgeAtOrAbove(evidence.primary_latency, objective.edge.count());
-    evidence.latency_safe.push_back(
-        stats::StartSafe(above ? Slower(evidence.primary_latency, *above) : stats::Counts{}));
+}
+
+// An objective that the specification has got in the middle of a rollout begins its own process.
+void FollowObjectives(const Spec& spec, Evidence& evidence) {
+  evidence.objectives.resize(spec.latency.size());
+  for (std::size_t i = 0; i < spec.latency.size(); ++i) {
+    const double edge = spec.latency[i].edge.count();
+    if (evidence.objectives[i].edge_seconds == edge) continue;
+    const auto above = stats::EdgeAtOrAbove(evidence.primary_latency, edge);
+    const stats::Counts history =
+        above ? Slower(evidence.primary_latency, *above) : stats::Counts{};
+    evidence.objectives[i] = {edge, stats::StartSafe(history)};
   }
 }
 
@@ -91,8 +101,9 @@ void AddHarm(const Spec& spec, const Observation& seen, Evidence& evidence, doub
   stats::ObserveHarm(evidence.harm, plan, tick.primary.high, tick.canary.low,
                      DispersionOf(evidence, evidence.dispersion), seconds);
   const double stall = std::max(1.0, StallSize(spec, seen, evidence));
-  const stats::HarmPlan slower{.planned_epochs = plan.planned_epochs,
-                               .tolerance = kLatencyTolerance};
+  const stats::HarmPlan slower{.planned_epochs = plan.planned_epochs * kLatencyEpochs,
+                               .tolerance = kLatencyTolerance,
+                               .epoch_seconds = plan.epoch_seconds / kLatencyEpochs};
   for (EdgeEvidence& edge : evidence.latency) {
     const double dispersion = std::max(stall, DispersionOf(evidence, edge.dispersion));
     stats::ObserveHarm(edge.harm, slower, Slower(tick.primary.latency, edge.edge_seconds),
@@ -105,11 +116,17 @@ void AddHarm(const Spec& spec, const Observation& seen, Evidence& evidence, doub
 }
 
 // A tick that proves nothing still teaches what the primary does.
-void TeachPrimary(const TickCounts& tick, Evidence& evidence) {
+void TeachHarm(const TickCounts& tick, Evidence& evidence) {
   evidence.harm.primary += tick.primary.high;
-  evidence.safe.primary += tick.primary.low;
   for (EdgeEvidence& edge : evidence.latency) {
     edge.harm.primary += Slower(tick.primary.latency, edge.edge_seconds);
+  }
+}
+
+void TeachSafe(const TickCounts& tick, Evidence& evidence) {
+  evidence.safe.primary += tick.primary.low;
+  for (ObjectiveEvidence& objective : evidence.objectives) {
+    objective.safe.primary += SlowerForSafety(tick, objective.edge_seconds).primary;
   }
 }
 
@@ -121,9 +138,9 @@ void AddSafe(const Spec& spec, const TickCounts& tick, Evidence& evidence) {
   stats::ObserveSafe(evidence.safe, spec.failure_margin, tick.primary.low, canary,
                      DispersionOf(evidence, evidence.dispersion));
   const double dispersion = WorstLatencyDispersion(evidence);
-  for (std::size_t i = 0; i < evidence.latency_safe.size(); ++i) {
+  for (std::size_t i = 0; i < spec.latency.size(); ++i) {
     const SafeSlower slower = SlowerForSafety(tick, spec.latency[i].edge.count());
-    stats::ObserveSafe(evidence.latency_safe[i], spec.latency[i].margin, slower.primary,
+    stats::ObserveSafe(evidence.objectives[i].safe, spec.latency[i].margin, slower.primary,
                        slower.canary, dispersion);
   }
 }
@@ -203,7 +220,9 @@ void BeginStepEvidence(const Spec& spec, Evidence& evidence) {
   BeginThresholdStep(evidence.thresholds);
   if (spec.proof == Proof::kOnce) return;
   evidence.safe = stats::StartSafe(evidence.safe.primary);
-  for (stats::SafeState& safe : evidence.latency_safe) safe = stats::StartSafe(safe.primary);
+  for (ObjectiveEvidence& objective : evidence.objectives) {
+    objective.safe = stats::StartSafe(objective.safe.primary);
+  }
 }
 
 void LearnBetweenRollouts(const Observation& seen, Evidence& evidence) {
@@ -245,7 +264,8 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   evidence.stage_canary += tick.canary.low;
   const bool judged = IsJudged(spec, seen, state);
   if (judged) {
-    FixMetrics(spec, evidence);
+    FixMetrics(evidence);
+    FollowObjectives(spec, evidence);
     AddHarm(spec, seen, evidence, seconds);
     AddIntervals(tick, evidence);
     ObserveThresholds(spec, tick, seconds, evidence.thresholds);
@@ -254,11 +274,14 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   }
   // Only what was seen at the step's own weight proves the step.
   const bool proves = judged && state.stage == Stage::kStepping && state.confirmed;
-  if (proves) AddSafe(spec, tick, evidence);
+  if (!judged) TeachHarm(tick, evidence);
+  if (proves) {
+    AddSafe(spec, tick, evidence);
+  } else {
+    TeachSafe(tick, evidence);
+  }
   // How the traffic is split is no matter of how warm the canary is.
   if (state.stage == Stage::kStepping && state.confirmed) AddShare(seen, state, seconds);
-  if (!judged) TeachPrimary(tick, evidence);
-  if (judged && !proves) evidence.safe.primary += tick.primary.low;
   evidence.primary_latency += tick.primary.latency;
   LearnDispersion(tick, evidence, seconds);
   AddRate(seen, state, seconds);

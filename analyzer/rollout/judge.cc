@@ -14,9 +14,7 @@ namespace {
 constexpr std::int64_t kGrossRequests = 10;
 constexpr std::int64_t kGrossPrimaryDivisor = 10;  // the primary must fail less than a tenth
 
-// Shares of the stake of harm, of those metrics that enter. While all three are watched, a canary
-// that fails must bring ln 1/.6 = 0.5 more evidence than if failures alone were.
-constexpr double kFailureWeight = 0.6;
+// Shares of the stake of harm beside kFailureWeight, of those metrics that enter.
 constexpr double kLatencyWeight = 0.3;  // all edges together
 constexpr double kLateWeight = 0.1;
 constexpr double kIntervalAlpha = 0.05;  // of the intervals for people
@@ -53,9 +51,11 @@ std::vector<MetricVerdict> MetricsOf(const Spec& spec, const Evidence& evidence)
                        .log_harm = stats::LogHarm(edge.harm)});
   }
   for (std::size_t i = 0; i < spec.latency.size(); ++i) {
-    const double log_safe =
-        i < evidence.latency_safe.size() ? stats::LogSafe(evidence.latency_safe[i]) : 0.0;
-    const std::string name = LatencyName(spec.latency[i].edge.count());
+    const double edge = spec.latency[i].edge.count();
+    const bool has_begun =
+        i < evidence.objectives.size() && evidence.objectives[i].edge_seconds == edge;
+    const double log_safe = has_begun ? stats::LogSafe(evidence.objectives[i].safe) : 0.0;
+    const std::string name = LatencyName(edge);
     const auto found = std::ranges::find(metrics, name, &MetricVerdict::name);
     if (found != metrics.end()) {
       found->log_safe = log_safe;
@@ -120,9 +120,10 @@ std::vector<std::string> NotesOf(const Spec& spec, const Evidence& evidence,
   }
   for (const LatencyObjective& objective : spec.latency) {
     if (!stats::IsCoarse(evidence.primary_latency, objective.edge.count())) continue;
-    notes.push_back(fmt::format(
-        "the histograms have no finer buckets around {:g} ms: set envoy_stats_config to have some",
-        objective.edge.count() * kMillisecondsPerSecond));
+    notes.push_back(
+        fmt::format("the histograms have no finer buckets around {:g} ms: set "
+                    "envoy_stats_config_json to have some",
+                    objective.edge.count() * kMillisecondsPerSecond));
   }
   return notes;
 }
@@ -132,32 +133,18 @@ bool IsSequentialSafe(const Spec& spec, const Evidence& evidence, const Verdict&
   return verdict.log_safe >= verdict.safe_bound;
 }
 
+// Either judge may roll back.
 bool IsHarm(const Spec& spec, const Verdict& verdict) {
-  const bool sequential = verdict.log_harm >= verdict.harm_bound;
-  const bool thresholds = !verdict.threshold_harm.empty();
-  switch (spec.judge) {
-    case JudgeMode::kSequential:
-      return sequential;
-    case JudgeMode::kThresholds:
-      return thresholds;
-    case JudgeMode::kBoth:
-      break;
-  }
-  return sequential || thresholds;
+  const bool sequential =
+      spec.judge != JudgeMode::kThresholds && verdict.log_harm >= verdict.harm_bound;
+  return sequential || !verdict.threshold_harm.empty();
 }
 
+// Every judge must allow an advance.
 bool IsSafe(const Spec& spec, const Evidence& evidence, const Verdict& verdict) {
-  const bool sequential = IsSequentialSafe(spec, evidence, verdict);
-  const bool thresholds = verdict.threshold_obstacle.empty();
-  switch (spec.judge) {
-    case JudgeMode::kSequential:
-      return sequential;
-    case JudgeMode::kThresholds:
-      return thresholds;
-    case JudgeMode::kBoth:
-      break;
-  }
-  return sequential && thresholds;
+  const bool sequential =
+      spec.judge == JudgeMode::kThresholds || IsSequentialSafe(spec, evidence, verdict);
+  return sequential && verdict.threshold_obstacle.empty();
 }
 
 VerdictKind KindOf(const Spec& spec, const State& state, const Verdict& verdict) {

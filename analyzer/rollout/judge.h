@@ -25,6 +25,10 @@ enum class VerdictKind {
 
 [[nodiscard]] std::string_view ToString(VerdictKind kind);
 
+// The failure ratio's share of the stake of harm while latency and hanging requests are watched as
+// well: a canary that fails must then bring ln 1/.6 = 0.5 more evidence.
+inline constexpr double kFailureWeight = 0.6;
+
 // One metric's own evidence. Its harm counts in the average, its safety by itself.
 struct MetricVerdict {
   std::string name;   // failure_ratio, latency_250ms, late
@@ -45,8 +49,10 @@ struct Verdict {
   double harm_bound = 0;               // ln 1/alpha
   double safe_bound = 0;               // ln 1/beta
   std::vector<MetricVerdict> metrics;  // failure_ratio first
-  std::string threshold_harm;          // which threshold exceeded its failures; empty: none
-  std::string threshold_obstacle;      // what a threshold holds against an advance
+  // Which threshold exceeded its failures, and what one holds against an advance; empty: none, or
+  // no threshold judges.
+  std::string threshold_harm;
+  std::string threshold_obstacle;
   double overdispersion = 1;
   bool overdispersion_learned = false;   // otherwise it is the floor
   std::optional<double> observed_share;  // of the canary, 0..1

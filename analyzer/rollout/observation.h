@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -69,7 +68,6 @@ struct TickCounts {
   // not known.
   stats::InstanceCounts primary_instances;
   std::vector<std::pair<std::string, stats::LatencyCounts>> primary_instance_latency;
-  std::map<std::string, double> queries;  // values of PromQL thresholds, by name
 
   bool operator==(const TickCounts&) const = default;
 };

@@ -8,6 +8,7 @@
 #include <limits>
 #include <random>
 
+#include "analyzer/rollout/judge.h"
 #include "analyzer/stats/average.h"
 #include "analyzer/stats/harm.h"
 #include "analyzer/stats/safe.h"
@@ -27,8 +28,6 @@ constexpr double kDaySeconds = 86400;
 constexpr double kMostlyDecided = 0.5;
 constexpr double kMassOfRequests = 1e6;  // a tick so large that chance averages out
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// While latency and hanging are watched as well (judge.cc).
-constexpr double kFailureWeight = 0.6;
 
 std::int64_t Rounded(double value) { return std::llround(value); }
 

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "analyzer/stats/restarts.h"
+
 namespace consul_canary::rollout {
 
 std::string FilterForVersion(const Spec& spec, const std::string& version) {
@@ -20,9 +22,9 @@ std::string FilterForVersion(const Spec& spec, const std::string& version) {
 }
 
 std::int64_t PlannedEpochs(const Spec& spec) {
-  constexpr double kEpochSeconds = 60;
   const double total = spec.deadline.count() * static_cast<double>(spec.steps.size());
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(total / kEpochSeconds)));
+  return std::max<std::int64_t>(1,
+                                static_cast<std::int64_t>(std::ceil(total / stats::kEpochSeconds)));
 }
 
 }  // namespace consul_canary::rollout

@@ -40,7 +40,6 @@ struct LatencyObjective {
 enum class ThresholdMetric {
   kSuccessRatio,  // of the canary's requests, 0..1
   kLatency,       // the canary's quantile, in seconds
-  kQuery,         // PromQL
   kMannWhitney,   // the canary's failure ratios of time bins against the primary's
 };
 
@@ -48,8 +47,6 @@ enum class ThresholdMetric {
 struct Threshold {
   ThresholdMetric metric = ThresholdMetric::kSuccessRatio;
   double quantile = 0.99;     // kLatency: 0..1
-  std::string name;           // kQuery
-  std::string query;          // kQuery: PromQL with {{service}}, {{subset}}, {{window}}
   std::optional<double> min;  // seconds for kLatency; at least one of the two but for kMannWhitney
   std::optional<double> max;
   Seconds window{60};

@@ -67,6 +67,14 @@ struct EdgeEvidence {
   bool operator==(const EdgeEvidence&) const = default;
 };
 
+// Safety of latency at the edge of an objective.
+struct ObjectiveEvidence {
+  double edge_seconds = 0;
+  stats::SafeState safe;
+
+  bool operator==(const ObjectiveEvidence&) const = default;
+};
+
 struct Evidence {
   stats::HarmState harm;  // one for the whole rollout
   stats::SafeState safe;  // fresh for each step, unless `proof: once`
@@ -75,10 +83,10 @@ struct Evidence {
   // Which metrics enter the harm is fixed with the first tick that is judged, from what was known
   // of the primary before: its edges, and what counts as late.
   bool metrics_fixed = false;
-  stats::LatencyCounts primary_latency;        // before that; afterwards for notes alone
-  std::vector<EdgeEvidence> latency;           // empty: latency does not enter
-  std::vector<stats::SafeState> latency_safe;  // as Spec::latency; fresh as `safe`
-  double late_after_seconds = 0;               // 0: hanging requests cannot be told
+  stats::LatencyCounts primary_latency;       // all that is known of it
+  std::vector<EdgeEvidence> latency;          // empty: latency does not enter
+  std::vector<ObjectiveEvidence> objectives;  // as Spec::latency; fresh as `safe`
+  double late_after_seconds = 0;              // 0: hanging requests cannot be told
   stats::LateState late;
   stats::DispersionState dispersion;
   double overdispersion_floor = 1;  // as the specification and the routes have it
@@ -129,8 +137,8 @@ struct State {
   envoy::Baselines baselines;  // what each caller's sidecar had counted at the last tick
   // The same of the instances' own sidecars, and where each caller's block of requests under way
   // began. Not stored: after a restart they begin anew, and one block's evidence is missing.
-  envoy::Baselines instance_baselines;
-  envoy::LateBlocks late_blocks;
+  std::map<std::string, envoy::OutcomeCounters> instance_baselines;
+  std::map<std::string, envoy::LateBlock> late_blocks;
   // Counters of the callers when the present weight or filter was decided: whoever has moved on has
   // applied it.
   std::map<std::string, std::uint64_t> reload_baseline;

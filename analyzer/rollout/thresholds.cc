@@ -81,8 +81,6 @@ Check CheckWindow(const Threshold& threshold, const ThresholdState& state) {
     case ThresholdMetric::kLatency:
       if (state.canary_latency.timed == 0) return {};
       return CheckValue(threshold, Quantile(state.canary_latency, threshold.quantile));
-    case ThresholdMetric::kQuery:
-      return state.query_value ? CheckValue(threshold, *state.query_value) : Check{};
     case ThresholdMetric::kMannWhitney:
       break;
   }
@@ -117,11 +115,6 @@ void AddTick(const Threshold& threshold, const TickCounts& tick, double elapsed_
       return;
     case ThresholdMetric::kLatency:
       state.canary_latency += tick.canary.latency;
-      return;
-    case ThresholdMetric::kQuery:
-      if (const auto found = tick.queries.find(threshold.name); found != tick.queries.end()) {
-        state.query_value = found->second;
-      }
       return;
     case ThresholdMetric::kMannWhitney:
       state.primary_bin += tick.primary.high;
@@ -175,8 +168,6 @@ std::string NameOf(const Threshold& threshold) {
       return "success_ratio";
     case ThresholdMetric::kLatency:
       return fmt::format("latency_p{:g}", threshold.quantile * kPercent);
-    case ThresholdMetric::kQuery:
-      return threshold.name;
     case ThresholdMetric::kMannWhitney:
       break;
   }

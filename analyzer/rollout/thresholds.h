@@ -31,8 +31,7 @@ struct ThresholdState {
   double seconds = 0;                     // of the open window, with what the canary did in it:
   stats::Counts canary_low, canary_high;  // with the fewest and the most failures
   stats::LatencyCounts canary_latency;
-  std::optional<double> query_value;  // the last one
-  double bin_seconds = 0;             // Mann-Whitney: of the open bin
+  double bin_seconds = 0;  // Mann-Whitney: of the open bin
   stats::Counts primary_bin, canary_bin;
   std::vector<double> primary_bins, canary_bins;  // failure ratios of the closed bins
   int failed = 0;                                 // checks, in this rollout
@@ -60,7 +59,7 @@ void BeginThresholdStep(std::vector<ThresholdState>& states);
 [[nodiscard]] std::string ThresholdObstacle(const Spec& spec,
                                             const std::vector<ThresholdState>& states);
 
-// "success_ratio", "latency_p99", or the query's name.
+// "success_ratio", "latency_p99", "mann_whitney".
 [[nodiscard]] std::string NameOf(const Threshold& threshold);
 
 }  // namespace consul_canary::rollout

@@ -31,7 +31,8 @@ std::array<double, kHarmGridSize> Blocks(const Margin& tolerance, const Counts& 
 void CloseBlock(const HarmPlan& plan, HarmState& state) {
   const HarmBlock block = std::exchange(state.open, {});
   const bool both_have_requests = block.primary.completed > 0 && block.canary.completed > 0;
-  BeginEpochs(RestartsOf(state), HarmGrid().log_weights, plan.planned_epochs, both_have_requests);
+  BeginEpochs(RestartsOf(state), HarmGrid().log_weights, plan.planned_epochs, both_have_requests,
+              plan.epoch_seconds);
   if (both_have_requests) {
     const auto gains = Blocks(plan.tolerance, state.primary, block.primary, block.canary);
     for (std::size_t k = 0; k < kHarmGridSize; ++k) {

@@ -12,6 +12,7 @@
 
 #include "analyzer/stats/counts.h"
 #include "analyzer/stats/margin.h"
+#include "analyzer/stats/restarts.h"
 
 namespace consul_canary::stats {
 
@@ -37,23 +38,27 @@ struct HarmState {
   double spent = 0;         // prior mass put to work by the epochs that have begun, 0..1
   std::int64_t epoch = -1;  // -1: none has begun; it waits for the first tick with requests at both
   double epoch_seconds =
-      0;  // of the ticks since this epoch began; the tick after 60 begins the next
+      0;  // of the ticks since this epoch began; the tick after epoch_seconds begins the next
 
   HarmBlock open;
 
   bool operator==(const HarmState&) const = default;
 };
 
-// planned_epochs: how many epochs of 60 s the rollout may last; 0: open-ended. The first epoch has
+// planned_epochs: how many epochs the rollout may last; 0: open-ended. The first epoch has
 // a prior mass of 3/4 and the planned ones after it share 1/4 equally (epochs beyond the plan have
 // none); without a plan epoch j has 1/4 / (j (j + 1)). Fixed before the first tick.
 //
 // tolerance: what the canary's rate must exceed to be harm. With a ratio of 1 and an absolute of 0
 // (any worse) the block e-variable is used; else the projection onto the margin, as safe.h has it,
 // with the alternatives above it.
+//
+// epoch_seconds: shorter epochs find a late fault sooner where the evidence of a healthy canary is
+// strong, and cost it ln of how many more there are.
 struct HarmPlan {
   std::int64_t planned_epochs = 0;
   Margin tolerance{1.0, 0.0};
+  double epoch_seconds = kEpochSeconds;
 
   bool operator==(const HarmPlan&) const = default;
 };

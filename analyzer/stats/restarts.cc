@@ -9,7 +9,6 @@
 namespace consul_canary::stats {
 namespace {
 
-constexpr double kEpochSeconds = 60.0;
 constexpr double kFirstMass = 0.75;
 constexpr double kLaterMass = 0.25;
 
@@ -36,7 +35,7 @@ void Spend(Restarts restarts, std::span<const double> log_weights, double mass) 
 }  // namespace
 
 void BeginEpochs(Restarts restarts, std::span<const double> log_weights,
-                 std::int64_t planned_epochs, bool has_evidence) {
+                 std::int64_t planned_epochs, bool has_evidence, double epoch_length) {
   assert(planned_epochs >= 0);
   assert(log_weights.size() == restarts.log_sums.size());
   if (restarts.epoch < 0) {
@@ -45,13 +44,13 @@ void BeginEpochs(Restarts restarts, std::span<const double> log_weights,
     restarts.epoch = 0;
     return;
   }
-  if (restarts.epoch_seconds < kEpochSeconds) return;
-  const double begun = std::floor(restarts.epoch_seconds / kEpochSeconds);
+  if (restarts.epoch_seconds < epoch_length) return;
+  const double begun = std::floor(restarts.epoch_seconds / epoch_length);
   const std::int64_t last = restarts.epoch + static_cast<std::int64_t>(begun);
   const double mass = MassOfLaterEpochs(planned_epochs, restarts.epoch + 1, last);
   if (mass > 0.0) Spend(restarts, log_weights, mass);
   restarts.epoch = last;
-  restarts.epoch_seconds = std::max(0.0, restarts.epoch_seconds - begun * kEpochSeconds);
+  restarts.epoch_seconds = std::max(0.0, restarts.epoch_seconds - begun * epoch_length);
 }
 
 void PassTime(Restarts restarts, double elapsed_seconds) {

@@ -13,6 +13,8 @@
 
 namespace consul_canary::stats {
 
+inline constexpr double kEpochSeconds = 60.0;
+
 // The parts of a process's state that restarts touch. Borrows them: lives as long as an expression.
 struct Restarts {
   std::span<double> log_sums;
@@ -30,7 +32,8 @@ template <class State>
 // something to judge; several that a gap has spanned begin together. As many log_weights as
 // log_sums.
 void BeginEpochs(Restarts restarts, std::span<const double> log_weights,
-                 std::int64_t planned_epochs, bool has_evidence);
+                 std::int64_t planned_epochs, bool has_evidence,
+                 double epoch_length = kEpochSeconds);
 
 // After a tick's evidence: its time counts towards the next epoch once one has begun.
 void PassTime(Restarts restarts, double elapsed_seconds);

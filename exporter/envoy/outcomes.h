@@ -77,7 +77,6 @@ struct LateBlock {
 
   bool operator==(const LateBlock&) const = default;
 };
-using LateBlocks = std::map<std::string, std::map<std::string, LateBlock>>;  // as Baselines
 
 // Requests that began in a block that is over, and of these at least so many that took longer.
 struct LateOutcomes {

@@ -261,8 +261,19 @@ Result<void> Mesh::WaitForCallers() {
                               answer ? fmt::format("{} {}", answer->status, answer->body)
                                      : answer.error().message));
     }
+    if (!options_.canary_version.empty() &&
+        !WaitUntil([&] { return HasCanary(caller); }, seconds(15))) {
+      return Fail(ErrorCode::kUnavailable, url(caller) + " does not reach the canary");
+    }
   }
   return {};
+}
+
+// Until then the caller's sidecar answers the canary's share with 503 itself.
+bool Mesh::HasCanary(int caller) const {
+  const auto stats =
+      consul_->http().Get(caller_admin(caller) + "/stats?filter=canary%5C..*membership_healthy");
+  return stats && stats->find("membership_healthy: 1") != std::string::npos;
 }
 
 Result<std::string> Mesh::AddInstance(std::string_view version) {

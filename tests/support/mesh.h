@@ -42,8 +42,8 @@ struct AppCounts {
 
 class Mesh {
  public:
-  // Brings all parts up, the slow ones at once, and waits until the callers' upstream answers and
-  // every sidecar passes its check: about 3 s.
+  // Brings all parts up, the slow ones at once, and waits until the callers' upstream answers,
+  // every sidecar passes its check and, where there is a canary, the callers reach it: about 3 s.
   [[nodiscard]] static base::Result<std::unique_ptr<Mesh>> Start(MeshOptions options = {});
   ~Mesh();
 
@@ -93,6 +93,7 @@ class Mesh {
   [[nodiscard]] base::Result<void> WriteBootstraps(const std::vector<Node*>& nodes);
   [[nodiscard]] base::Result<void> StartSidecars(const std::vector<Node*>& nodes);
   [[nodiscard]] base::Result<void> WaitForCallers();
+  [[nodiscard]] bool HasCanary(int caller) const;
   Node* NewNode(std::string id, std::string name, std::string version);
   [[nodiscard]] Node* Find(std::string_view id) const;
   [[nodiscard]] const Node& Caller(int index) const;

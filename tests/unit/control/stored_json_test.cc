@@ -39,7 +39,6 @@ rollout::ThresholdState FullThreshold() {
           .canary_low = {21, 1},
           .canary_high = {21, 2},
           .canary_latency = {.timed = 20, .slower = {{.25, 3}, {1.0 / 3, 2}}},
-          .query_value = 2.0 / 3,
           .bin_seconds = 1.0 / 7,
           .primary_bin = {22, 1},
           .canary_bin = {23, 2},
@@ -55,7 +54,7 @@ void FillMetrics(rollout::Evidence& evidence) {
   evidence.metrics_fixed = true;
   evidence.primary_latency = {.timed = 31, .slower = {{.005, 30}, {.25, 4}, {1.0 / 3, 1}}};
   evidence.latency = {FullEdge(.25), FullEdge(1.0 / 3)};
-  evidence.latency_safe = {{.primary = {7, 6}, .log_sums = {1.0 / 3, 0, -1}}, {}};
+  evidence.objectives = {{.25, {.primary = {7, 6}, .log_sums = {1.0 / 3, 0, -1}}}, {1.0 / 3, {}}};
   evidence.late_after_seconds = 2.5;
   Fill(evidence.late.log_sums, -1.7);
   evidence.late.spent = 1.0 / 13;
@@ -63,7 +62,11 @@ void FillMetrics(rollout::Evidence& evidence) {
   evidence.late.epoch_seconds = 1.0 / 17;
   Fill(evidence.dispersion.excess, 1.9);
   Fill(evidence.dispersion.expected, 2.3);
+  evidence.harm.open = {
+      .primary = {5, 1}, .canary = {2, 1}, .seconds = 1.0 / 11, .overdispersion = 1.0 / 0.7};
+  evidence.overdispersion_floor = 4.0 / 3;
   evidence.canary_rate = 1000.0 / 3;
+  evidence.silent_requests = 10.0 / 3;
   Fill(evidence.share.log_above, 2.9);
   Fill(evidence.share.log_below, 3.1);
   evidence.share.seconds = 1.0 / 19;
@@ -159,8 +162,8 @@ TEST(StoredState, OpenWindowsAndBlocksAreNotPartOfIt) {
   State state = FullState();
   state.evidence.dispersion.open[1] = {.seconds = 3, .instances = {{"a", {5, 1}}}};
   state.evidence.latency[0].dispersion.open[0].seconds = 1;
-  state.instance_baselines["a"][""].completed = 5;
-  state.late_blocks["web"]["canary"].active = 5;
+  state.instance_baselines["a"].completed = 5;
+  state.late_blocks["web"].active = 5;
   const auto read = StateFromJson(StateToJson(state));
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, FullState());
@@ -264,7 +267,7 @@ State TypicalState(int callers) {
   rollout::Evidence& evidence = state.evidence;
   FillMetrics(evidence);
   evidence.thresholds.clear();
-  evidence.latency_safe.clear();
+  evidence.objectives.clear();
   evidence.latency.clear();
   for (int edge = 1; edge <= 8; ++edge) evidence.latency.push_back(FullEdge(edge / 3.0));
   state.baselines.clear();
