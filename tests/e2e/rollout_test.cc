@@ -2,8 +2,10 @@
 // instances to the splitter's last weight.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -224,7 +226,7 @@ TEST_F(RolloutTest, ReplaysFromItsRecordingAsItWas) {
     return decision["action"].get<std::string>() + "/" + decision["cause"].get<std::string>() +
            " " + std::to_string(decision["weight"].get<int>());
   };
-  for (const json& decision : decisions) live.push_back(name(decision));
+  std::ranges::transform(decisions, std::back_inserter(live), name);
   std::istringstream lines(replayed.output);
   for (std::string line; std::getline(lines, line);) {
     const json tick = json::parse(line);

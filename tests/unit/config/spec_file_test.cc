@@ -11,7 +11,6 @@ namespace consul_canary::config {
 namespace {
 
 using rollout::JudgeMode;
-using rollout::LatencyObjective;
 using rollout::NoDataPolicy;
 using rollout::OnDeadline;
 using rollout::OutcomeView;

@@ -15,10 +15,10 @@ Threshold SuccessRatio(double min, double window, int failures) {
           .failures = failures};
 }
 
-World ThresholdWorld(Threshold threshold, JudgeMode judge = JudgeMode::kThresholds) {
+World ThresholdWorld(const Threshold& threshold, JudgeMode judge = JudgeMode::kThresholds) {
   World world;
   world.spec.judge = judge;
-  world.spec.thresholds = {std::move(threshold)};
+  world.spec.thresholds = {threshold};
   world.ReachStep(0);
   return world;
 }
