@@ -1,10 +1,10 @@
 // consul-canary-test-app: a service whose health is set from outside while it runs. It answers
-// every path with its name and version and counts what it served. `POST
-// /control?failure_ratio=0.2&delay_ms=50&hang=1&status=500` changes what is named and leaves the
-// rest, `GET /control` tells all, `GET /health` is always 200. Which requests fail is drawn from a
-// seeded generator, so that the same requests fail in each run.
+// every path with its name and version and counts what it served; `GET /health` is always 200.
+// At the control port, `POST /?failure_ratio=0.2&delay_ms=50&hang=1&status=500` changes what is
+// named and leaves the rest, and GET tells all. Which requests fail is drawn from a seeded
+// generator, so that the same requests fail in each run.
 //
-//   consul-canary-test-app --port PORT --name NAME --version VERSION [--seed N]
+//   consul-canary-test-app --port PORT --control-port PORT --name NAME --version VERSION [--seed N]
 #include <fmt/format.h>
 #include <signal.h>
 
@@ -54,9 +54,11 @@ class App {
       : name_(std::move(name)), version_(std::move(version)), random_(seed) {}
 
   ServerResponse Handle(const ServerRequest& request) {
-    if (request.path == "/health") return Answer(200, "{}");
-    if (request.path == "/control") return request.method == "POST" ? Change(request) : Describe();
-    return Serve();
+    return request.path == "/health" ? Answer(200, "{}") : Serve();
+  }
+
+  ServerResponse Control(const ServerRequest& request) {
+    return request.method == "POST" ? Change(request) : Describe();
   }
 
   void Stop() {
@@ -131,12 +133,14 @@ class App {
 
 int Run(int argc, char** argv) {
   std::string port = "0";
+  std::string control_port = "0";
   std::string name = "app";
   std::string version = "v1";
   std::string seed = "1";
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view option = argv[i];
     if (option == "--port") port = argv[i + 1];
+    if (option == "--control-port") control_port = argv[i + 1];
     if (option == "--name") name = argv[i + 1];
     if (option == "--version") version = argv[i + 1];
     if (option == "--seed") seed = argv[i + 1];
@@ -147,12 +151,15 @@ int Run(int argc, char** argv) {
   sigaddset(&ending, SIGINT);
   pthread_sigmask(SIG_BLOCK, &ending, nullptr);  // before the server's threads, which inherit it
   App app(name, version, std::strtoull(seed.c_str(), nullptr, 10));
-  // A hanging request holds a thread: enough for 100 a second and Envoy's 15 s.
-  const base::ServerOptions options{.listen_addresses = {"127.0.0.1:" + port}, .threads = 512};
-  const auto server = base::HttpServer::Start(
-      options, [&app](const ServerRequest& request) { return app.Handle(request); });
-  if (!server) {
-    fmt::print(stderr, "{}\n", server.error().message);
+  // A hanging request holds a thread, so control has a server of its own, which always answers.
+  const auto server =
+      base::HttpServer::Start({.listen_addresses = {"127.0.0.1:" + port}, .threads = 512},
+                              [&app](const ServerRequest& request) { return app.Handle(request); });
+  const auto control = base::HttpServer::Start(
+      {.listen_addresses = {"127.0.0.1:" + control_port}, .threads = 2},
+      [&app](const ServerRequest& request) { return app.Control(request); });
+  if (!server || !control) {
+    fmt::print(stderr, "{}\n", (server ? control : server).error().message);
     return 1;
   }
   int signal = 0;

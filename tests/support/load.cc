@@ -28,28 +28,32 @@ struct Load::Impl {
 
   // On the loop's thread. Sends what is due and comes back when the next is.
   void Tick() {
-    if (stopping) return;
     const MonotonicTime now = std::chrono::steady_clock::now();
     const auto gap = std::chrono::duration_cast<MonotonicTime::duration>(
         std::chrono::duration<double>(1 / std::max(rate.load(), 0.001)));
     // More than a second late means that the process was stopped: a burst would measure nothing.
     if (now - next > seconds(1)) next = now;
-    for (; next <= now; next += gap) Send();
+    for (; next <= now; next += gap) {
+      if (!Send()) return;
+    }
     const auto pause = std::chrono::ceil<milliseconds>(next - now);
     thread.loop().After(std::min<milliseconds>(pause, milliseconds(100)), [this] { Tick(); });
   }
 
-  void Send() {
+  // False once stopped.
+  bool Send() {
     base::HttpRequest request;
     request.url = options.url;
     request.timeout = options.timeout;
     {
       const std::lock_guard lock(mutex);
+      if (stopping) return false;
       ++counts.sent;
       counts.max_in_flight = std::max(counts.max_in_flight, counts.sent - counts.completed);
     }
     thread.loop().Start(std::move(request),
                         [this](const Result<HttpResponse>& answer) { Take(answer); });
+    return true;
   }
 
   void Take(const Result<HttpResponse>& answer) {
@@ -68,10 +72,10 @@ struct Load::Impl {
 
   const LoadOptions options;
   std::atomic<double> rate;
-  std::atomic<bool> stopping = false;
   MonotonicTime next = std::chrono::steady_clock::now();
 
   mutable std::mutex mutex;  // guards what follows
+  bool stopping = false;
   LoadCounts counts;
   std::vector<MonotonicTime> failures;  // ascending
 
@@ -87,7 +91,10 @@ Load::~Load() { impl_->thread.Stop(); }
 void Load::SetRate(double rate) { impl_->rate = rate; }
 
 void Load::Stop() {
-  impl_->stopping = true;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;  // from here on `sent` stays
+  }
   const auto all_done = [this] {
     const LoadCounts counts = Counts();
     return counts.completed == counts.sent;

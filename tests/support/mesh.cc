@@ -41,6 +41,7 @@ struct Mesh::Node {
   std::string name;
   std::string version;  // empty: a caller
   int app_port = 0;
+  int control_port = 0;  // the application's
   int sidecar_port = 0;
   int admin_port = 0;
   int metrics_port = 0;
@@ -91,6 +92,7 @@ Mesh::Node* Mesh::NewNode(std::string id, std::string name, std::string version)
                                                .name = std::move(name),
                                                .version = std::move(version),
                                                .app_port = ports.Next(),
+                                               .control_port = ports.Next(),
                                                .sidecar_port = ports.Next(),
                                                .admin_port = ports.Next(),
                                                .metrics_port = ports.Next()}));
@@ -176,8 +178,9 @@ Result<void> Mesh::StartApplications(const std::vector<Node*>& nodes) {
   for (Node* node : nodes) {
     if (node->is_caller()) continue;
     auto app = Process::Start(
-        {.argv = {TestApp(), "--port", std::to_string(node->app_port), "--name", node->name,
-                  "--version", node->version, "--seed", SeedOf(options_.seed, node->id)},
+        {.argv = {TestApp(), "--port", std::to_string(node->app_port), "--control-port",
+                  std::to_string(node->control_port), "--name", node->name, "--version",
+                  node->version, "--seed", SeedOf(options_.seed, node->id)},
          .output = consul_->folder().path() / (node->id + ".log")});
     if (!app) return tl::unexpected(app.error());
     node->app = std::move(*app);
@@ -323,7 +326,7 @@ void Mesh::KillApplication(std::string_view id) {
 Result<void> Mesh::Control(std::string_view version, std::string_view settings) const {
   for (const auto& node : nodes_) {
     if (node->version != version) continue;
-    const std::string url = fmt::format("http://127.0.0.1:{}/control?{}", node->app_port, settings);
+    const std::string url = fmt::format("http://127.0.0.1:{}/?{}", node->control_port, settings);
     const auto body = BodyOf(consul_->http().Call("POST", url), "POST " + url);
     if (!body) return tl::unexpected(body.error());
   }
@@ -334,8 +337,7 @@ AppCounts Mesh::CountsOf(std::string_view version) const {
   AppCounts sum;
   for (const auto& node : nodes_) {
     if (node->version != version) continue;
-    const auto body =
-        consul_->http().Get(fmt::format("http://127.0.0.1:{}/control", node->app_port));
+    const auto body = consul_->http().Get(fmt::format("http://127.0.0.1:{}/", node->control_port));
     const json counts = ParseOrNull(body.value_or("{}"));
     sum.served += counts.value("served", std::int64_t{0});
     sum.failed += counts.value("failed", std::int64_t{0});
