@@ -151,9 +151,10 @@ std::string SeenPlan(AnalyzerClient& analyzer, const rollout::Spec& spec) {
     const json rollout = json::parse(*answer, nullptr, false);
     const json rate = rollout.is_object() ? rollout.value("requests_per_second", json()) : json();
     if (rate.is_number() && rate.get<double>() > 0) {
+      const json ratio = rollout.value("primary_failure_ratio", json());
       const rollout::PlanInput input{
           .requests_per_second = rate.get<double>(),
-          .primary_failure_ratio = rollout.value("primary_failure_ratio", 0.0)};
+          .primary_failure_ratio = ratio.is_number() ? ratio.get<double>() : 0.0};
       return PlanSummary(rollout::MakePlan(spec, input), input);
     }
     analyzer.Wait(kBetweenLooks);

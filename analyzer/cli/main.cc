@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -23,6 +25,15 @@ using consul_canary::cli::Format;
 using consul_canary::cli::StatusOptions;
 
 constexpr int kWrongFlags = 2;
+
+// CLI::Range lets NaN through.
+CLI::Validator Finite() {
+  return {[](const std::string& text) {
+            const bool finite = std::isfinite(std::strtod(text.c_str(), nullptr));
+            return finite ? std::string() : "must be a finite number, is " + text;
+          },
+          "FINITE"};
+}
 
 struct Options {
   std::string url = "http://127.0.0.1:9656";
@@ -92,6 +103,12 @@ class Commands {
         ->transform(CLI::CheckedTransformer(formats));
   }
 
+  void AddTableOrJson(CLI::App* command) {
+    const std::map<std::string, Format> formats{{"table", Format::kTable}, {"json", Format::kJson}};
+    command->add_option("-o,--output", options_.format, "table or json")
+        ->transform(CLI::CheckedTransformer(formats));
+  }
+
   CLI::App* AddService(CLI::App* command) {
     command->add_option("SERVICE", options_.status.service, "name of the service")->required();
     return command;
@@ -121,7 +138,7 @@ class Commands {
         Command("replay", "run a recording through the analysis and print each tick",
                 [this] { return consul_canary::cli::ReplayFile(options_.file, options_.format); });
     replay->add_option("FILE", options_.file, "recording; - for standard input")->required();
-    AddFormat(replay);
+    AddTableOrJson(replay);
   }
 
   void AddPlan(const std::string& files_help) {
@@ -131,12 +148,12 @@ class Commands {
     plan->add_option("-f,--filename", options_.plan.files, files_help)->required();
     plan->add_option("--rate", options_.plan.requests_per_second,
                      "requests a second of the whole service")
-        ->check(CLI::Range(0.001, 1e7))
+        ->check(CLI::Range(0.001, 1e7) & Finite())
         ->required();
     plan->add_option("--failures", options_.plan.failure_ratio,
                      "failure ratio of the primary, 0.001 by default")
-        ->check(CLI::Range(0.0, 0.9));
-    AddFormat(plan);
+        ->check(CLI::Range(0.0, 0.9) & Finite());
+    AddTableOrJson(plan);
   }
 
   void AddReaders() {

@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 namespace consul_canary::cli {
 namespace {
@@ -17,6 +20,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr double kPercent = 100;
 constexpr double kAllDecided = 0.995;
+constexpr double kHalf = 0.5;
 
 std::string Duration(double seconds) {
   if (seconds < 120) return fmt::format("{:.0f} s", seconds);
@@ -24,14 +28,14 @@ std::string Duration(double seconds) {
   return fmt::format("{:.1f} h", seconds / 3600);
 }
 
-std::string TimeOf(const Estimate& estimate) {
-  if (estimate.decided_share < 0.5) return "not in time";
-  return Duration(estimate.seconds_median);
-}
-
 std::string Share(const Estimate& estimate) {
   if (estimate.decided_share >= kAllDecided) return "";
   return fmt::format(" ({:.0f}%)", estimate.decided_share * kPercent);
+}
+
+std::string HealthyText(const Estimate& estimate) {
+  if (estimate.decided_share < kHalf) return "not in time" + Share(estimate);
+  return Duration(estimate.seconds_median) + Share(estimate);
 }
 
 std::string FaultText(const PlannedFault& fault) {
@@ -39,23 +43,56 @@ std::string FaultText(const PlannedFault& fault) {
                      Duration(fault.until_rollback.seconds_median), Share(fault.until_rollback));
 }
 
-std::string StepText(const PlannedStep& step, std::size_t number) {
-  std::string text = fmt::format("{:>4}  {:>6g}%  {:>10.4g}  {:>12}  ", number, step.weight_percent,
-                                 step.canary_requests_per_second, TimeOf(step.healthy));
-  for (const PlannedFault& fault : step.faults) text += fmt::format("{:<22}", FaultText(fault));
-  text.erase(text.find_last_not_of(' ') + 1);
-  return text + "\n";
+std::string LeastText(const PlannedStep& step) {
+  if (step.requests_needed == 0) return "-";
+  return std::isfinite(step.least_requests_per_second)
+             ? fmt::format("{:.3g}", step.least_requests_per_second)
+             : "none";
+}
+
+using Row = std::vector<std::string>;
+
+Row HeadOf(const Plan& plan) {
+  Row head{"step", "weight", "canary/s", "least/s", "healthy"};
+  if (plan.steps.empty()) return head;
+  for (const PlannedFault& fault : plan.steps.front().faults) {
+    head.push_back(fmt::format("fails {:g}%", fault.failure_ratio * kPercent));
+  }
+  return head;
+}
+
+Row RowOf(const PlannedStep& step, std::size_t number) {
+  Row row{fmt::format("{}", number), fmt::format("{:g}%", step.weight_percent),
+          fmt::format("{:.4g}", step.canary_requests_per_second), LeastText(step),
+          HealthyText(step.healthy)};
+  for (const PlannedFault& fault : step.faults) row.push_back(FaultText(fault));
+  return row;
+}
+
+std::string Aligned(const std::vector<Row>& rows) {
+  std::vector<std::size_t> widths(rows.front().size());
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      text += fmt::format("{:>{}}{}", row[i], widths[i], i + 1 < row.size() ? "  " : "\n");
+    }
+  }
+  return text;
 }
 
 std::string UndecidableText(const PlannedStep& step, std::size_t number, const PlanInput& input) {
   std::string text = fmt::format(
-      "Step {} cannot be decided before its deadline at {:g} requests a second: a proof takes "
-      "about {} requests of the canary",
-      number, input.requests_per_second,
-      std::isfinite(step.requests_needed) ? fmt::format("{:.0f}", step.requests_needed)
-                                          : "infinitely many");
-  if (std::isfinite(step.least_requests_per_second)) {
-    text += fmt::format(", so at least {:.3g} requests a second", step.least_requests_per_second);
+      "Step {} is decided before its deadline in {:.0f}% of the runs at {:g} requests a second",
+      number, step.healthy.decided_share * kPercent, input.requests_per_second);
+  if (!std::isfinite(step.requests_needed)) {
+    text += ": no number of requests is enough for a proof";
+  } else if (step.requests_needed > 0) {
+    text += fmt::format(
+        ": a proof takes about {:.0f} requests of the canary, so at least {:.3g} requests a second",
+        step.requests_needed, step.least_requests_per_second);
   }
   text += ". What would help, and its price:\n";
   for (const rollout::Remedy& remedy : step.remedies) {
@@ -107,23 +144,16 @@ std::string PlanTable(const Plan& plan, const PlanInput& input) {
   std::string text = fmt::format(
       "At {:g} requests a second, of which the primary fails {:g}%: how long a healthy canary "
       "stays at\n"
-      "each step, and how many requests a bad one fails / how long it takes until it is rolled "
-      "back\n"
-      "(where not all are decided before the step's deadline, the share that is):\n\n",
+      "each step, the least rate at which nearly all are decided in time, and how many requests a "
+      "bad\n"
+      "canary fails / how long it takes until it is rolled back (where not all are decided before "
+      "the\n"
+      "step's deadline, the share that is):\n\n",
       input.requests_per_second, input.primary_failure_ratio * kPercent);
-  text += fmt::format("{:>4}  {:>7}  {:>10}  {:>12}  ", "step", "weight", "canary/s", "healthy");
-  if (!plan.steps.empty()) {
-    for (const PlannedFault& fault : plan.steps.front().faults) {
-      text += fmt::format("{:<22}", fmt::format("fails {:g}%", fault.failure_ratio * kPercent));
-    }
-  }
-  text.erase(text.find_last_not_of(' ') + 1);
-  text += "\n";
-  for (std::size_t i = 0; i < plan.steps.size(); ++i) text += StepText(plan.steps[i], i + 1);
-  const std::string undecidable = Undecidable(plan, input);
-  if (!undecidable.empty()) return text + "\n" + undecidable;
-  return text + fmt::format("\nA healthy canary passes all steps in about {}.\n",
-                            Duration(plan.healthy_seconds_median));
+  std::vector<Row> rows{HeadOf(plan)};
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) rows.push_back(RowOf(plan.steps[i], i + 1));
+  text += Aligned(rows) + "\n" + PlanSummary(plan, input);
+  return text;
 }
 
 std::string PlanJson(const Plan& plan, const PlanInput& input) {
@@ -133,17 +163,20 @@ std::string PlanJson(const Plan& plan, const PlanInput& input) {
                      {"primary_failure_ratio", input.primary_failure_ratio},
                      {"decidable", plan.decidable},
                      {"healthy_seconds_median", plan.healthy_seconds_median},
-                     {"steps", std::move(steps)}};
+                     {"steps", std::move(steps)},
+                     {"notes", plan.notes}};
   return json.dump() + "\n";
 }
 
 std::string PlanSummary(const Plan& plan, const PlanInput& input) {
-  const std::string undecidable = Undecidable(plan, input);
-  if (!undecidable.empty()) return undecidable;
-  return fmt::format(
-      "At the {:.3g} requests a second seen now, a healthy canary passes all steps "
-      "in about {}.\n",
-      input.requests_per_second, Duration(plan.healthy_seconds_median));
+  std::string text = Undecidable(plan, input);
+  if (text.empty()) {
+    text =
+        fmt::format("At {:.4g} requests a second a healthy canary passes all steps in about {}.\n",
+                    input.requests_per_second, Duration(plan.healthy_seconds_median));
+  }
+  for (const std::string& note : plan.notes) text += "Note: " + note + ".\n";
+  return text;
 }
 
 }  // namespace consul_canary::cli

@@ -8,6 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include "analyzer/stats/mann_whitney.h"
+
 namespace consul_canary::config {
 namespace {
 
@@ -25,6 +27,9 @@ constexpr std::size_t kMostThresholds = 16;
 constexpr double kMostBins = 1000;
 // Ten points of a minute each, as Kayenta's canaries are commonly judged.
 constexpr Seconds kMannWhitneyWindow{600};
+constexpr Seconds kShortestWindow{1};  // a tick
+// A stall of an instance that is longer is no stall but a fault, which is to be judged.
+constexpr Seconds kLongestStall{60};
 
 NumberCheck Between(double low, double high, std::string_view words) {
   return {[low, high](double value) { return value > low && value < high; }, words};
@@ -36,6 +41,24 @@ NumberCheck FromTo(double low, double high, std::string_view words) {
 
 NumberCheck FromBelow(double low, double high, std::string_view words) {
   return {[low, high](double value) { return value >= low && value < high; }, words};
+}
+
+Rule DurationFromTo(Seconds& target, Seconds least, Seconds most) {
+  return [&target, least, most](const Node& node, const std::string& field, Findings& findings) {
+    Seconds value = target;
+    Duration(value, least == Seconds(0))(node, field, findings);
+    if (value < least || value > most) {
+      findings.Report(node.line, field,
+                      fmt::format("must be from {} s to {} s, {}", least.count(), most.count(),
+                                  Describe(node)));
+      return;
+    }
+    target = value;
+  };
+}
+
+Rule Window(Seconds& target) {
+  return DurationFromTo(target, kShortestWindow, Seconds(std::chrono::hours(24)));
 }
 
 Rule ProofMargin(stats::Margin& margin) {
@@ -175,25 +198,38 @@ Rule FailedChecks(int& target) {
   };
 }
 
+// A key of another metric.
+Rule KeyOf(std::string_view owner, std::string_view instead) {
+  return [owner, instead](const Node& node, const std::string& field, Findings& findings) {
+    findings.Report(node.line, field, fmt::format("is for {}; {}", owner, instead));
+  };
+}
+
 Rules KeysOf(Threshold& threshold) {
   Rules rules{{"metric", [](const Node&, const std::string&, Findings&) {}},
-              {"window", Duration(threshold.window, false)},
+              {"window", Window(threshold.window)},
               {"failures", FailedChecks(threshold.failures)}};
   switch (threshold.metric) {
     case ThresholdMetric::kSuccessRatio:
       rules.emplace_back("min",
                          OptionalNumber(threshold.min, {[](double v) { return v > 0 && v <= 1; },
                                                         "above 0 and at most 1"}));
+      rules.emplace_back("max", KeyOf("latency quantiles", "success_ratio takes min"));
       break;
     case ThresholdMetric::kLatency:
       rules.emplace_back("max", DurationInSeconds(threshold.max));
+      rules.emplace_back("min", KeyOf("success_ratio", "a latency quantile takes max"));
       break;
     case ThresholdMetric::kMannWhitney:
-      rules.emplace_back("bin", Duration(threshold.bin, false));
+      rules.emplace_back("bin", Window(threshold.bin));
       rules.emplace_back("confidence",
                          Number(threshold.confidence, Between(0, 1, "above 0 and below 1")));
       rules.emplace_back("tolerance",
                          Number(threshold.tolerance, FromBelow(0, 1, "from 0 on and below 1")));
+      for (const std::string_view key : {"min", "max"}) {
+        rules.emplace_back(key, KeyOf("success_ratio (min) and latency quantiles (max)",
+                                      "mann_whitney takes confidence and tolerance"));
+      }
       break;
   }
   return rules;
@@ -246,12 +282,18 @@ void CheckWindow(const Spec& spec, const Threshold& threshold, const std::string
                 fmt::format("must be shorter than strategy.deadline ({} s), is {} s",
                             spec.deadline.count(), threshold.window.count()));
   }
-  if (threshold.metric != ThresholdMetric::kMannWhitney || findings.Faulty(bin)) return;
-  const double bins = threshold.window.count() / threshold.bin.count();
-  if (bins < 2 || bins > kMostBins) {
+  if (threshold.metric != ThresholdMetric::kMannWhitney || findings.Faulty(bin) ||
+      findings.Faulty(field + ".confidence")) {
+    return;
+  }
+  const double bins = std::floor(threshold.window.count() / threshold.bin.count());
+  const int least = stats::LeastValues(threshold.confidence);
+  if (bins < least || bins > kMostBins) {
     Contradicts(findings, bin, field,
-                fmt::format("must be such that {} to {} bins fit into the window ({} s), is {} s",
-                            2, kMostBins, threshold.window.count(), threshold.bin.count()));
+                fmt::format("must be such that {} to {} bins fit into the window ({} s), since "
+                            "fewer cannot tell at a confidence of {}, is {} s",
+                            least, kMostBins, threshold.window.count(), threshold.confidence,
+                            threshold.bin.count()));
   }
 }
 
@@ -278,7 +320,7 @@ void CheckNoData(const Spec& spec, Findings& findings) {
   if (policy == NoDataPolicy::kAdvance && spec.judge != JudgeMode::kThresholds) {
     Contradicts(findings, field, "analysis",
                 "advance is possible with analysis.judge: thresholds alone, since the sequential "
-                "judge advances on nothing but proof; use hold or rollback");
+                "judge advances on nothing but proof; use hold");
   } else if (policy == NoDataPolicy::kRollBack && spec.judge == JudgeMode::kSequential) {
     Contradicts(findings, field, "analysis",
                 "rollback would be ignored with analysis.judge: sequential, since it is about the "
@@ -297,6 +339,21 @@ void CheckSequential(const Spec& spec, Findings& findings) {
   ignored(spec.proof == Proof::kOnce, "analysis.proof");
   ignored(!spec.latency.empty(), "analysis.latency");
   ignored(spec.rollback_margin != Spec{}.rollback_margin, "analysis.failure_ratio.rollback_margin");
+  ignored(spec.failure_margin != Spec{}.failure_margin, "analysis.failure_ratio.margin");
+  ignored(spec.false_rollback != Spec{}.false_rollback, "analysis.false_rollback");
+  ignored(spec.false_advance != Spec{}.false_advance, "analysis.false_advance");
+}
+
+void CheckComparable(const Spec& spec, Findings& findings) {
+  if (spec.judge == JudgeMode::kThresholds || findings.Faulty("analysis.judge")) return;
+  for (std::size_t i = 0; i < spec.steps.size(); ++i) {
+    const std::string step = fmt::format("strategy.steps[{}]", i);
+    if (spec.steps[i].weight_percent < 100 || findings.Faulty(step)) continue;
+    Contradicts(findings, step + ".weight", step,
+                "leaves the primary no requests to compare the canary with, so that nothing is "
+                "proven; leave the step out (a promotion gives the canary all traffic by itself), "
+                "or use analysis.judge: thresholds, is 100");
+  }
 }
 
 // With one proof for all steps nothing but time ends the later ones.
@@ -321,7 +378,8 @@ void CheckProof(const Spec& spec, Findings& findings) {
 
 Rule Analysis(Spec& spec) {
   using rollout::OutcomeView;
-  const NumberCheck chance = Between(0, 0.5, "above 0 and below 0.5");
+  const NumberCheck chance{[](double value) { return value >= 1e-9 && value < 0.5; },
+                           "from 0.000000001 on and below 0.5"};
   return Map(
       {{"judge", Choice<JudgeMode>(spec.judge, {{"sequential", JudgeMode::kSequential},
                                                 {"thresholds", JudgeMode::kThresholds},
@@ -329,7 +387,7 @@ Rule Analysis(Spec& spec) {
        {"interval", NotBuilt({"1s", "1000ms"})},
        {"overdispersion",
         Map({{"floor", Number(spec.overdispersion_floor, FromTo(1, 1e6, "from 1 to 1000000"))},
-             {"stall", Duration(spec.stall, true)}})},
+             {"stall", DurationFromTo(spec.stall, Seconds(0), kLongestStall)}})},
        {"outcomes", Choice<OutcomeView>(spec.outcomes, {{"first-try", OutcomeView::kFirstTry},
                                                         {"attempts", OutcomeView::kAttempts},
                                                         {"requests", OutcomeView::kRequests}})},
@@ -351,6 +409,7 @@ void CheckAnalysis(const Spec& spec, Findings& findings) {
   CheckThresholds(spec, findings);
   CheckNoData(spec, findings);
   CheckSequential(spec, findings);
+  CheckComparable(spec, findings);
   CheckProof(spec, findings);
 }
 

@@ -230,7 +230,6 @@ Json ThresholdToJson(const ThresholdState& state) {
   add("canary_low", state.canary_low, untouched.canary_low, CountsToJson);
   add("canary_high", state.canary_high, untouched.canary_high, CountsToJson);
   add("canary_latency", state.canary_latency, untouched.canary_latency, LatencyToJson);
-  if (state.bin_seconds > 0) json["bin_seconds"] = state.bin_seconds;
   add("primary_bin", state.primary_bin, untouched.primary_bin, CountsToJson);
   add("canary_bin", state.canary_bin, untouched.canary_bin, CountsToJson);
   add("primary_bins", state.primary_bins, untouched.primary_bins, as_it_is);
@@ -247,7 +246,6 @@ ThresholdState ThresholdFromJson(const Json& json) {
   ReadCounts(json, "canary_low", state.canary_low);
   ReadCounts(json, "canary_high", state.canary_high);
   ReadLatency(json, "canary_latency", state.canary_latency);
-  ReadIfGiven(json, "bin_seconds", state.bin_seconds);
   ReadCounts(json, "primary_bin", state.primary_bin);
   ReadCounts(json, "canary_bin", state.canary_bin);
   ReadIfGiven(json, "primary_bins", state.primary_bins);

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "analyzer/rollout/judge.h"
+#include "analyzer/rollout/thresholds.h"
 #include "analyzer/stats/average.h"
 #include "analyzer/stats/harm.h"
 #include "analyzer/stats/safe.h"
@@ -20,12 +21,19 @@ using stats::Counts;
 using Random = std::mt19937_64;
 
 constexpr int kRuns = 100;
+constexpr int kRunsUntilHopeless = 10;      // of which none was decided
 constexpr double kTicksUntilDecided = 100;  // about; a tick is never shorter than a second
+// What bounds the work: a tick is never less than this part of the time so far.
+constexpr double kTicksInTimeSoFar = 150;
+constexpr int kMostTicks = 2000;
 constexpr double kHistoryRequests = 30000;  // of the primary, before the rollout
 constexpr double kFaults[] = {0.01, 0.05, 0.2, 1.0};
 constexpr double kPercent = 100;
 constexpr double kDaySeconds = 86400;
-constexpr double kMostlyDecided = 0.5;
+constexpr double kYearSeconds = 365 * kDaySeconds;  // more is no duration of a specification
+constexpr double kNearlyAll = 0.95;
+// A proof needs at most so many times the expected number of requests in nearly all runs.
+constexpr double kSpread = 1.6;
 constexpr double kMassOfRequests = 1e6;  // a tick so large that chance averages out
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
@@ -65,92 +73,152 @@ double RequestsNeeded(const Spec& spec, const Traffic& traffic) {
   return growth <= 0 ? kInfinity : -std::log(spec.false_advance) / growth;
 }
 
-// One simulated decision: ticks until `observe` says so.
+bool Uses(const Spec& spec, JudgeMode mode) {
+  return spec.judge == mode || spec.judge == JudgeMode::kBoth;
+}
+
+enum class Question { kProof, kHarm };
+
+// Answers one question about one simulated canary, by the analyzer's own statistics.
+class SimulatedJudge {
+ public:
+  SimulatedJudge(const Spec& spec, double primary_ratio, Question question)
+      : spec_(spec),
+        question_(question),
+        plan_{.planned_epochs = PlannedEpochs(spec), .tolerance = spec.rollback_margin},
+        safe_(stats::StartSafe(History(primary_ratio))),
+        harm_(stats::StartHarm(History(primary_ratio))) {}
+
+  // Takes a tick; whether the answer is yes by now.
+  bool Decides(const Counts& primary, const Counts& canary, double seconds) {
+    const bool sequential = DecidesSequentially(primary, canary, seconds);
+    const bool by_thresholds = DecidesByThresholds(primary, canary, seconds);
+    if (spec_.judge == JudgeMode::kSequential) return sequential;
+    if (spec_.judge == JudgeMode::kThresholds) return by_thresholds;
+    return question_ == Question::kProof ? sequential && by_thresholds
+                                         : sequential || by_thresholds;
+  }
+
+ private:
+  bool DecidesSequentially(const Counts& primary, const Counts& canary, double seconds) {
+    if (!Uses(spec_, JudgeMode::kSequential)) return false;
+    if (question_ == Question::kProof) {
+      stats::ObserveSafe(safe_, spec_.failure_margin, primary, canary, spec_.overdispersion_floor);
+      return stats::LogSafe(safe_) >= -std::log(spec_.false_advance);
+    }
+    stats::ObserveHarm(harm_, plan_, primary, canary, spec_.overdispersion_floor, seconds);
+    // What the failure ratio's ln M must reach while the other metrics have nothing to say.
+    const double logs[] = {stats::LogHarm(harm_), 0.0};
+    const double weights[] = {kFailureWeight, 1 - kFailureWeight};
+    return stats::LogAverage(logs, weights) >= -std::log(spec_.false_rollback);
+  }
+
+  bool DecidesByThresholds(const Counts& primary, const Counts& canary, double seconds) {
+    if (!Uses(spec_, JudgeMode::kThresholds)) return false;
+    TickCounts tick;
+    tick.primary.low = tick.primary.high = primary;
+    tick.canary.low = tick.canary.high = canary;
+    ObserveThresholds(spec_, tick, seconds, thresholds_);
+    return question_ == Question::kProof ? ThresholdObstacle(spec_, thresholds_).empty()
+                                         : !ThresholdHarm(spec_, thresholds_).empty();
+  }
+
+  const Spec& spec_;
+  Question question_;
+  stats::HarmPlan plan_;
+  stats::SafeState safe_;
+  stats::HarmState harm_;
+  std::vector<ThresholdState> thresholds_;
+};
+
+// One simulated decision.
 struct Run {
   double seconds = 0;
   std::int64_t canary_failures = 0;
   bool decided = false;
 };
 
-using Observer = std::function<bool(const Counts& primary, const Counts& canary, double seconds)>;
+struct TickLengths {
+  double shortest = 1;
+  double longest = kInfinity;
+};
 
-Run RunUntil(const Traffic& traffic, double tick_seconds, double limit_seconds,
-             const Observer& observe, Random& random) {
+Run RunUntil(const Traffic& traffic, const TickLengths& lengths, double limit_seconds,
+             SimulatedJudge& judge, Random& random) {
   Run run;
-  const double requests = traffic.requests_per_second * tick_seconds;
-  while (run.seconds < limit_seconds && !run.decided) {
+  for (int ticks = 0; ticks < kMostTicks && run.seconds < limit_seconds && !run.decided; ++ticks) {
+    const double seconds =
+        std::min(lengths.longest, std::max(lengths.shortest, run.seconds / kTicksInTimeSoFar));
+    const double requests = traffic.requests_per_second * seconds;
     const Counts primary = Draw(requests * (1 - traffic.weight), traffic.primary_ratio, random);
     const Counts canary = Draw(requests * traffic.weight, traffic.canary_ratio, random);
-    run.seconds += tick_seconds;
+    run.seconds += seconds;
     run.canary_failures += canary.failures;
-    run.decided = observe(primary, canary, tick_seconds);
+    run.decided = judge.Decides(primary, canary, seconds);
   }
   return run;
 }
 
 Estimate Summarize(std::vector<Run> runs, double warmup, double least_seconds) {
   std::ranges::sort(runs, {}, &Run::seconds);
+  const auto size = static_cast<double>(runs.size());
   const auto at = [&](double quantile) {
-    const auto index = static_cast<std::size_t>(quantile * static_cast<double>(runs.size() - 1));
+    const auto index = static_cast<std::size_t>(quantile * (size - 1));
     return std::max(least_seconds, warmup + runs[index].seconds);
   };
   Estimate estimate{.seconds_median = at(0.5), .seconds_p90 = at(0.9)};
-  for (const Run& run : runs) {
-    estimate.failed_mean += static_cast<double>(run.canary_failures) / kRuns;
-    estimate.decided_share += run.decided ? 1.0 / kRuns : 0.0;
-  }
+  double failed = 0;
+  for (const Run& run : runs) failed += static_cast<double>(run.canary_failures);
+  estimate.failed_mean = failed / size;
+  estimate.decided_share = static_cast<double>(std::ranges::count_if(runs, &Run::decided)) / size;
   return estimate;
 }
 
-double TickSeconds(double expected_seconds) {
-  return std::max(1.0, std::min(expected_seconds, kDaySeconds) / kTicksUntilDecided);
+// So that a window, or a bin of it, has several ticks.
+TickLengths LengthsFor(const Spec& spec, double expected_seconds) {
+  TickLengths lengths{
+      .shortest = std::max(1.0, std::min(expected_seconds, kDaySeconds) / kTicksUntilDecided)};
+  if (!Uses(spec, JudgeMode::kThresholds)) return lengths;
+  constexpr double kTicksInAWindow = 5;
+  for (const Threshold& threshold : spec.thresholds) {
+    const Seconds part =
+        threshold.metric == ThresholdMetric::kMannWhitney ? threshold.bin : threshold.window;
+    lengths.longest = std::min(lengths.longest, std::max(1.0, part.count() / kTicksInAWindow));
+  }
+  return lengths;
 }
 
 double SecondsToJudge(const Spec& spec) { return spec.deadline.count() - spec.warmup.count(); }
 
-Estimate UntilProven(const Spec& spec, const Step& step, const Traffic& traffic, double needed,
-                     Random& random) {
-  const double bound = -std::log(spec.false_advance);
-  const double expected = needed / (traffic.requests_per_second * traffic.weight);
-  const double limit = SecondsToJudge(spec);
+std::vector<Run> Simulate(const Spec& spec, const Traffic& traffic, Question question,
+                          double expected_seconds, Random& random) {
+  const TickLengths lengths = LengthsFor(spec, expected_seconds);
   std::vector<Run> runs;
   for (int i = 0; i < kRuns; ++i) {
-    stats::SafeState state = stats::StartSafe(History(traffic.primary_ratio));
-    const Observer observe = [&](const Counts& primary, const Counts& canary, double) {
-      stats::ObserveSafe(state, spec.failure_margin, primary, canary, spec.overdispersion_floor);
-      return stats::LogSafe(state) >= bound;
-    };
-    runs.push_back(
-        RunUntil(traffic, TickSeconds(std::min(expected, limit)), limit, observe, random));
+    SimulatedJudge judge(spec, traffic.primary_ratio, question);
+    runs.push_back(RunUntil(traffic, lengths, SecondsToJudge(spec), judge, random));
+    if (i + 1 == kRunsUntilHopeless && std::ranges::none_of(runs, &Run::decided)) break;
   }
-  return Summarize(std::move(runs), spec.warmup.count(), step.min_duration.count());
+  return runs;
 }
 
-// What the failure ratio's ln M must reach while the other metrics have nothing to say.
-bool IsHarm(const Spec& spec, double log_harm) {
-  const double logs[] = {log_harm, 0.0};
-  const double weights[] = {kFailureWeight, 1 - kFailureWeight};
-  return stats::LogAverage(logs, weights) >= -std::log(spec.false_rollback);
+double ExpectedSeconds(double needed, const Traffic& traffic) {
+  return needed / (traffic.requests_per_second * traffic.weight);
+}
+
+Estimate UntilProven(const Spec& spec, double least_seconds, const Traffic& traffic, double needed,
+                     Random& random) {
+  const double expected = std::min(ExpectedSeconds(needed, traffic), SecondsToJudge(spec));
+  return Summarize(Simulate(spec, traffic, Question::kProof, expected, random), spec.warmup.count(),
+                   least_seconds);
 }
 
 Estimate UntilRolledBack(const Spec& spec, const Traffic& traffic, Random& random) {
-  const stats::HarmPlan plan{.planned_epochs = PlannedEpochs(spec),
-                             .tolerance = spec.rollback_margin};
-  const double ln_bound = -std::log(spec.false_rollback);
   const double failures_per_second =
       traffic.requests_per_second * traffic.weight * traffic.canary_ratio;
-  std::vector<Run> runs;
-  for (int i = 0; i < kRuns; ++i) {
-    stats::HarmState state = stats::StartHarm(History(traffic.primary_ratio));
-    const Observer observe = [&](const Counts& primary, const Counts& canary, double seconds) {
-      stats::ObserveHarm(state, plan, primary, canary, spec.overdispersion_floor, seconds);
-      return IsHarm(spec, stats::LogHarm(state));
-    };
-    // A few failures decide: of the evidence of ln 1/alpha each brings a unit or more.
-    runs.push_back(RunUntil(traffic, TickSeconds(ln_bound / failures_per_second),
-                            SecondsToJudge(spec), observe, random));
-  }
-  return Summarize(std::move(runs), 0, 0);
+  // A few failures decide: of the evidence of ln 1/alpha each brings a unit or more.
+  const double expected = -std::log(spec.false_rollback) / failures_per_second;
+  return Summarize(Simulate(spec, traffic, Question::kHarm, expected, random), 0, 0);
 }
 
 // The least value of [low, high] for which `holds`, where it holds for all greater ones.
@@ -166,51 +234,65 @@ double LeastThatHolds(double low, double high, const std::function<bool(double)>
 
 double RoundedUp(double value, double unit) { return std::ceil(value / unit) * unit; }
 
-// Half of the runs need less than the expected number of requests, but a good part needs more.
-double ExpectedSeconds(double needed, const Traffic& traffic) {
-  return needed / (traffic.requests_per_second * traffic.weight);
+// Whether nearly all runs are proven before the deadline.
+bool IsInTime(const Spec& spec, const Traffic& traffic) {
+  return kSpread * ExpectedSeconds(RequestsNeeded(spec, traffic), traffic) <= SecondsToJudge(spec);
+}
+
+void AddWeight(const Spec& spec, std::size_t index, const Traffic& traffic,
+               std::vector<Remedy>& remedies) {
+  const double least = LeastThatHolds(traffic.weight, 0.5, [&](double value) {
+    Traffic other = traffic;
+    other.weight = value;
+    return IsInTime(spec, other);
+  });
+  if (!std::isfinite(least)) return;
+  const double percent = RoundedUp(least * kPercent, 0.1);
+  const bool is_last = index + 1 == spec.steps.size();
+  const bool stays_below_next = is_last || percent < spec.steps[index + 1].weight_percent;
+  remedies.push_back(
+      {stays_below_next ? fmt::format("strategy.steps[{}].weight: {:g} or more", index, percent)
+                        : fmt::format("strategy.steps: none of a weight below {:g}", percent),
+       fmt::format("a canary that fails everything meets {:.1f} times as many requests",
+                   least / traffic.weight)});
+}
+
+void AddMargin(const Spec& spec, const Traffic& traffic, std::vector<Remedy>& remedies) {
+  const double least = LeastThatHolds(spec.failure_margin.absolute, 0.5, [&](double absolute) {
+    Spec wider = spec;
+    wider.failure_margin.absolute = absolute;
+    return IsInTime(wider, traffic);
+  });
+  if (!std::isfinite(least)) return;
+  const double wide = RoundedUp(least, 0.001);
+  remedies.push_back(
+      {fmt::format("analysis.failure_ratio.margin.absolute: {:g} or more", wide),
+       fmt::format("a canary that fails {:g} points more often may be promoted: {:.0f} failures a "
+                   "day, where {:g} allows {:.0f}",
+                   wide * kPercent, wide * traffic.requests_per_second * kDaySeconds,
+                   spec.failure_margin.absolute,
+                   spec.failure_margin.absolute * traffic.requests_per_second * kDaySeconds)});
+}
+
+void AddDeadline(const Spec& spec, const Traffic& traffic, double needed,
+                 std::vector<Remedy>& remedies) {
+  const double seconds =
+      RoundedUp(ExpectedSeconds(needed, traffic) * kSpread + spec.warmup.count(), 60);
+  if (seconds > kYearSeconds) return;
+  remedies.push_back(
+      {fmt::format("strategy.deadline: {:.0f}s or more", seconds), "the step takes that long"});
 }
 
 std::vector<Remedy> RemediesOf(const Spec& spec, std::size_t index, const Traffic& traffic,
                                double needed) {
+  if (spec.judge == JudgeMode::kThresholds || IsInTime(spec, traffic)) {
+    return {{"analysis.thresholds: limits that the primary itself keeps to",
+             "at this rate a canary as good as the primary does not pass them"}};
+  }
   std::vector<Remedy> remedies;
-  const double seconds = SecondsToJudge(spec);
-  const auto in_time = [&](const Spec& changed, const Traffic& other) {
-    return ExpectedSeconds(RequestsNeeded(changed, other), other) <= seconds;
-  };
-  const double weight = LeastThatHolds(traffic.weight, 0.5, [&](double value) {
-    Traffic other = traffic;
-    other.weight = value;
-    return in_time(spec, other);
-  });
-  if (std::isfinite(weight)) {
-    remedies.push_back(
-        {fmt::format("strategy.steps[{}].weight: {:g} or more", index,
-                     RoundedUp(weight * kPercent, 0.1)),
-         fmt::format("a canary that fails everything meets {:.1f} times as many requests",
-                     weight / traffic.weight)});
-  }
-  const double margin = LeastThatHolds(spec.failure_margin.absolute, 0.5, [&](double absolute) {
-    Spec wider = spec;
-    wider.failure_margin.absolute = absolute;
-    return in_time(wider, traffic);
-  });
-  if (std::isfinite(margin)) {
-    const double wide = RoundedUp(margin, 0.001);
-    remedies.push_back(
-        {fmt::format("analysis.failure_ratio.margin.absolute: {:g} or more", wide),
-         fmt::format("a canary that fails {:g} points more often may be promoted: {:.0f} failures "
-                     "a day, where {:g} allows {:.0f}",
-                     wide * kPercent, wide * traffic.requests_per_second * kDaySeconds,
-                     spec.failure_margin.absolute,
-                     spec.failure_margin.absolute * traffic.requests_per_second * kDaySeconds)});
-  }
-  if (std::isfinite(needed)) {
-    remedies.push_back(
-        {fmt::format("strategy.deadline: {:.0f}s or more",
-                     RoundedUp(ExpectedSeconds(needed, traffic) * 1.5 + spec.warmup.count(), 60)),
-         "the step takes that long"});
-  }
+  AddWeight(spec, index, traffic, remedies);
+  AddMargin(spec, traffic, remedies);
+  AddDeadline(spec, traffic, needed, remedies);
   if (spec.proof == Proof::kEachStep && spec.steps.size() > 1) {
     remedies.push_back(
         {"analysis.proof: once, with a min_duration for the later steps",
@@ -220,26 +302,66 @@ std::vector<Remedy> RemediesOf(const Spec& spec, std::size_t index, const Traffi
   return remedies;
 }
 
-PlannedStep PlanStep(const Spec& spec, std::size_t index, const PlanInput& input, Random& random) {
+// What can be planned without a histogram of the service: latency is taken as kept.
+Spec WithoutLatency(Spec spec) {
+  std::erase_if(spec.thresholds, [](const Threshold& threshold) {
+    return threshold.metric == ThresholdMetric::kLatency;
+  });
+  return spec;
+}
+
+// Whatever the evidence says: the step's own time, and a window of each threshold.
+double LeastSeconds(const Spec& spec, const Step& step) {
+  double seconds = std::max(step.min_duration.count(), spec.warmup.count());
+  if (!Uses(spec, JudgeMode::kThresholds)) return seconds;
+  for (const Threshold& threshold : spec.thresholds) {
+    seconds = std::max(seconds, (spec.warmup + threshold.window).count());
+  }
+  return seconds;
+}
+
+std::vector<std::string> NotesOf(const Spec& spec) {
+  std::vector<std::string> notes;
+  const bool by_latency =
+      !spec.latency.empty() || std::ranges::any_of(spec.thresholds, [](const Threshold& threshold) {
+        return threshold.metric == ThresholdMetric::kLatency;
+      });
+  if (by_latency) {
+    notes.emplace_back(
+        "latency is taken as kept: how long its proof takes depends on the service's own times");
+  }
+  for (std::size_t i = 0; i < spec.steps.size(); ++i) {
+    if (!spec.steps[i].pause) continue;
+    notes.push_back(fmt::format(
+        "step {} pauses after its proof until someone orders `promote`: not in these times",
+        i + 1));
+  }
+  return notes;
+}
+
+PlannedStep PlanStep(const Spec& full, std::size_t index, const PlanInput& input, Random& random) {
+  const Spec spec = WithoutLatency(full);
   const Step& step = spec.steps[index];
-  // At a weight of 100 the primary has no requests to compare with: a hair less stands for it.
-  const Traffic healthy{.weight = std::min(step.weight_percent / kPercent, 0.99),
+  const Traffic healthy{.weight = step.weight_percent / kPercent,
                         .requests_per_second = input.requests_per_second,
                         .primary_ratio = input.primary_failure_ratio,
                         .canary_ratio = input.primary_failure_ratio};
   PlannedStep planned{.weight_percent = step.weight_percent,
-                      .canary_requests_per_second = input.requests_per_second * healthy.weight,
-                      .requests_needed = RequestsNeeded(spec, healthy)};
-  planned.healthy = UntilProven(spec, step, healthy, planned.requests_needed, random);
-  planned.least_requests_per_second =
-      planned.requests_needed / (healthy.weight * SecondsToJudge(spec));
+                      .canary_requests_per_second = input.requests_per_second * healthy.weight};
+  if (Uses(spec, JudgeMode::kSequential)) {
+    planned.requests_needed = RequestsNeeded(spec, healthy);
+    planned.least_requests_per_second =
+        kSpread * planned.requests_needed / (healthy.weight * SecondsToJudge(spec));
+  }
+  planned.healthy =
+      UntilProven(spec, LeastSeconds(full, step), healthy, planned.requests_needed, random);
   for (const double ratio : kFaults) {
     if (ratio <= CanaryLimit(spec.rollback_margin, input.primary_failure_ratio)) continue;
     Traffic faulty = healthy;
     faulty.canary_ratio = ratio;
     planned.faults.push_back({ratio, UntilRolledBack(spec, faulty, random)});
   }
-  if (planned.healthy.decided_share < kMostlyDecided) {
+  if (planned.healthy.decided_share < kNearlyAll) {
     planned.remedies = RemediesOf(spec, index, healthy, planned.requests_needed);
   }
   return planned;
@@ -250,18 +372,20 @@ PlannedStep PlanStep(const Spec& spec, std::size_t index, const PlanInput& input
 Plan MakePlan(const Spec& spec, const PlanInput& input) {
   Random random(1);
   Plan plan;
+  plan.notes = NotesOf(spec);
   for (std::size_t i = 0; i < spec.steps.size(); ++i) {
     PlannedStep step = PlanStep(spec, i, input, random);
     const bool passes_unproven = spec.proof == Proof::kOnce && i > 0;
     if (passes_unproven) {
       // Later steps only wait.
-      const double seconds = std::max(spec.warmup.count(), spec.steps[i].min_duration.count());
+      const double seconds = LeastSeconds(spec, spec.steps[i]);
       step.healthy.seconds_median = step.healthy.seconds_p90 = seconds;
       step.healthy.decided_share = 1;
+      step.requests_needed = step.least_requests_per_second = 0;
       step.remedies.clear();
     }
     plan.healthy_seconds_median += step.healthy.seconds_median;
-    plan.decidable = plan.decidable && step.healthy.decided_share >= kMostlyDecided;
+    plan.decidable = plan.decidable && step.healthy.decided_share >= kNearlyAll;
     plan.steps.push_back(std::move(step));
   }
   return plan;

@@ -21,7 +21,7 @@ struct Estimate {
   double seconds_median = 0;  // warm-up included
   double seconds_p90 = 0;
   double failed_mean = 0;    // requests of the canary that failed until then
-  double decided_share = 0;  // of the runs: decided before the step's deadline
+  double decided_share = 0;  // of the runs: decided before the step's deadline, 0..1
 };
 
 // A canary that fails this share of its requests from the first judged tick on.
@@ -39,18 +39,21 @@ struct Remedy {
 struct PlannedStep {
   double weight_percent = 0;
   double canary_requests_per_second = 0;
-  double requests_needed = 0;  // of the canary, for a proof, about; infinite: no number is enough
+  double requests_needed = 0;  // of the canary, for a proof, about; infinite: no number is enough;
+                               // 0: the step is not proven by requests
   Estimate healthy;            // until the step may be left: proof, warm-up, minimum duration
   std::vector<PlannedFault> faults;
-  double least_requests_per_second =
-      0;                         // of the service, below which a proof outlasts the deadline
-  std::vector<Remedy> remedies;  // empty: most runs of a healthy canary are decided in time
+  // Of the service: below it a proof may outlast the deadline. As requests_needed.
+  double least_requests_per_second = 0;
+  std::vector<Remedy> remedies;  // empty: nearly all runs of a healthy canary are decided in time
 };
 
 struct Plan {
   std::vector<PlannedStep> steps;
   double healthy_seconds_median = 0;  // of all steps, without promotion
-  bool decidable = true;              // every step is
+  bool decidable = true;              // every step is, in nearly all runs
+  // What the figures leave out, in words: pauses, and what would need a histogram of the service.
+  std::vector<std::string> notes;
 };
 
 // The faults that plans are made for: 1%, 5%, 20% and all requests fail, those above the primary's.

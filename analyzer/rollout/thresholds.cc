@@ -15,7 +15,6 @@ namespace {
 constexpr double kPercent = 100;
 // A quantile above the histogram's last edge: more than any limit.
 constexpr double kBeyond = std::numeric_limits<double>::max();
-constexpr std::size_t kLeastBins = 2;
 
 // Linear between the edges, as Prometheus' histogram_quantile.
 double Quantile(const stats::LatencyCounts& counts, double quantile) {
@@ -67,7 +66,8 @@ Check CheckSuccess(const Threshold& threshold, const ThresholdState& state) {
 // Kayenta's classifier: the canary is worse where the whole confidence interval of the shift lies
 // above a part of the shift itself.
 Check CheckMannWhitney(const Threshold& threshold, const ThresholdState& state) {
-  if (state.canary_bins.size() < kLeastBins || state.primary_bins.size() < kLeastBins) return {};
+  const auto least = static_cast<std::size_t>(stats::LeastValues(threshold.confidence));
+  if (state.canary_bins.size() < least || state.primary_bins.size() < least) return {};
   const stats::MannWhitney test =
       stats::TestMannWhitney(state.primary_bins, state.canary_bins, threshold.confidence);
   const bool worse = test.lower > threshold.tolerance * std::abs(test.estimate);
@@ -93,20 +93,24 @@ void DropWindow(ThresholdState& state) {
   state = fresh;
 }
 
-void CloseBin(const Threshold& threshold, double elapsed_seconds, ThresholdState& state) {
-  state.bin_seconds += elapsed_seconds;
-  if (state.bin_seconds < threshold.bin.count()) return;
+// Bins end where the window's own time passes a multiple of theirs, so that ticks which do not
+// divide a bin cost no bin. A tick longer than a bin is one value.
+void CloseBin(const Threshold& threshold, double seconds_before, ThresholdState& state) {
+  const auto bins_until = [&](double seconds) {
+    return std::floor(seconds / threshold.bin.count());
+  };
+  if (bins_until(state.seconds) <= bins_until(seconds_before)) return;
   if (state.primary_bin.completed > 0 && state.canary_bin.completed > 0) {
     state.primary_bins.push_back(FailureRatio(state.primary_bin));
     state.canary_bins.push_back(FailureRatio(state.canary_bin));
   }
-  state.bin_seconds = 0;
   state.primary_bin = {};
   state.canary_bin = {};
 }
 
 void AddTick(const Threshold& threshold, const TickCounts& tick, double elapsed_seconds,
              ThresholdState& state) {
+  const double seconds_before = state.seconds;
   state.seconds += elapsed_seconds;
   switch (threshold.metric) {
     case ThresholdMetric::kSuccessRatio:
@@ -119,7 +123,7 @@ void AddTick(const Threshold& threshold, const TickCounts& tick, double elapsed_
     case ThresholdMetric::kMannWhitney:
       state.primary_bin += tick.primary.high;
       state.canary_bin += tick.canary.low;
-      return CloseBin(threshold, elapsed_seconds, state);
+      return CloseBin(threshold, seconds_before, state);
   }
 }
 

@@ -31,8 +31,7 @@ struct ThresholdState {
   double seconds = 0;                     // of the open window, with what the canary did in it:
   stats::Counts canary_low, canary_high;  // with the fewest and the most failures
   stats::LatencyCounts canary_latency;
-  double bin_seconds = 0;  // Mann-Whitney: of the open bin
-  stats::Counts primary_bin, canary_bin;
+  stats::Counts primary_bin, canary_bin;          // Mann-Whitney: the open bin
   std::vector<double> primary_bins, canary_bins;  // failure ratios of the closed bins
   int failed = 0;                                 // checks, in this rollout
   CheckResult last = CheckResult::kNone;          // of the last window, in this step

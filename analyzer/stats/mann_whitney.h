@@ -15,6 +15,10 @@ struct MannWhitney {
   double upper = 0;
 };
 
+// The least number of values on each side of which an order can be so unlikely that an interval of
+// this confidence exists: 2 / C(2n, n) <= 1 - confidence. 5 at .98.
+[[nodiscard]] int LeastValues(double confidence);
+
 // confidence: 0..1, of the interval (Kayenta's default is .98). Precondition: both at least one.
 // Where all values are equal: p_value 1, the interval is the estimate.
 [[nodiscard]] MannWhitney TestMannWhitney(std::span<const double> primary,

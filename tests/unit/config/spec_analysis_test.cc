@@ -84,11 +84,16 @@ TEST(Analysis, RefusesWhatAThresholdCannotMean) {
       {"metric: success_ratio", ".min: is missing; it has no default"},
       {"metric: success_ratio, min: 0", ".min: must be a number above 0 and at most 1, is 0"},
       {"metric: success_ratio, min: 99%", ".min: must be a number above 0 and at most 1, is 99%"},
-      {"metric: success_ratio, min: 0.9, max: 1", ".max: is not a known key; did you mean min?"},
+      {"metric: success_ratio, min: 0.9, max: 1",
+       ".max: is for latency quantiles; success_ratio takes min"},
       {"metric: latency_p99", ".max: is missing; it has no default"},
       {"metric: latency_p99, max: 0", ".max: must be longer than 0, is 0"},
-      {"metric: latency_p99, max: 1s, min: 1s", ".min: is not a known key; did you mean max?"},
-      {"metric: mann_whitney, min: 0.9", ".min: is not a known key; did you mean bin?"},
+      {"metric: latency_p99, max: 1s, min: 1s",
+       ".min: is for success_ratio; a latency quantile takes max"},
+      {"metric: mann_whitney, min: 0.9",
+       ".min: is for success_ratio (min) and latency quantiles (max); mann_whitney takes "
+       "confidence "
+       "and tolerance"},
       {"metric: mann_whitney, confidence: 1",
        ".confidence: must be a number above 0 and below 1, is 1"},
       {"metric: mann_whitney, tolerance: 1",
@@ -100,6 +105,9 @@ TEST(Analysis, RefusesWhatAThresholdCannotMean) {
       {"metric: success_ratio, min: 1, failures: 1001",
        ".failures: must be a number from 1 to 1000, whole, is 1001"},
       {"metric: success_ratio, min: 1, window: 0", ".window: must be longer than 0, is 0"},
+      {"metric: success_ratio, min: 1, window: 999ms",
+       ".window: must be from 1 s to 86400 s, is 999ms"},
+      {"metric: mann_whitney, bin: 25h", ".bin: must be from 1 s to 86400 s, is 25h"},
   };
   for (const auto& [keys, error] : rows) EXPECT_EQ(OfThreshold(keys), at + error + "\n") << keys;
   std::string many;
@@ -118,14 +126,17 @@ TEST(Analysis, RefusesWindowsThatNeverEnd) {
        "line 9: analysis.thresholds[1].window: must be shorter than strategy.deadline (60 s), is "
        "60 s\n"},
       {"service: api\nanalysis:\n  judge: both\n  thresholds:\n"
-       "  - {metric: mann_whitney, bin: 31s, window: 1m}\n  - {metric: mann_whitney, bin: 599ms}\n"
+       "  - {metric: mann_whitney, bin: 13s, window: 1m}\n  - {metric: mann_whitney, bin: 1s, "
+       "window: 1h}\n"
        "  - {metric: mann_whitney, window: 1m}\n",
-       "line 5: analysis.thresholds[0].bin: must be such that 2 to 1000 bins fit into the window "
-       "(60 s), is 31 s\n"
-       "line 6: analysis.thresholds[1].bin: must be such that 2 to 1000 bins fit into the window "
-       "(600 s), is 0.599 s\n"
-       "line 7: analysis.thresholds[2].bin: must be such that 2 to 1000 bins fit into the window "
-       "(60 s), is 60 s\n"},
+       "line 5: analysis.thresholds[0].bin: must be such that 5 to 1000 bins fit into the window "
+       "(60 s), since fewer cannot tell at a confidence of 0.98, is 13 s\n"
+       "line 6: analysis.thresholds[1].window: must be shorter than strategy.deadline (3600 s), is "
+       "3600 s\n"
+       "line 6: analysis.thresholds[1].bin: must be such that 5 to 1000 bins fit into the window "
+       "(3600 s), since fewer cannot tell at a confidence of 0.98, is 1 s\n"
+       "line 7: analysis.thresholds[2].bin: must be such that 5 to 1000 bins fit into the window "
+       "(60 s), since fewer cannot tell at a confidence of 0.98, is 60 s\n"},
   });
 }
 
@@ -141,10 +152,10 @@ TEST(Analysis, RefusesWhatItsJudgeWouldIgnoreOrLacks) {
        "analysis.judge: needs analysis.thresholds with at least one threshold, there is none"},
       {"on_insufficient_data: advance",
        "analysis.on_insufficient_data: advance is possible with analysis.judge: thresholds alone, "
-       "since the sequential judge advances on nothing but proof; use hold or rollback"},
+       "since the sequential judge advances on nothing but proof; use hold"},
       {"judge: both, on_insufficient_data: advance, " + success,
        "analysis.on_insufficient_data: advance is possible with analysis.judge: thresholds alone, "
-       "since the sequential judge advances on nothing but proof; use hold or rollback"},
+       "since the sequential judge advances on nothing but proof; use hold"},
       {"on_insufficient_data: rollback",
        "analysis.on_insufficient_data: rollback would be ignored with analysis.judge: sequential, "
        "since it is about the windows of thresholds; use hold, and strategy.on_deadline: rollback"},
@@ -154,6 +165,13 @@ TEST(Analysis, RefusesWhatItsJudgeWouldIgnoreOrLacks) {
       {"judge: thresholds, failure_ratio: {rollback_margin: {absolute: 0.01}}, " + success,
        "analysis.failure_ratio.rollback_margin: would be ignored with analysis.judge: thresholds; "
        "use judge: both, or leave it out"},
+      {"judge: thresholds, false_rollback: 0.02, " + success,
+       "analysis.false_rollback: would be ignored with analysis.judge: thresholds; use judge: "
+       "both, or leave it out"},
+      {"false_rollback: 1e-320",
+       "analysis.false_rollback: must be a number from 0.000000001 on and below 0.5, is 1e-320"},
+      {"overdispersion: {stall: 61s}",
+       "analysis.overdispersion.stall: must be from 0 s to 60 s, is 61s"},
   };
   for (const auto& [keys, error] : rows) {
     EXPECT_EQ(OfAnalysis(keys), "line 2: " + error + "\n") << keys;
@@ -163,6 +181,18 @@ TEST(Analysis, RefusesWhatItsJudgeWouldIgnoreOrLacks) {
   // Whether it would be ignored is not known while the judge is not.
   EXPECT_EQ(OfAnalysis("judge: all, " + success),
             "line 2: analysis.judge: must be sequential or thresholds or both, is all\n");
+}
+
+TEST(Analysis, RefusesAStepThatLeavesNothingToCompareWith) {
+  const std::string steps = "service: api\nstrategy: {steps: [{weight: 50}, {weight: 100}]}\n";
+  EXPECT_EQ(
+      Verdict(steps),
+      "line 2: strategy.steps[1].weight: leaves the primary no requests to compare the canary "
+      "with, so that nothing is proven; leave the step out (a promotion gives the canary all "
+      "traffic by itself), or use analysis.judge: thresholds, is 100\n");
+  EXPECT_EQ(Verdict(steps + "analysis: {judge: thresholds, thresholds: [{metric: success_ratio, "
+                            "min: 0.99}]}\n"),
+            "ok");
 }
 
 TEST(Analysis, AsksForADurationOfStepsThatAreNotProvenAnew) {

@@ -11,7 +11,7 @@ namespace consul_canary::config {
 namespace {
 
 TEST(ParseSpec, RefusesNumbersThatAreNone) {
-  const std::string range = "must be a number above 0 and below 0.5, is ";
+  const std::string range = "must be a number from 0.000000001 on and below 0.5, is ";
   const auto verdict = [](const std::string& value) {
     return Verdict("service: api\nanalysis: {false_rollback: " + value + "}\n");
   };
@@ -29,8 +29,10 @@ TEST(ParseSpec, RefusesNumbersThatAreNone) {
   EXPECT_EQ(verdict("0.5"), field + range + "0.5\n");
   EXPECT_EQ(verdict("-0.1"), field + range + "-0.1\n");
   EXPECT_EQ(verdict("true"), field + range + "true\n");
-  EXPECT_EQ(verdict("[0.1]"), field + "must be a number above 0 and below 0.5, is a list\n");
-  EXPECT_EQ(verdict("null"), field + "must be a number above 0 and below 0.5, is empty\n");
+  EXPECT_EQ(verdict("[0.1]"),
+            field + "must be a number from 0.000000001 on and below 0.5, is a list\n");
+  EXPECT_EQ(verdict("null"),
+            field + "must be a number from 0.000000001 on and below 0.5, is empty\n");
 }
 
 TEST(ParseSpec, RefusesBadDurations) {

@@ -51,7 +51,7 @@ strategy:
   steps:
     - {weight: 0.5}
     - {weight: 25, min_duration: 1.5m}
-    - {weight: 100, min_duration: 250ms, pause: true}
+    - {weight: 99.99, min_duration: 250ms, pause: true}
   ready_deadline: 5m
   warmup: 250ms
   deadline: 2h
@@ -85,7 +85,7 @@ promote: none
   expected.subset_filter = "Service.Meta.release == \"{{version}}\"";
   expected.steps = {{.weight_percent = .5},
                     {.weight_percent = 25, .min_duration = Seconds(90)},
-                    {.weight_percent = 100, .min_duration = Seconds(.25), .pause = true}};
+                    {.weight_percent = 99.99, .min_duration = Seconds(.25), .pause = true}};
   expected.ready_deadline = Seconds(300);
   expected.warmup = Seconds(.25);
   expected.deadline = Seconds(7200);

@@ -107,7 +107,7 @@ std::vector<Spec> Samples() {
   specs[2].steps = {{.weight_percent = .01, .min_duration = Seconds(.001), .pause = true},
                     {.weight_percent = .29, .min_duration = Seconds(61)},
                     {.weight_percent = 33.33, .min_duration = Seconds(7200)},
-                    {.weight_percent = 100}};
+                    {.weight_percent = 99.99}};
   specs[2].deadline = Seconds(90000.125);
   specs[2].warmup = Seconds(0);
   specs[2].ready_deadline = Seconds(31536000);

@@ -39,7 +39,6 @@ rollout::ThresholdState FullThreshold() {
           .canary_low = {21, 1},
           .canary_high = {21, 2},
           .canary_latency = {.timed = 20, .slower = {{.25, 3}, {1.0 / 3, 2}}},
-          .bin_seconds = 1.0 / 7,
           .primary_bin = {22, 1},
           .canary_bin = {23, 2},
           .primary_bins = {1.0 / 3, 0},

@@ -150,6 +150,23 @@ TEST(Thresholds, MannWhitneySeesAShiftOfTheTimeBins) {
   EXPECT_EQ(worse.LastDecision(), "rollback/threshold") << worse.state.reason;
 }
 
+TEST(Thresholds, TicksThatDoNotDivideABinCostNoBin) {
+  const Threshold threshold{.metric = ThresholdMetric::kMannWhitney,
+                            .window = Seconds(50),
+                            .failures = 1,
+                            .bin = Seconds(10)};
+  Spec spec;
+  spec.thresholds = {threshold};
+  std::vector<ThresholdState> states;
+  for (int i = 0; i < 48; ++i) {
+    TickCounts tick;
+    tick.primary.high = tick.primary.low = {95, i % 2};
+    tick.canary.high = tick.canary.low = {95, 40 + i % 3};
+    ObserveThresholds(spec, tick, 1.05, states);
+  }
+  EXPECT_EQ(states[0].last, CheckResult::kFailed);
+}
+
 TEST(Thresholds, CountersThatLeaveTheResultOpenAreNoData) {
   World world = ThresholdWorld(SuccessRatio(0.95, 5, 1));
   for (int i = 0; i < 5; ++i) {

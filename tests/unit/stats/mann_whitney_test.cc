@@ -83,5 +83,15 @@ TEST(MannWhitney, IsSymmetricInTheTwoSamples) {
   EXPECT_EQ(forth.upper, -back.lower);
 }
 
+// Two-sided p of complete separation, exact (scipy.stats.mannwhitneyu, method exact): n = 3 .1,
+// 4 .0286, 5 .00794, 6 .00216, 7 .000583.
+TEST(MannWhitney, NeedsSoManyValuesForAConfidence) {
+  EXPECT_EQ(LeastValues(0.5), 2);
+  EXPECT_EQ(LeastValues(0.9), 3);
+  EXPECT_EQ(LeastValues(0.95), 4);
+  EXPECT_EQ(LeastValues(0.98), 5);
+  EXPECT_EQ(LeastValues(0.999), 7);
+}
+
 }  // namespace
 }  // namespace consul_canary::stats
