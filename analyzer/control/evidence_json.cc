@@ -196,6 +196,8 @@ Json DifferenceToJson(const stats::DifferenceSequence& difference) {
   Json json = {{"primary", CountsToJson(difference.primary)},
                {"canary", CountsToJson(difference.canary)}};
   AddGrid(json, "log_evidence", difference.log_evidence);
+  json["weighted"] = difference.weighted;
+  json["weight"] = difference.weight;
   return json;
 }
 
@@ -204,6 +206,8 @@ stats::DifferenceSequence DifferenceFromJson(const Json& json) {
   difference.primary = CountsFromJson(json.at("primary"));
   difference.canary = CountsFromJson(json.at("canary"));
   ReadGrid(json, "log_evidence", difference.log_evidence);
+  ReadIfGiven(json, "weighted", difference.weighted);
+  ReadIfGiven(json, "weight", difference.weight);
   return difference;
 }
 
@@ -220,6 +224,7 @@ CheckResult CheckResultFromString(const std::string& name) {
 Json ThresholdToJson(const ThresholdState& state) {
   Json json = {{"seconds", state.seconds},
                {"failed", state.failed},
+               {"of", state.of},
                {"last", ToString(state.last)},
                {"last_value", state.last_value}};
   const ThresholdState untouched;
@@ -239,6 +244,7 @@ Json ThresholdToJson(const ThresholdState& state) {
 
 ThresholdState ThresholdFromJson(const Json& json) {
   ThresholdState state;
+  ReadIfGiven(json, "of", state.of);
   state.seconds = json.at("seconds").get<double>();
   state.failed = json.at("failed").get<int>();
   state.last = CheckResultFromString(json.at("last").get<std::string>());

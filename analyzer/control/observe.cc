@@ -7,6 +7,8 @@
 #include <map>
 #include <set>
 
+#include "analyzer/rollout/judge.h"
+
 namespace consul_canary::control {
 namespace {
 
@@ -170,29 +172,43 @@ rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& serv
   return ToTick(spec, total, RetriesOf(service));
 }
 
-// The canary's requests that hang, at least, over all callers.
+stats::LateCounts ToCounts(const envoy::LateOutcomes& outcomes) {
+  return {static_cast<std::int64_t>(outcomes.started), static_cast<std::int64_t>(outcomes.late)};
+}
+
+envoy::FlightReading FlightOf(const CallerReading& caller, const std::string& subset) {
+  const auto found = caller.subsets.find(subset);
+  if (found == caller.subsets.end()) return {};
+  return {found->second.completed, found->second.active};
+}
+
+// The canary's requests that hang, at least, over all callers. In the warm-up blocks begin anew.
 stats::LateCounts TakeLate(const Spec& spec, const ServiceSnapshot& service,
                            rollout::State& state) {
-  const double after = state.evidence.late_after_seconds;
-  if (!IsActive(state.phase) || after <= 0) {
+  rollout::Evidence& evidence = state.evidence;
+  const double after = evidence.late_after_seconds;
+  if (!IsActive(state.phase) || after <= 0 || !rollout::IsWarm(spec, state)) {
     state.late_blocks.clear();
     return {};
   }
-  envoy::LateOutcomes total;
+  envoy::LateTick total;
   for (const CallerReading& caller : service.callers) {
-    const auto found = caller.subsets.find(spec.canary_subset);
-    if (!caller.scraped_at || found == caller.subsets.end()) continue;
-    const envoy::LateBlock reading{
+    if (!caller.scraped_at || !caller.subsets.contains(spec.canary_subset)) continue;
+    const envoy::SubsetFlights reading{
         .at_seconds = std::chrono::duration<double>(caller.scraped_at->time_since_epoch()).count(),
-        .completed = found->second.completed,
-        .active = found->second.active};
-    const auto [block, is_new] = state.late_blocks.try_emplace(caller.id, reading);
-    if (is_new) continue;
-    const envoy::LateOutcomes late = envoy::AdvanceLate(block->second, reading, after);
-    total.started += late.started;
-    total.late += late.late;
+        .canary = FlightOf(caller, spec.canary_subset),
+        .primary = FlightOf(caller, spec.primary_subset)};
+    const auto [blocks, is_new] =
+        state.late_blocks.try_emplace(caller.id, envoy::BeginLate(reading));
+    if (!is_new) total += envoy::AdvanceLate(blocks->second, reading, after);
   }
-  return {static_cast<std::int64_t>(total.started), static_cast<std::int64_t>(total.late)};
+  if (total.seconds == 0) return {};
+  evidence.late_left_out =
+      stats::HasLongRequests({.late = ToCounts(total.primary),
+                              .seconds = total.seconds,
+                              .under_way = static_cast<double>(total.primary_active),
+                              .mean_seconds = stats::MeanSecondsAtMost(evidence.primary_latency)});
+  return evidence.late_left_out ? stats::LateCounts{} : ToCounts(total.canary);
 }
 
 // What each instance of the primary says of itself: attempts at its own sidecar.
@@ -259,6 +275,7 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
     if (caller.passing) seen.callers.push_back(FactsOf(caller, spec, now));
   }
   seen.attempts_together = AttemptsTogether(spec, *service);
+  if (service->router) seen.request_timeout_seconds = service->router->request_timeout_seconds;
   const rollout::SubsetTick history = PrimaryHistory(spec, *service);
   seen.primary_history = history.high;
   seen.primary_latency_history = history.latency;

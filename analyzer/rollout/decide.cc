@@ -26,7 +26,7 @@ void CheckHarm(Transition& t) {
   if (t.verdict.gross_failure) {
     const stats::Counts& canary = t.seen.counts.canary.low;
     return RollBack(t, "harm",
-                    fmt::format("{} of the canary's {} requests failed within one tick, and the "
+                    fmt::format("{} of the canary's {} requests failed at once, and the "
                                 "primary's did not",
                                 canary.failures, canary.completed));
   }

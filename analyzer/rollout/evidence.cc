@@ -1,8 +1,10 @@
 #include "analyzer/rollout/evidence.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "analyzer/rollout/callers.h"
+#include "analyzer/rollout/judge.h"
 
 namespace consul_canary::rollout {
 namespace {
@@ -12,6 +14,11 @@ constexpr double kShortestTickSeconds = 0.001;
 // What hangs takes longer than any stall of a scheduler or of a collector of garbage.
 constexpr double kLeastLateSeconds = 2.0;
 constexpr double kPercent = 100;
+// Envoy adds to its histograms every five seconds by default, and then for all that came before.
+constexpr double kFlushSeconds = 5.0;
+// Longer requests are not waited for before a step is proven.
+constexpr double kLongestWaitSeconds = 60.0;
+constexpr double kRateForgottenSeconds = 10.0;
 // No two instances are equally fast to a tenth of a millisecond, and enough requests prove it. Harm
 // is a share of slow requests that nobody would overlook.
 constexpr stats::Margin kLatencyTolerance{1.25, 0.02};
@@ -94,10 +101,10 @@ double StallSize(const Spec& spec, const Observation& seen, const Evidence& evid
   return spec.stall.count() * evidence.canary_rate / std::max(1, seen.canary_passing);
 }
 
-void AddHarm(const Spec& spec, const Observation& seen, Evidence& evidence, double seconds) {
+void AddHarm(const Spec& spec, const Observation& seen, const TickCounts& tick, Evidence& evidence,
+             double seconds) {
   const stats::HarmPlan plan{.planned_epochs = PlannedEpochs(spec),
                              .tolerance = spec.rollback_margin};
-  const TickCounts& tick = seen.counts;
   stats::ObserveHarm(evidence.harm, plan, tick.primary.high, tick.canary.low,
                      DispersionOf(evidence, evidence.dispersion), seconds);
   const double stall = std::max(1.0, StallSize(spec, seen, evidence));
@@ -184,7 +191,10 @@ void AddRate(const Observation& seen, State& state, double seconds) {
   Evidence& evidence = state.evidence;
   const auto completed = static_cast<double>(seen.counts.canary.low.completed);
   const double due = DueRequests(state, seen);
-  evidence.canary_rate = std::max(completed, due) / seconds;
+  // Averaged, since while both hang neither completes anything, and yet much is under way.
+  const double kept = std::exp(-seconds / kRateForgottenSeconds);
+  const double rate = std::max(completed, due) / seconds;
+  evidence.canary_rate = kept * evidence.canary_rate + (1 - kept) * rate;
   evidence.silent_requests = completed > 0 ? 0 : evidence.silent_requests + due;
 }
 
@@ -199,6 +209,26 @@ void LearnDispersion(const TickCounts& tick, Evidence& evidence, double seconds)
     }
     stats::ObserveDispersion(edge.dispersion, instances, seconds);
   }
+}
+
+double SecondsAtWeight(const State& state) {
+  return state.confirmed ? state.confirmed_seconds : state.stage_seconds;
+}
+
+// A tick whose histograms may still tell of the warm-up is judged without them.
+TickCounts JudgedCounts(const Spec& spec, const Observation& seen, const State& state) {
+  TickCounts tick = seen.counts;
+  if (SecondsAtWeight(state) < spec.warmup.count() + kFlushSeconds) {
+    tick.primary.latency = {};
+    tick.canary.latency = {};
+  }
+  return tick;
+}
+
+// Of the requests that began at the step's weight the quick ones end first, and those that time out
+// last. Before each has had its time, too few failures are seen.
+bool HasSettled(const Observation& seen, const State& state) {
+  return state.confirmed_seconds >= std::min(seen.request_timeout_seconds, kLongestWaitSeconds);
 }
 
 }  // namespace
@@ -242,8 +272,7 @@ void BeginStageEvidence(Evidence& evidence) {
 // Not judged is the warm-up after each increase: from the decision on, and again from the moment on
 // when Consul is seen to hold the weight. A write that keeps failing is no reason to look away.
 bool IsWarm(const Spec& spec, const State& state) {
-  const double seconds = state.confirmed ? state.confirmed_seconds : state.stage_seconds;
-  return seconds >= spec.warmup.count();
+  return SecondsAtWeight(state) >= spec.warmup.count();
 }
 
 bool IsJudged(const Spec& spec, const Observation& seen, const State& state) {
@@ -263,20 +292,22 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   evidence.stage_primary += tick.primary.high;
   evidence.stage_canary += tick.canary.low;
   const bool judged = IsJudged(spec, seen, state);
+  const TickCounts counted = JudgedCounts(spec, seen, state);
   if (judged) {
     FixMetrics(evidence);
     FollowObjectives(spec, evidence);
-    AddHarm(spec, seen, evidence, seconds);
+    AddHarm(spec, seen, counted, evidence, seconds);
     AddIntervals(tick, evidence);
-    ObserveThresholds(spec, tick, seconds, evidence.thresholds);
+    ObserveThresholds(spec, counted, seconds, evidence.thresholds);
     evidence.step_primary += tick.primary.high;
     evidence.step_canary += tick.canary.low;
   }
   // Only what was seen at the step's own weight proves the step.
-  const bool proves = judged && state.stage == Stage::kStepping && state.confirmed;
+  const bool proves =
+      judged && state.stage == Stage::kStepping && state.confirmed && HasSettled(seen, state);
   if (!judged) TeachHarm(tick, evidence);
   if (proves) {
-    AddSafe(spec, tick, evidence);
+    AddSafe(spec, counted, evidence);
   } else {
     TeachSafe(tick, evidence);
   }

@@ -27,7 +27,4 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state);
 // Whether this tick's requests count as evidence.
 [[nodiscard]] bool IsJudged(const Spec& spec, const Observation& seen, const State& state);
 
-// Whether requests count at this moment: not in the warm-up after each increase.
-[[nodiscard]] bool IsWarm(const Spec& spec, const State& state);
-
 }  // namespace consul_canary::rollout

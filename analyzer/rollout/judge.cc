@@ -20,22 +20,36 @@ constexpr double kLateWeight = 0.1;
 constexpr double kIntervalAlpha = 0.05;  // of the intervals for people
 constexpr double kMillisecondsPerSecond = 1000;
 
+bool MostlyFails(const stats::Counts& canary) {
+  return canary.completed >= kGrossRequests && 2 * canary.failures > canary.completed;
+}
+
+bool HardlyFails(const stats::Counts& primary) {
+  return primary.completed > 0 && kGrossPrimaryDivisor * primary.failures < primary.completed;
+}
+
 // Where the evidence has no say: in the warm-up, and while promoting, when the primary has no
 // requests. Elsewhere it would only add false alarms: of a small canary, ten requests fail together
 // now and then.
 bool IsGrossFailure(const Spec& spec, const Observation& seen, const State& state) {
   // Its weight is 0: what still fails is the version before it.
   if (state.stage == Stage::kPreparing) return false;
-  if (IsJudged(spec, seen, state) && seen.counts.primary.high.completed > 0) return false;
-  const auto mostly_fails = [](const stats::Counts& canary) {
-    return canary.completed >= kGrossRequests && 2 * canary.failures > canary.completed;
-  };
-  const bool in_tick = mostly_fails(seen.counts.canary.low);
-  if (!in_tick && !mostly_fails(state.evidence.stage_canary)) return false;
+  const Evidence& evidence = state.evidence;
+  const TickCounts& tick = seen.counts;
+  if (state.stage == Stage::kStepping) {
+    if (IsJudged(spec, seen, state)) return false;
+    // What fails for all shows at the primary in the same time, where it has requests enough.
+    const auto differ = [](const stats::Counts& canary, const stats::Counts& primary) {
+      return MostlyFails(canary) && primary.completed >= kGrossRequests && HardlyFails(primary);
+    };
+    return differ(tick.canary.low, tick.primary.high) ||
+           differ(evidence.stage_canary, evidence.stage_primary);
+  }
   // While promoting the primary gets no requests: what it did before stands for it.
-  const stats::Counts& now = in_tick ? seen.counts.primary.high : state.evidence.stage_primary;
-  const stats::Counts& primary = now.completed > 0 ? now : state.evidence.harm.primary;
-  return primary.completed > 0 && kGrossPrimaryDivisor * primary.failures < primary.completed;
+  const bool in_tick = MostlyFails(tick.canary.low);
+  if (!in_tick && !MostlyFails(evidence.stage_canary)) return false;
+  const stats::Counts& now = in_tick ? tick.primary.high : evidence.stage_primary;
+  return HardlyFails(now.completed > 0 ? now : evidence.harm.primary);
 }
 
 std::vector<MetricVerdict> MetricsOf(const Spec& spec, const Evidence& evidence) {
@@ -99,6 +113,20 @@ double LeastSafe(const std::vector<MetricVerdict>& metrics) {
   return least;
 }
 
+// What an objective suffers from that lies on no edge of the histograms; empty: it lies on one.
+std::string BucketNote(const stats::LatencyCounts& latency, double edge_seconds) {
+  if (latency.timed == 0 || stats::SlowerThan(latency, edge_seconds)) return "";
+  const auto shown = [](std::optional<double> edge) {
+    return edge ? fmt::format("{:g} ms", *edge * kMillisecondsPerSecond) : std::string("nothing");
+  };
+  return fmt::format(
+      "the histograms have no bucket that ends at {:g} ms: the canary's requests above {} are held "
+      "against the primary's above {}, which may never be proven; use one of these as the edge, or "
+      "set envoy_stats_config_json to have finer buckets",
+      edge_seconds * kMillisecondsPerSecond, shown(stats::EdgeAtOrBelow(latency, edge_seconds)),
+      shown(stats::EdgeAtOrAbove(latency, edge_seconds)));
+}
+
 std::vector<std::string> NotesOf(const Spec& spec, const Evidence& evidence,
                                  const Verdict& verdict) {
   std::vector<std::string> notes;
@@ -115,15 +143,15 @@ std::vector<std::string> NotesOf(const Spec& spec, const Evidence& evidence,
   }
   if (evidence.late_after_seconds == 0) {
     notes.emplace_back(
-        "hanging requests cannot be told: too few requests of the primary were timed before the "
-        "first judged tick");
+        "hanging requests cannot be told: before the first judged tick too few requests of the "
+        "primary were timed, or too many took longer than the last bucket");
+  } else if (evidence.late_left_out) {
+    notes.emplace_back(
+        "hanging requests cannot be told: the primary itself has requests that take long");
   }
   for (const LatencyObjective& objective : spec.latency) {
-    if (!stats::IsCoarse(evidence.primary_latency, objective.edge.count())) continue;
-    notes.push_back(
-        fmt::format("the histograms have no finer buckets around {:g} ms: set "
-                    "envoy_stats_config_json to have some",
-                    objective.edge.count() * kMillisecondsPerSecond));
+    const std::string note = BucketNote(evidence.primary_latency, objective.edge.count());
+    if (!note.empty()) notes.push_back(note);
   }
   return notes;
 }

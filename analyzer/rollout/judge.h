@@ -70,6 +70,9 @@ struct Verdict {
 // The verdict on the evidence as it stands.
 [[nodiscard]] Verdict VerdictOf(const Spec& spec, const State& state);
 
+// Whether requests count at this moment: not in the warm-up after each increase.
+[[nodiscard]] bool IsWarm(const Spec& spec, const State& state);
+
 // Whether the canary has completed nothing while its weight made so many requests due that this is
 // no chance.
 [[nodiscard]] bool IsSilent(const Evidence& evidence);

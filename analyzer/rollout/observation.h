@@ -102,6 +102,8 @@ struct Observation {
   // How many attempts of one request may fail together: 1 + the most retries of any route, where
   // attempts are judged; else 1.
   double attempts_together = 1;
+  // After so long each request has ended, by the route's timeout: Envoy's is 15 s by default.
+  double request_timeout_seconds = 15;
   // What the callers have counted of the primary before, for a start.
   stats::Counts primary_history;
   stats::LatencyCounts primary_latency_history;

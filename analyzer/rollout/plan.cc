@@ -188,7 +188,15 @@ TickLengths LengthsFor(const Spec& spec, double expected_seconds) {
   return lengths;
 }
 
-double SecondsToJudge(const Spec& spec) { return spec.deadline.count() - spec.warmup.count(); }
+// Until requests at a new weight have had their time to fail; before that nothing is proven.
+constexpr double kSettlingSeconds = 15;  // Envoy's timeout, where the route has no other
+
+double SecondsUnproven(const Spec& spec) {
+  const double warmup = spec.warmup.count();
+  return Uses(spec, JudgeMode::kSequential) ? std::max(warmup, kSettlingSeconds) : warmup;
+}
+
+double SecondsToJudge(const Spec& spec) { return spec.deadline.count() - SecondsUnproven(spec); }
 
 std::vector<Run> Simulate(const Spec& spec, const Traffic& traffic, Question question,
                           double expected_seconds, Random& random) {
@@ -209,8 +217,8 @@ double ExpectedSeconds(double needed, const Traffic& traffic) {
 Estimate UntilProven(const Spec& spec, double least_seconds, const Traffic& traffic, double needed,
                      Random& random) {
   const double expected = std::min(ExpectedSeconds(needed, traffic), SecondsToJudge(spec));
-  return Summarize(Simulate(spec, traffic, Question::kProof, expected, random), spec.warmup.count(),
-                   least_seconds);
+  return Summarize(Simulate(spec, traffic, Question::kProof, expected, random),
+                   SecondsUnproven(spec), least_seconds);
 }
 
 Estimate UntilRolledBack(const Spec& spec, const Traffic& traffic, Random& random) {
@@ -277,7 +285,7 @@ void AddMargin(const Spec& spec, const Traffic& traffic, std::vector<Remedy>& re
 void AddDeadline(const Spec& spec, const Traffic& traffic, double needed,
                  std::vector<Remedy>& remedies) {
   const double seconds =
-      RoundedUp(ExpectedSeconds(needed, traffic) * kSpread + spec.warmup.count(), 60);
+      RoundedUp(ExpectedSeconds(needed, traffic) * kSpread + SecondsUnproven(spec), 60);
   if (seconds > kYearSeconds) return;
   remedies.push_back(
       {fmt::format("strategy.deadline: {:.0f}s or more", seconds), "the step takes that long"});
@@ -312,7 +320,7 @@ Spec WithoutLatency(Spec spec) {
 
 // Whatever the evidence says: the step's own time, and a window of each threshold.
 double LeastSeconds(const Spec& spec, const Step& step) {
-  double seconds = std::max(step.min_duration.count(), spec.warmup.count());
+  double seconds = std::max(step.min_duration.count(), SecondsUnproven(spec));
   if (!Uses(spec, JudgeMode::kThresholds)) return seconds;
   for (const Threshold& threshold : spec.thresholds) {
     seconds = std::max(seconds, (spec.warmup + threshold.window).count());

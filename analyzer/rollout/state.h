@@ -88,10 +88,11 @@ struct Evidence {
   std::vector<ObjectiveEvidence> objectives;  // as Spec::latency; fresh as `safe`
   double late_after_seconds = 0;              // 0: hanging requests cannot be told
   stats::LateState late;
+  bool late_left_out = false;  // the last blocks, since the primary has long requests itself
   stats::DispersionState dispersion;
   double overdispersion_floor = 1;  // as the specification and the routes have it
-  // Of the last tick: the canary's requests a second, or those that its weight makes of the
-  // primary's where that is more.
+  // The canary's requests a second, or those that its weight makes of the primary's where that is
+  // more; averaged over some ten seconds.
   double canary_rate = 0;
   double silent_requests = 0;  // that the canary was due since it last completed any
   stats::ShareState share;     // fresh for each stage
@@ -138,7 +139,7 @@ struct State {
   // The same of the instances' own sidecars, and where each caller's block of requests under way
   // began. Not stored: after a restart they begin anew, and one block's evidence is missing.
   std::map<std::string, envoy::OutcomeCounters> instance_baselines;
-  std::map<std::string, envoy::LateBlock> late_blocks;
+  std::map<std::string, envoy::LateBlocks> late_blocks;
   // Counters of the callers when the present weight or filter was decided: whoever has moved on has
   // applied it.
   std::map<std::string, std::uint64_t> reload_baseline;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "analyzer/rollout/observation.h"
 #include "analyzer/stats/mann_whitney.h"
@@ -88,9 +89,20 @@ Check CheckWindow(const Threshold& threshold, const ThresholdState& state) {
 }
 
 void DropWindow(ThresholdState& state) {
-  const ThresholdState fresh{
-      .failed = state.failed, .last = state.last, .last_value = state.last_value};
-  state = fresh;
+  state = {.of = std::move(state.of),
+           .failed = state.failed,
+           .last = state.last,
+           .last_value = state.last_value};
+}
+
+// All that its checks depend on.
+std::string IdentityOf(const Threshold& threshold) {
+  const auto limit = [](std::optional<double> value) {
+    return value ? fmt::format("{}", *value) : std::string("-");
+  };
+  return fmt::format("{} {} {} {} {} {} {}", NameOf(threshold), limit(threshold.min),
+                     limit(threshold.max), threshold.window.count(), threshold.bin.count(),
+                     threshold.confidence, threshold.tolerance);
 }
 
 // Bins end where the window's own time passes a multiple of theirs, so that ticks which do not
@@ -184,6 +196,9 @@ void ObserveThresholds(const Spec& spec, const TickCounts& tick, double elapsed_
   for (std::size_t i = 0; i < states.size(); ++i) {
     const Threshold& threshold = spec.thresholds[i];
     ThresholdState& state = states[i];
+    if (std::string identity = IdentityOf(threshold); state.of != identity) {
+      state = {.of = std::move(identity)};
+    }
     AddTick(threshold, tick, elapsed_seconds, state);
     if (state.seconds < threshold.window.count()) continue;
     const Check check = CheckWindow(threshold, state);
@@ -195,7 +210,9 @@ void ObserveThresholds(const Spec& spec, const TickCounts& tick, double elapsed_
 }
 
 void BeginThresholdStep(std::vector<ThresholdState>& states) {
-  for (ThresholdState& state : states) state = {.failed = state.failed};
+  for (ThresholdState& state : states) {
+    state = {.of = std::move(state.of), .failed = state.failed};
+  }
 }
 
 std::string ThresholdHarm(const Spec& spec, const std::vector<ThresholdState>& states) {

@@ -28,6 +28,7 @@ enum class CheckResult {
 
 // What one threshold remembers. Plain data, part of the rollout's state.
 struct ThresholdState {
+  std::string of;                         // which threshold; another one begins afresh
   double seconds = 0;                     // of the open window, with what the canary did in it:
   stats::Counts canary_low, canary_high;  // with the fewest and the most failures
   stats::LatencyCounts canary_latency;

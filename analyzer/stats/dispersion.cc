@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 
 namespace consul_canary::stats {
 namespace {
 
 constexpr std::size_t kMostInstances = 64;
+constexpr double kHalfLifeSeconds = 3600;
 
 void Add(DispersionState::Window& window, const InstanceCounts& primary) {
   for (const auto& [name, counts] : primary) {
@@ -57,8 +59,9 @@ void ObserveDispersion(DispersionState& state, const InstanceCounts& primary,
     // Ticks do not last exactly a second: a window ends with the tick that is nearest to its end.
     if (window.seconds + elapsed_seconds / 2 < kDispersionSeconds[i]) continue;
     const Terms terms = TermsOf(window);
-    state.excess[i] += terms.excess;
-    state.expected[i] += terms.expected;
+    const double kept = std::exp2(-window.seconds / kHalfLifeSeconds);
+    state.excess[i] = kept * state.excess[i] + terms.excess;
+    state.expected[i] = kept * state.expected[i] + terms.expected;
     window = {};
   }
 }

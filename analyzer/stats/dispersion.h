@@ -5,6 +5,8 @@
 //               / sum over windows of (G - 1) p_win (1 - p_win)
 //     phi     = max(1, max over window lengths of phi_len)
 //
+// Both sums forget half of what they hold each hour of windows: an incident of yesterday shall not
+// slow today's rollouts, nor months of calm hide that failures have begun to clump.
 // G: instances with requests in the window. Windows of 1, 5, 15 and 30 s: what fails together in
 // one second, and what fails together for half a minute.
 #pragma once

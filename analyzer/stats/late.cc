@@ -36,7 +36,17 @@ const Alternatives& AllAlternatives() {
   return alternatives;
 }
 
+constexpr double kUsualFactor = 2.0;
+constexpr double kUsualSlack = 10.0;
+
 }  // namespace
+
+bool HasLongRequests(const PrimaryFlight& primary) {
+  const auto started = static_cast<double>(primary.late.started);
+  if (static_cast<double>(primary.late.late) > kLateShare * started) return true;
+  const double rate = primary.seconds > 0.0 ? started / primary.seconds : 0.0;
+  return primary.under_way > kUsualFactor * rate * primary.mean_seconds + kUsualSlack;
+}
 
 void ObserveLate(LateState& state, std::int64_t planned_epochs, const LateCounts& counts,
                  double overdispersion, double elapsed_seconds) {

@@ -24,6 +24,20 @@ struct LateCounts {
   bool operator==(const LateCounts&) const = default;
 };
 
+// What the primary's requests did in the same blocks.
+struct PrimaryFlight {
+  LateCounts late;
+  double seconds = 0;       // that the blocks lasted
+  double under_way = 0;     // requests at their end
+  double mean_seconds = 0;  // no less than its requests take, as its histogram has them
+};
+
+// Whether the primary itself has requests that take long: by the same bound, or by more requests
+// under way than their rate and their time account for (Little's law, twice and ten more). Whatever
+// hangs for both, streams that no histogram shows, or a caller that goes away are no fault of the
+// canary's: such blocks are left out. It depends on the primary alone, so the rest stays fair.
+[[nodiscard]] bool HasLongRequests(const PrimaryFlight& primary);
+
 // Bernoulli e-process with restarts, as HarmState, for the null "each request is late with a chance
 // of at most kLateShare", mixed over alternatives from 4 times to nearly all.
 struct LateState {

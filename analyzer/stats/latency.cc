@@ -13,7 +13,6 @@ constexpr double kGreatestShare = 0.98;
 constexpr std::int64_t kLeastToWatch = 100;
 constexpr std::int64_t kLeastForLate = 1000;
 constexpr std::size_t kMostEdges = 12;
-constexpr double kCoarseFactor = 2.5;
 // Edges come from milliseconds, objectives from seconds: the same edge may differ in its last
 // digit.
 constexpr double kSameEdge = 1e-9;
@@ -83,18 +82,24 @@ std::vector<double> EdgesToWatch(const LatencyCounts& primary_history) {
 }
 
 std::optional<double> LateAfter(const LatencyCounts& primary_history) {
-  if (primary_history.timed < kLeastForLate || primary_history.slower.empty()) return std::nullopt;
+  if (primary_history.timed < kLeastForLate) return std::nullopt;
   for (const auto& [edge, slower] : primary_history.slower) {
     if (SlowerShare(slower, primary_history) <= kLateShare / 2) return edge;
   }
-  return primary_history.slower.back().first;
+  return std::nullopt;
 }
 
-bool IsCoarse(const LatencyCounts& counts, double seconds) {
-  const auto below = EdgeAtOrBelow(counts, seconds);
-  const auto above = EdgeAtOrAbove(counts, seconds);
-  if (!below || !above) return true;
-  return *above > kCoarseFactor * *below * (1.0 + kSameEdge);
+double MeanSecondsAtMost(const LatencyCounts& counts) {
+  if (counts.timed == 0) return 0.0;
+  double seconds = 0.0;
+  double edge_below = 0.0;
+  double share_above = 1.0;  // of the requests, slower than the edge below
+  for (const auto& [edge, slower] : counts.slower) {
+    seconds += (edge - edge_below) * share_above;
+    edge_below = edge;
+    share_above = SlowerShare(slower, counts);
+  }
+  return seconds;
 }
 
 }  // namespace consul_canary::stats

@@ -37,12 +37,11 @@ struct LatencyCounts {
 [[nodiscard]] std::vector<double> EdgesToWatch(const LatencyCounts& primary_history);
 
 // T of late.h: the least edge with at most kLateShare / 2 of the primary's requests above it, for
-// at least 1000 timed requests; the greatest edge where there is no such. nullopt: too few
-// requests.
+// at least 1000 timed requests. nullopt: too few requests, or no such edge.
 [[nodiscard]] std::optional<double> LateAfter(const LatencyCounts& primary_history);
 
-// The buckets are coarse around `seconds` where the two nearest edges differ by more than a factor
-// of 2.5: a change between them cannot be seen.
-[[nodiscard]] bool IsCoarse(const LatencyCounts& counts, double seconds);
+// No less than the mean time of the requests, in seconds: each took as long as its bucket's upper
+// edge, or the greatest edge. 0 where none was timed.
+[[nodiscard]] double MeanSecondsAtMost(const LatencyCounts& counts);
 
 }  // namespace consul_canary::stats

@@ -11,15 +11,22 @@ namespace {
 
 constexpr double kFirstMass = 0.75;
 constexpr double kLaterMass = 0.25;
+constexpr double kBeyondMass = 0.05;  // of it, for the epochs after the planned ones
 
 // Prior mass of the epochs first..last together, 1 <= first <= last.
 double MassOfLaterEpochs(std::int64_t planned_epochs, std::int64_t first, std::int64_t last) {
-  if (planned_epochs == 0) {  // the sum of 1/(j (j + 1)) telescopes
-    return kLaterMass * (1.0 / static_cast<double>(first) - 1.0 / static_cast<double>(last + 1));
+  const std::int64_t planned = std::max<std::int64_t>(0, planned_epochs - 1);
+  const double beyond_mass = planned > 0 ? kBeyondMass : kLaterMass;
+  double mass = 0.0;
+  if (first <= planned) {
+    const auto count = static_cast<double>(std::min(last, planned) - first + 1);
+    mass += (kLaterMass - beyond_mass) * count / static_cast<double>(planned);
   }
-  const std::int64_t count = std::min(last, planned_epochs - 1) - first + 1;
-  if (count <= 0) return 0.0;
-  return kLaterMass * static_cast<double>(count) / static_cast<double>(planned_epochs - 1);
+  if (last > planned) {  // the sum of 1/(i (i + 1)) telescopes
+    const auto before = static_cast<double>(std::max(first - planned, std::int64_t{1}));
+    mass += beyond_mass * (1.0 / before - 1.0 / static_cast<double>(last - planned + 1));
+  }
+  return mass;
 }
 
 void Spend(Restarts restarts, std::span<const double> log_weights, double mass) {

@@ -4,8 +4,9 @@
 //
 //     start of epoch j:  lnR_k <- logaddexp(lnR_k, ln gamma_j + ln w_k);   spent += gamma_j
 //     ln M = logaddexp(logsumexp_k lnR_k, ln(1 - spent))
-//     gamma_0 = 3/4; gamma_j = 1/4 / (planned - 1) for the planned epochs after it, none beyond;
-//     1/4 / (j (j + 1)) without a plan (planned = 0)
+//     gamma_0 = 3/4; gamma_j = 1/5 / (planned - 1) for the planned epochs after it, and beyond
+//     them, for whoever is watched longer than planned, 1/20 / (i (i + 1)), i = j - (planned - 1);
+//     1/4 / (j (j + 1)) without a plan (planned = 0) or with one epoch alone
 #pragma once
 
 #include <cstdint>

@@ -83,6 +83,14 @@ Interval NotExcluded(std::span<const double> grid, std::span<const double> log_e
   return {grid[first], 0.0, grid[last + 2]};
 }
 
+void AddDifference(DifferenceSequence& state, const Counts& primary, const Counts& canary) {
+  const auto primary_requests = static_cast<double>(primary.completed);
+  const auto canary_requests = static_cast<double>(canary.completed);
+  const double weight = primary_requests * canary_requests / (primary_requests + canary_requests);
+  state.weighted += weight * (Mean(canary) - Mean(primary));
+  state.weight += weight;
+}
+
 }  // namespace
 
 void ObserveRatio(RatioSequence& state, const Counts& primary, const Counts& canary,
@@ -126,6 +134,7 @@ void ObserveDifference(DifferenceSequence& state, const Counts& primary, const C
                        double overdispersion) {
   assert(overdispersion >= 1.0);
   if (primary.completed > 0 && canary.completed > 0) {
+    AddDifference(state, primary, canary);
     const Rate p = EstimateRate(state.primary);
     const Rate q = BetOnCanary(state.canary, p);
     // A difference of -1 or 1 has no point at which both outcomes are possible: it stands as a
@@ -142,8 +151,8 @@ void ObserveDifference(DifferenceSequence& state, const Counts& primary, const C
 Interval DifferenceInterval(const DifferenceSequence& state, double alpha) {
   assert(alpha > 0.0 && alpha < 1.0);
   Interval interval = NotExcluded(Differences(), state.log_evidence, -std::log(alpha));
-  if (state.primary.completed > 0 && state.canary.completed > 0) {
-    interval.estimate = Mean(state.canary) - Mean(state.primary);
+  if (state.weight > 0.0) {
+    interval.estimate = std::clamp(state.weighted / state.weight, interval.lower, interval.upper);
   }
   return interval;
 }

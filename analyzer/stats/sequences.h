@@ -44,6 +44,9 @@ struct DifferenceSequence {
   Counts primary;  // totals strictly before the next tick
   Counts canary;
   std::array<double, kDifferenceGridSize> log_evidence{};
+  // Of the estimate: the ticks' differences, weighted by w = nC nP / (nC + nP) (Mantel-Haenszel).
+  double weighted = 0;  // sum of w (xC / nC - xP / nP)
+  double weight = 0;    // sum of w
 
   bool operator==(const DifferenceSequence&) const = default;
 };
@@ -51,8 +54,8 @@ struct DifferenceSequence {
 void ObserveDifference(DifferenceSequence& state, const Counts& primary, const Counts& canary,
                        double overdispersion);
 // The grid points that are not excluded at alpha, with the next ones outside as limits (the grid is
-// finite: the interval is never narrower than the data allow). estimate: difference of the means of
-// all that was seen, the primary's history included; 0 before the canary's first request.
+// finite: the interval is never narrower than the data allow). estimate: as above, so that changing
+// weights cannot turn it round; 0 before the first tick in which both have requests.
 [[nodiscard]] Interval DifferenceInterval(const DifferenceSequence& state, double alpha);
 
 // Radius of simultaneous bands around an empirical distribution function of n >= m observations

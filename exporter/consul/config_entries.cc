@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 #include <utility>
 
@@ -167,6 +169,32 @@ std::optional<RetryRule> ReadRetries(const Json& destination) {
   return rule;
 }
 
+// A duration as Go writes it (1m30s, 1.5s, 500ms), or nanoseconds; 0 where it is neither.
+double ReadSeconds(const Json& object, const char* key) {
+  constexpr std::pair<std::string_view, double> kUnits[] = {
+      {"ns", 1e-9}, {"us", 1e-6}, {"µs", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
+  constexpr double kNanosecond = 1e-9;
+  const Json& value = Child(object, key);
+  if (value.is_number()) return value.get<double>() * kNanosecond;
+  if (!value.is_string()) return 0;
+  const std::string text = value.get<std::string>();
+  std::string_view rest = text;
+  double seconds = 0;
+  while (!rest.empty()) {
+    double number = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    if (error != std::errc()) return 0;
+    rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
+    const std::string_view name = rest.substr(0, rest.find_first_of("0123456789."));
+    const auto* const unit = std::find_if(std::begin(kUnits), std::end(kUnits),
+                                          [name](const auto& each) { return each.first == name; });
+    if (unit == std::end(kUnits)) return 0;
+    seconds += number * unit->second;
+    rest.remove_prefix(name.size());
+  }
+  return seconds;
+}
+
 Result<Router> ReadRouter(const Json& entry) {
   Result<std::string> name = ReadName(entry, "service-router");
   if (!name) return tl::unexpected(name.error());
@@ -177,7 +205,10 @@ Result<Router> ReadRouter(const Json& entry) {
     return Fail(ErrorCode::kInvalid, Where(entry, "service-router") + ": Routes is no array");
   }
   for (const Json& route : routes) {
-    if (auto rule = ReadRetries(Child(route, "Destination"))) router.retries.push_back(*rule);
+    const Json& destination = Child(route, "Destination");
+    if (auto rule = ReadRetries(destination)) router.retries.push_back(*rule);
+    router.request_timeout_seconds =
+        std::max(router.request_timeout_seconds, ReadSeconds(destination, "RequestTimeout"));
   }
   router.modify_index = Unsigned(entry, "ModifyIndex");
   router.raw = Dump(entry);

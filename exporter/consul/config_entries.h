@@ -59,9 +59,15 @@ struct RetryRule {
   bool operator==(const RetryRule&) const = default;
 };
 
+// Envoy's own for a route without one.
+inline constexpr double kDefaultRequestTimeoutSeconds = 15;
+
 struct Router {
   std::string name{};
   std::vector<RetryRule> retries{};
+  // The longest RequestTimeout of any route, at least Envoy's default: Consul adds a route without
+  // one for what no other takes.
+  double request_timeout_seconds = kDefaultRequestTimeoutSeconds;
   std::uint64_t modify_index = 0;
   std::string raw{};
 

@@ -114,6 +114,35 @@ std::optional<SubsetOutcomes> AllDifferences(const SubsetOutcomes& later,
   return differences;
 }
 
+constexpr double kPartsOfABlock = 8;
+constexpr std::uint64_t kLeastLate = 3;
+constexpr std::uint64_t kGoodPart = 4;  // one in so many
+
+bool WentDown(const LateBlock& block, const FlightReading& reading) {
+  return reading.completed < block.part.completed;
+}
+
+// At the end of a part, what was under way at its begin and is so still took longer than T. All
+// that ended meanwhile may have been among it; what was under way at the block's begin is not of
+// the block; and what its callers gave up is under way no more.
+void EndPart(LateBlock& block, const FlightReading& reading) {
+  const std::uint64_t not_of_it = block.begin.active + (reading.completed - block.part.completed);
+  const std::uint64_t left = block.part.active > not_of_it ? block.part.active - not_of_it : 0;
+  block.late = std::max(block.late, std::min(left, reading.active));
+  block.part = reading;
+}
+
+// After EndPart().
+LateOutcomes OutcomesOf(const LateBlock& block) {
+  const std::uint64_t seen = block.part.completed - block.begin.completed + block.part.active;
+  const std::uint64_t started = seen > block.begin.active ? seen - block.begin.active : 0;
+  return {std::max(started, block.late), block.late};
+}
+
+bool IsGoodPart(const LateOutcomes& outcomes) {
+  return outcomes.late >= kLeastLate && kGoodPart * outcomes.late >= outcomes.started;
+}
+
 }  // namespace
 
 Outcomes& Outcomes::operator+=(const Outcomes& other) {
@@ -178,26 +207,39 @@ Outcomes Apply(View view, const OutcomeCounters& difference,
   return Bounded(difference.completed, errors, 0);
 }
 
-LateOutcomes AdvanceLate(LateBlock& block, const LateBlock& reading, double after_seconds) {
-  const auto begin = [&block, &reading](std::uint64_t counted) {
-    block = reading;
-    block.counted = std::min(counted, reading.active);
-  };
-  if (reading.completed < block.completed) {
-    begin(0);
+LateTick& LateTick::operator+=(const LateTick& other) {
+  canary.started += other.canary.started;
+  canary.late += other.canary.late;
+  primary.started += other.primary.started;
+  primary.late += other.primary.late;
+  seconds = std::max(seconds, other.seconds);
+  primary_active += other.primary_active;
+  return *this;
+}
+
+LateBlocks BeginLate(const SubsetFlights& reading) {
+  return {.begin_seconds = reading.at_seconds,
+          .part_seconds = reading.at_seconds,
+          .canary = {.begin = reading.canary, .part = reading.canary},
+          .primary = {.begin = reading.primary, .part = reading.primary}};
+}
+
+LateTick AdvanceLate(LateBlocks& blocks, const SubsetFlights& reading, double after_seconds) {
+  if (WentDown(blocks.canary, reading.canary) || WentDown(blocks.primary, reading.primary)) {
+    blocks = BeginLate(reading);
     return {};
   }
-  if (reading.at_seconds - block.at_seconds < after_seconds) return {};
-  const std::uint64_t completed = reading.completed - block.completed;
-  // Even if each request that was completed had been under way at the begin, these were left.
-  const std::uint64_t left = block.active > completed ? block.active - completed : 0;
-  LateOutcomes outcomes;
-  outcomes.late = left > block.counted ? left - block.counted : 0;
-  const std::uint64_t ended_or_active = completed + reading.active;
-  const std::uint64_t started = ended_or_active > block.active ? ended_or_active - block.active : 0;
-  outcomes.started = std::max(started, outcomes.late);
-  begin(block.counted + outcomes.late);
-  return outcomes;
+  if (reading.at_seconds - blocks.part_seconds < after_seconds) return {};
+  EndPart(blocks.canary, reading.canary);
+  EndPart(blocks.primary, reading.primary);
+  blocks.part_seconds = reading.at_seconds;
+  const LateTick tick{.canary = OutcomesOf(blocks.canary),
+                      .primary = OutcomesOf(blocks.primary),
+                      .seconds = reading.at_seconds - blocks.begin_seconds,
+                      .primary_active = reading.primary.active};
+  if (!IsGoodPart(tick.canary) && tick.seconds < kPartsOfABlock * after_seconds) return {};
+  blocks = BeginLate(reading);
+  return tick;
 }
 
 TickOutcomes Advance(Baselines& baselines, const std::map<std::string, SubsetOutcomes>& now) {

@@ -67,18 +67,16 @@ using SubsetOutcomes = std::map<std::string, OutcomeCounters>;
 // that it can be kept with a rollout's state and survive a restart.
 using Baselines = std::map<std::string, SubsetOutcomes>;  // sidecar id → …
 
-// Where a block of requests under way began: a lower bound on those that take longer than a given
-// time (docs/outcomes.md#late).
-struct LateBlock {
-  double at_seconds = 0;  // of the reading, on any clock that does not jump
+// What one caller's sidecar shows of one subset's requests: those that ended, and those under way.
+struct FlightReading {
   std::uint64_t completed = 0;
   std::uint64_t active = 0;
-  std::uint64_t counted = 0;  // of those under way: at most so many were counted as late before
 
-  bool operator==(const LateBlock&) const = default;
+  bool operator==(const FlightReading&) const = default;
 };
 
-// Requests that began in a block that is over, and of these at least so many that took longer.
+// Requests that began in a block that is over, and of these at least so many that took longer than
+// the time T. 0 <= late <= started.
 struct LateOutcomes {
   std::uint64_t started = 0;
   std::uint64_t late = 0;
@@ -86,11 +84,46 @@ struct LateOutcomes {
   bool operator==(const LateOutcomes&) const = default;
 };
 
-// Takes a reading (`counted` is not looked at). Closes the block where the reading is at least
-// `after_seconds` later than its begin, and begins the next; counters that went down begin a new
-// one without a word.
-[[nodiscard]] LateOutcomes AdvanceLate(LateBlock& block, const LateBlock& reading,
-                                       double after_seconds);
+// A block of the requests of one subset at one caller: its begin, that of its present part (which
+// lasts T), and what is certain so far.
+struct LateBlock {
+  FlightReading begin;
+  FlightReading part;
+  std::uint64_t late = 0;
+
+  bool operator==(const LateBlock&) const = default;
+};
+
+// Both subsets' blocks at one caller: they begin and end together.
+struct LateBlocks {
+  double begin_seconds = 0;  // on any clock that does not jump
+  double part_seconds = 0;
+  LateBlock canary, primary;
+
+  bool operator==(const LateBlocks&) const = default;
+};
+
+struct SubsetFlights {
+  double at_seconds = 0;
+  FlightReading canary, primary;
+};
+
+[[nodiscard]] LateBlocks BeginLate(const SubsetFlights& reading);
+
+// What ended with a reading: nothing, or a block of both subsets.
+struct LateTick {
+  LateOutcomes canary, primary;
+  double seconds = 0;                // that the block lasted
+  std::uint64_t primary_active = 0;  // under way at its end
+
+  LateTick& operator+=(const LateTick& other);
+};
+
+// Takes a reading. A block ends as soon as a good part of the canary's requests is late, and after
+// eight times T at the latest; the next begins with the reading, and what is under way then belongs
+// to none. Counters that went down begin one without a word. Bounds: docs/outcomes.md#late.
+[[nodiscard]] LateTick AdvanceLate(LateBlocks& blocks, const SubsetFlights& reading,
+                                   double after_seconds);
 
 // What one tick added, summed over sidecars.
 struct TickOutcomes {

@@ -84,7 +84,9 @@ def restarted(gains, log_weights, planned, elapsed):
         mass = {0: .75}
         for epoch in starts:
             if epoch > 0:
-                mass[epoch] = .25 / (epoch * (epoch + 1)) if planned == 0 else .25 / (planned - 1) * (epoch < planned)
+                beyond = epoch - max(0, planned - 1)
+                later = .25 if planned <= 1 else .05
+                mass[epoch] = later / (beyond * (beyond + 1)) if beyond > 0 else .2 / (planned - 1)
         terms = [math.log(mass[epoch]) + weight + gains[start:tick + 1, k].sum()
                  for epoch, start in starts.items() if mass[epoch] > 0 for k, weight in enumerate(log_weights)]
         rest = 1 - sum(mass[epoch] for epoch in starts)

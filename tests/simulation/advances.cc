@@ -70,6 +70,38 @@ Table FalseAdvances(const Effort& effort) {
   return table;
 }
 
+// A canary that leaves 2% without an answer until the route's timeout, where 1% more than the
+// primary's is the margin: its successes end long before its failures.
+Table SlowFailures(const Effort& effort) {
+  Table table{.id = "slow_failures",
+              .title =
+                  "Left the first step of 5, 25, 50: canaries of which 2% of the requests fail "
+                  "at the route's timeout of 15 s (primary 0.1%, margin 0.01, β = .05)",
+              .label_names = {"requests a second", "promised"},
+              .columns = {{"advanced", Unit::kPercent}, {"rolled back", Unit::kPercent}}};
+  std::uint64_t seed = 480;
+  for (const auto& [rate, short_runs] : {std::pair{100.0, 0}, std::pair{1000.0, 20}}) {
+    ++seed;
+    const int runs = effort.runs(short_runs, 200);
+    if (runs == 0) continue;
+    Setting setting{.traffic = {.requests_per_second = rate,
+                                .request_timeout_seconds = 15,
+                                .latency = Latency{},
+                                .fault = {.timeout_ratio = .02}},
+                    .horizon_seconds = 900,
+                    .until = Until::kSafe};
+    setting.spec.service = "api";
+    setting.spec.steps = {{.weight_percent = 5}, {.weight_percent = 25}, {.weight_percent = 50}};
+    const std::vector<Outcome> outcomes = RunOften(setting, runs, seed, effort);
+    const Figure share = ShareOver(outcomes, &Outcome::safe);
+    Row row{.labels = {fmt::format("{:g}", rate), "5%"},
+            .figures = {share, ShareOver(outcomes, &Outcome::rolled_back)}};
+    if (!KeepsShare(share, kBeta)) row.broken = "advanced too often";
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
 struct Price {
   double weight_percent;
   double margin;
@@ -114,7 +146,7 @@ Table Prices(const Effort& effort) {
 }  // namespace
 
 std::vector<Table> Advances(const Effort& effort) {
-  return {FalseAdvances(effort), Prices(effort)};
+  return {FalseAdvances(effort), SlowFailures(effort), Prices(effort)};
 }
 
 }  // namespace consul_canary::simulation

@@ -14,24 +14,30 @@ constexpr double kCallerGivesUpSeconds = 15;
 InFlight::InFlight(const Traffic& traffic) : traffic_(traffic), histogram_(EmptyHistogram()) {}
 
 void InFlight::Start(double now, const Instance& instance, double rate, const Fault& fault,
-                     Random& random) {
+                     const Hang& hang, Random& random) {
   const double begins = now + Uniform(0, 1, random);
-  Request request{.seconds = fault.slower * RequestSeconds(*traffic_.latency, random),
-                  .answered = !Happens(fault.hang_ratio, random),
-                  .fails = Happens(rate, random)};
+  Request request{
+      .seconds = fault.slower * RequestSeconds(*traffic_.latency, random) + fault.slower_by,
+      .answered = !Happens(fault.hang_ratio, random),
+      .fails = Happens(rate, random)};
   if (begins >= instance.stalls_from && begins < instance.stalled_until) {
     request.seconds += instance.stalled_until - begins;
+  }
+  if (begins >= hang.from && begins < hang.until) request.seconds += hang.until - begins;
+  if (Happens(fault.timeout_ratio, random)) {
+    request.seconds = kCallerGivesUpSeconds;
+    request.fails = true;
   }
   request.ends = begins + (request.answered ? request.seconds : kCallerGivesUpSeconds);
   under_way_.push(request);
 }
 
 stats::Counts InFlight::Serve(double now, double mean, double rate, const Fault& fault,
-                              const Instances& instances, Random& random) {
+                              const Hang& hang, const Instances& instances, Random& random) {
   for (const Instance& instance : instances.all()) {
     const std::int64_t requests = Poisson(mean, random);
     for (std::int64_t i = 0; i < requests; ++i) {
-      Start(now, instance, instances.RateOf(instance, rate), fault, random);
+      Start(now, instance, instances.RateOf(instance, rate), fault, hang, random);
     }
   }
   stats::Counts answered;
@@ -46,17 +52,6 @@ stats::Counts InFlight::Serve(double now, double mean, double rate, const Fault&
   }
   completed_ += static_cast<std::uint64_t>(answered.completed);
   return answered;
-}
-
-stats::LateCounts InFlight::Read(double now, double late_after_seconds) {
-  const envoy::LateBlock reading{
-      .at_seconds = now + 1, .completed = completed_, .active = under_way_.size()};
-  if (late_after_seconds <= 0) {
-    block_ = reading;
-    return {};
-  }
-  const envoy::LateOutcomes late = envoy::AdvanceLate(block_, reading, late_after_seconds);
-  return {static_cast<std::int64_t>(late.started), static_cast<std::int64_t>(late.late)};
 }
 
 stats::LatencyCounts InFlight::Flush() { return std::exchange(histogram_, EmptyHistogram()); }

@@ -1,5 +1,5 @@
-// The canary's requests one by one, where their time matters: what is still under way at a reading
-// betrays those that hang, through the very code of the exporter that the analyzer uses.
+// One subset's requests one by one, where their time matters: what is still under way at a reading
+// betrays those that hang.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "analyzer/stats/counts.h"
-#include "analyzer/stats/late.h"
 #include "analyzer/stats/latency.h"
 #include "exporter/envoy/outcomes.h"
 #include "tests/simulation/draws.h"
@@ -17,17 +16,23 @@
 
 namespace consul_canary::simulation {
 
+// A time in which nothing is answered.
+struct Hang {
+  double from = 0;
+  double until = 0;
+};
+
 class InFlight {
  public:
   explicit InFlight(const Traffic& traffic);
 
-  // A second's requests at the canary's instances, where `mean` are expected at each. What is
+  // A second's requests at the subset's instances, where `mean` are expected at each. What is
   // answered within the second.
   [[nodiscard]] stats::Counts Serve(double now, double mean, double rate, const Fault& fault,
-                                    const Instances& instances, Random& random);
+                                    const Hang& hang, const Instances& instances, Random& random);
 
-  // The reading at the second's end, for the time T that the analyzer asks about; 0: it does not.
-  [[nodiscard]] stats::LateCounts Read(double now, double late_after_seconds);
+  // At the second's end.
+  [[nodiscard]] envoy::FlightReading Read() const { return {completed_, under_way_.size()}; }
 
   // What the histogram has added since the last time.
   [[nodiscard]] stats::LatencyCounts Flush();
@@ -42,12 +47,12 @@ class InFlight {
     bool operator>(const Request& other) const { return ends > other.ends; }
   };
 
-  void Start(double now, const Instance& instance, double rate, const Fault& fault, Random& random);
+  void Start(double now, const Instance& instance, double rate, const Fault& fault,
+             const Hang& hang, Random& random);
 
   const Traffic& traffic_;  // of the stream that owns this
   std::priority_queue<Request, std::vector<Request>, std::greater<>> under_way_;
   std::uint64_t completed_ = 0;
-  envoy::LateBlock block_;
   stats::LatencyCounts histogram_;
 };
 

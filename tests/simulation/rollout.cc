@@ -20,6 +20,7 @@ Rollout::Rollout(const rollout::Spec& spec, Stream& stream, const Before& before
   seen_.primary_passing = 1;
   seen_.callers = {{.id = "caller", .fresh = true, .canary_healthy = 1, .primary_healthy = 1}};
   const RetryClusters& retries = stream.traffic().retries;
+  seen_.request_timeout_seconds = stream.traffic().request_timeout_seconds;
   if (retries.judged) seen_.attempts_together = retries.attempts;
   seen_.primary_history = stream.history();
   seen_.primary_latency_history = stream.latency_history();

@@ -45,6 +45,48 @@ Table HangingCanaries(const Effort& effort) {
   return table;
 }
 
+struct HangingBoth {
+  double requests_per_second;
+  double weight_percent;
+  double seconds;
+  int short_runs;
+};
+
+// What both subsets suffer together: a database that does not answer for a while.
+Table HangingTogether(const Effort& effort) {
+  constexpr double kPromised = 0.01;
+  Table table{.id = "hanging_together",
+              .title =
+                  "Rolled back within 10 min while now and then nothing is answered, neither by "
+                  "the primary nor by the canary (20 times an hour, median 45 ms, α = .01)",
+              .label_names = {"requests a second", "weight", "for", "promised"},
+              .columns = {{"rolled back", Unit::kPercent}}};
+  std::uint64_t seed = 640;
+  for (const HangingBoth& hanging :
+       {HangingBoth{20, 5, 3, 50}, HangingBoth{20, 50, 3, 0}, HangingBoth{100, 5, 3, 50},
+        HangingBoth{100, 50, 3, 50}, HangingBoth{1000, 5, 3, 0}, HangingBoth{20, 5, 10, 0},
+        HangingBoth{100, 5, 10, 50}, HangingBoth{100, 50, 10, 0}}) {
+    ++seed;
+    const int runs = effort.runs(hanging.short_runs, 300);
+    if (runs == 0) continue;
+    Latency latency;
+    latency.common_hangs_per_hour = 20;
+    latency.common_hang_seconds = hanging.seconds;
+    const Setting setting{
+        .traffic = {.requests_per_second = hanging.requests_per_second, .latency = latency},
+        .spec = KeptAt(hanging.weight_percent),
+        .horizon_seconds = 600};
+    const Figure share = ShareOver(RunOften(setting, runs, seed, effort), &Outcome::rolled_back);
+    Row row{.labels = {fmt::format("{:g}", hanging.requests_per_second),
+                       fmt::format("{:g}", hanging.weight_percent),
+                       fmt::format("{:g} s", hanging.seconds), "1%"},
+            .figures = {share}};
+    if (!KeepsShare(share, kPromised)) row.broken = "rolled back too often";
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
 struct Share {
   double requests_per_second;
   double weight_percent;
@@ -94,7 +136,7 @@ Table ShareMismatches(const Effort& effort) {
 }  // namespace
 
 std::vector<Table> Silence(const Effort& effort) {
-  return {HangingCanaries(effort), ShareMismatches(effort)};
+  return {HangingCanaries(effort), HangingTogether(effort), ShareMismatches(effort)};
 }
 
 }  // namespace consul_canary::simulation

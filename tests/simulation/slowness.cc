@@ -18,7 +18,16 @@ struct Healthy {
   double weight_percent;
   double stalls_per_hour;
   int short_runs;
+  double cold_seconds = 0;  // with the default warm-up of 5 s
 };
+
+std::string UnusualOf(const Healthy& healthy) {
+  if (healthy.cold_seconds > 0) {
+    return fmt::format("cold for {:g} s, warm-up 5 s", healthy.cold_seconds);
+  }
+  if (healthy.stalls_per_hour == 0) return "nothing";
+  return fmt::format("{:g} stalls of 0.3 s an hour and instance", healthy.stalls_per_hour);
+}
 
 Table FalseRollbacksOfSlowness(const Effort& effort) {
   Table table{
@@ -27,25 +36,24 @@ Table FalseRollbacksOfSlowness(const Effort& effort) {
                            "requests are watched too: canaries as good as the primary "
                            "(0.1% fail, median 45 ms, α = .01)",
                            effort.is_long ? 60 : 10),
-      .label_names = {"requests a second", "weight", "stalls of 0.3 s", "promised"},
+      .label_names = {"requests a second", "weight", "unusual", "promised"},
       .columns = {{"rolled back", Unit::kPercent}}};
   std::uint64_t seed = 500;
   for (const Healthy& healthy :
        {Healthy{10, 5, 0, 0}, Healthy{100, 5, 0, 30}, Healthy{100, 50, 0, 0},
-        Healthy{1000, 5, 0, 0}, Healthy{100, 5, 60, 30}, Healthy{1000, 5, 60, 0}}) {
+        Healthy{1000, 5, 0, 0}, Healthy{100, 5, 60, 30}, Healthy{1000, 5, 60, 0},
+        Healthy{100, 5, 0, 50, 4}, Healthy{400, 5, 0, 0, 4}}) {
     ++seed;
     const int runs = effort.runs(healthy.short_runs, 300);
     if (runs == 0) continue;
     Setting setting = Watched(healthy.requests_per_second, healthy.weight_percent);
     setting.traffic.latency->stalls_per_hour = healthy.stalls_per_hour;
+    setting.traffic.latency->cold_seconds = healthy.cold_seconds;
+    if (healthy.cold_seconds > 0) setting.spec.warmup = rollout::Seconds(5);
     setting.horizon_seconds = effort.is_long ? 3600 : 600;
     const Figure share = ShareOver(RunOften(setting, runs, seed, effort), &Outcome::rolled_back);
     Row row{.labels = {fmt::format("{:g}", healthy.requests_per_second),
-                       fmt::format("{:g}", healthy.weight_percent),
-                       healthy.stalls_per_hour > 0
-                           ? fmt::format("{:g} an hour and instance", healthy.stalls_per_hour)
-                           : "none",
-                       "1%"},
+                       fmt::format("{:g}", healthy.weight_percent), UnusualOf(healthy), "1%"},
             .figures = {share}};
     if (!KeepsShare(share, kPromised)) row.broken = "rolled back too often";
     table.rows.push_back(std::move(row));

@@ -20,6 +20,11 @@ constexpr double kGreatestStep = 5;
 constexpr int kCallers = 4;
 constexpr double kSecondsPerHour = 3600;
 constexpr int kFlushSeconds = 5;
+constexpr double kColdSeconds = 0.6;
+
+bool MayHang(const Traffic& traffic) {
+  return traffic.latency && traffic.latency->common_hangs_per_hour > 0;
+}
 
 }  // namespace
 
@@ -29,7 +34,8 @@ Stream::Stream(const Traffic& traffic, Random random)
       history_{kHistoryRequests, Binomial(kHistoryRequests, traffic.failure_ratio, random_)},
       primary_("primary-", traffic.primary_instances, traffic_),
       canary_("canary-", traffic.canary_instances, traffic_),
-      in_flight_(traffic_) {
+      in_flight_(traffic_),
+      primary_in_flight_(traffic_) {
   if (traffic_.latency) {
     latency_history_ = Histogram(*traffic_.latency, kHistoryRequests, random_);
   }
@@ -57,6 +63,11 @@ double Stream::CommonRate() {
 void Stream::ServePrimary(double requests, double dropped_ratio, double rate,
                           rollout::TickCounts& tick) {
   const double each = requests / traffic_.primary_instances;
+  if (MayHang(traffic_)) {
+    tick.primary.low = primary_in_flight_.Serve(now_, each, rate, {}, hang_, primary_, random_);
+    tick.primary.high = tick.primary.low;
+    return;
+  }
   tick.primary.low = primary_.Serve(each * (1 - dropped_ratio), rate, random_);
   tick.primary.high = tick.primary.low;
   // The instances have served them all the same.
@@ -71,20 +82,55 @@ void Stream::ServePrimary(double requests, double dropped_ratio, double rate,
 
 void Stream::ServeCanary(double requests, double dropped_ratio, double rate,
                          double late_after_seconds, rollout::TickCounts& tick) {
-  const Fault fault = IsAtFault() ? traffic_.fault : Fault{};
+  Fault fault = IsAtFault() ? traffic_.fault : Fault{};
+  if (traffic_.latency && now_ - canary_since_ < traffic_.latency->cold_seconds) {
+    fault.slower_by = kColdSeconds;
+  }
   const double each = requests / traffic_.canary_instances * (1 - dropped_ratio);
   const double canary_rate = std::min(1.0, rate + fault.excess);
   if (traffic_.latency) {
-    tick.canary.low = in_flight_.Serve(now_, each, canary_rate, fault, canary_, random_);
-    tick.canary.late = in_flight_.Read(now_, late_after_seconds);
+    tick.canary.low = in_flight_.Serve(now_, each, canary_rate, fault, hang_, canary_, random_);
+    tick.canary.late = ReadLate(late_after_seconds);
   } else {
     tick.canary.low = canary_.Serve(each, canary_rate, random_);
   }
   tick.canary.high = tick.canary.low;
 }
 
+void Stream::BeginHang() {
+  if (!MayHang(traffic_) || now_ < hang_.until) return;
+  if (!Happens(traffic_.latency->common_hangs_per_hour / kSecondsPerHour, random_)) return;
+  hang_.from = now_ + Uniform(0, 1, random_);
+  hang_.until = hang_.from + traffic_.latency->common_hang_seconds;
+}
+
+// As control::TakeCounts does for the one caller that this stream is.
+stats::LateCounts Stream::ReadLate(double late_after_seconds) {
+  const envoy::SubsetFlights reading{
+      .at_seconds = now_ + 1, .canary = in_flight_.Read(), .primary = primary_in_flight_.Read()};
+  if (late_after_seconds <= 0) {
+    blocks_ = envoy::BeginLate(reading);
+    return {};
+  }
+  const envoy::LateTick late = envoy::AdvanceLate(blocks_, reading, late_after_seconds);
+  const auto counts = [](const envoy::LateOutcomes& outcomes) {
+    return stats::LateCounts{static_cast<std::int64_t>(outcomes.started),
+                             static_cast<std::int64_t>(outcomes.late)};
+  };
+  const bool both =
+      stats::HasLongRequests({.late = counts(late.primary),
+                              .seconds = late.seconds,
+                              .under_way = static_cast<double>(late.primary_active),
+                              .mean_seconds = stats::MeanSecondsAtMost(latency_history_)});
+  return both ? stats::LateCounts{} : counts(late.canary);
+}
+
 void Stream::Flush(rollout::TickCounts& tick) {
   tick.canary.latency = in_flight_.Flush();
+  if (MayHang(traffic_)) {
+    tick.primary.latency = primary_in_flight_.Flush();
+    return;
+  }
   tick.primary.latency = EmptyHistogram();
   const std::vector<stats::LatencyCounts> histograms = primary_.Flush(random_);
   for (std::size_t i = 0; i < histograms.size(); ++i) {
@@ -97,6 +143,7 @@ void Stream::Flush(rollout::TickCounts& tick) {
 rollout::TickCounts Stream::Next(double weight_ratio, double late_after_seconds) {
   primary_.BeginSecond(now_, random_);
   canary_.BeginSecond(now_, random_);
+  BeginHang();
   const double rate = CommonRate();
   const double burst = traffic_.bursty_arrivals ? Gamma(kGammaShape, random_) : 1;
   const double requests = traffic_.requests_per_second * burst;

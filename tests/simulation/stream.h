@@ -40,6 +40,8 @@ class Stream {
   void ServePrimary(double requests, double dropped_ratio, double rate, rollout::TickCounts& tick);
   void ServeCanary(double requests, double dropped_ratio, double rate, double late_after_seconds,
                    rollout::TickCounts& tick);
+  void BeginHang();
+  [[nodiscard]] stats::LateCounts ReadLate(double late_after_seconds);
   void Flush(rollout::TickCounts& tick);
 
   const Traffic traffic_;
@@ -51,7 +53,10 @@ class Stream {
   double step_factor_ = 1;
   Instances primary_;
   Instances canary_;
-  InFlight in_flight_;
+  InFlight in_flight_;          // of the canary
+  InFlight primary_in_flight_;  // of the primary, where both may hang
+  Hang hang_;
+  envoy::LateBlocks blocks_;
 };
 
 }  // namespace consul_canary::simulation

@@ -32,14 +32,20 @@ struct Latency {
   double sigma = 1.0;
   double stalls_per_hour = 0;  // of one instance: nothing leaves it for `stall_seconds`
   double stall_seconds = 0.3;
+  // Of all at once, primary and canary: what begins meanwhile ends with it at the earliest.
+  double common_hangs_per_hour = 0;
+  double common_hang_seconds = 3;
+  double cold_seconds = 0;  // so long after its first, the canary's requests take .6 s more
 };
 
 // What sets the canary apart, from `after_seconds` of its first step on.
 struct Fault {
   double after_seconds = 0;
-  double excess = 0;      // its failure ratio is the primary's of that moment, plus this
-  double slower = 1;      // its requests take this many times as long
-  double hang_ratio = 0;  // of its requests are never answered; callers give up after 15 s
+  double excess = 0;         // its failure ratio is the primary's of that moment, plus this
+  double slower = 1;         // its requests take this many times as long
+  double slower_by = 0;      // … and seconds more
+  double hang_ratio = 0;     // of its requests are never answered; callers give up after 15 s
+  double timeout_ratio = 0;  // of its requests fail, but only after 15 s, at the route's timeout
 };
 
 struct Traffic {
@@ -58,6 +64,8 @@ struct Traffic {
   RetryClusters retries;
   // Four callers, each of which loses its counters so often; its tick is dropped for both subsets.
   double resets_per_hour = 0;
+  // What the analyzer knows of the route's timeout. 0: what fails does so at once.
+  double request_timeout_seconds = 0;
   double share_factor = 1;  // the canary's share of the requests over its weight
   std::optional<Latency> latency;
   Fault fault;

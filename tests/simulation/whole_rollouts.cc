@@ -26,6 +26,7 @@ rollout::Spec DefaultSpec() {
 Row Measure(const Case& c, std::uint64_t seed, const Effort& effort) {
   const Setting setting{.traffic = {.requests_per_second = c.requests_per_second,
                                     .failure_ratio = kFailureRatio,
+                                    .request_timeout_seconds = 15,
                                     .latency = Latency{},
                                     .fault = {.excess = c.excess}},
                         .spec = DefaultSpec(),

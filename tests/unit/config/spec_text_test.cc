@@ -128,12 +128,12 @@ std::vector<Spec> Samples() {
     specs[3].thresholds.push_back({.metric = ThresholdMetric::kLatency,
                                    .quantile = quantile,
                                    .max = .001,
-                                   .window = Seconds(.001),
+                                   .window = Seconds(1.001),
                                    .failures = 1000});
   }
   specs[3].thresholds.push_back({.metric = ThresholdMetric::kMannWhitney,
-                                 .window = Seconds(1),
-                                 .bin = Seconds(.001),
+                                 .window = Seconds(3),
+                                 .bin = Seconds(1.001),
                                  .confidence = 1.0 / 3.0,
                                  .tolerance = 0});
   return specs;

@@ -224,19 +224,52 @@ TEST(TakeCounts, InstancesOfThePrimaryTellTheirOwnAttempts) {
             (stats::InstanceCounts{{"n/a", {30, 2}}}));
 }
 
-TEST(TakeCounts, RequestsUnderWayBetrayACanaryThatHangs) {
-  ServiceSnapshot service = ApiSnapshot();
+// Two seconds later the canary has so many more under way, and the primary so many.
+void Later(collect::CallerReading& caller, std::uint64_t canary_active,
+           std::uint64_t primary_active) {
+  caller.scraped_at = *caller.scraped_at + std::chrono::seconds(2);
+  caller.subsets["canary"].active = canary_active;
+  caller.subsets["primary"].active = primary_active;
+  caller.subsets["primary"].completed += 100;
+}
+
+rollout::State StateWithLate() {
   rollout::State state;
   state.phase = rollout::Phase::kProgressing;
-  service.callers[0].subsets["canary"].active = 6;
+  state.confirmed = true;
+  state.confirmed_seconds = 60;
+  state.evidence.late_after_seconds = 2;
+  return state;
+}
+
+TEST(TakeCounts, RequestsUnderWayBetrayACanaryThatHangs) {
+  ServiceSnapshot service = ApiSnapshot();
+  rollout::State state = StateWithLate();
+  state.evidence.late_after_seconds = 0;
   (void)TakeCounts(ApiSpec(), service, state);
   EXPECT_TRUE(state.late_blocks.empty());  // nothing is late as long as nobody knows what late is
   state.evidence.late_after_seconds = 2;
+  state.confirmed_seconds = 0;
   (void)TakeCounts(ApiSpec(), service, state);
-  service.callers[0].scraped_at = *service.callers[0].scraped_at + std::chrono::seconds(2);
-  service.callers[0].subsets["canary"].completed += 1;
-  service.callers[0].subsets["canary"].active = 9;
-  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.late, (stats::LateCounts{5, 5}));
+  EXPECT_TRUE(state.late_blocks.empty());  // nor in the warm-up
+  state.confirmed_seconds = 60;
+  (void)TakeCounts(ApiSpec(), service, state);
+  Later(service.callers[0], 6, 1);
+  (void)TakeCounts(ApiSpec(), service, state);
+  Later(service.callers[0], 9, 1);
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.late, (stats::LateCounts{9, 6}));
+  EXPECT_FALSE(state.evidence.late_left_out);
+}
+
+TEST(TakeCounts, WhatHangsForThePrimaryTooIsNoFaultOfTheCanary) {
+  ServiceSnapshot service = ApiSnapshot();
+  rollout::State state = StateWithLate();
+  (void)TakeCounts(ApiSpec(), service, state);
+  Later(service.callers[0], 6, 120);
+  (void)TakeCounts(ApiSpec(), service, state);
+  Later(service.callers[0], 9, 130);
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.late, stats::LateCounts());
+  EXPECT_TRUE(state.evidence.late_left_out);
 }
 
 TEST(TakeCounts, ACallerThatWasNeverReadAddsNothing) {

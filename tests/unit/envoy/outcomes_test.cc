@@ -172,34 +172,53 @@ TEST(Advance, KeepsTheBaselineOfASubsetThatIsMissingOnce) {
             Completed(1));
 }
 
-TEST(AdvanceLate, WhatIsStillUnderWayAfterTheTimeIsLate) {
-  LateBlock block{.at_seconds = 100, .completed = 1000, .active = 8};
-  EXPECT_EQ(AdvanceLate(block, {101, 1003, 9}, 2), LateOutcomes());  // the block is not over
-  EXPECT_EQ(block.completed, 1000U);
-  // 5 were completed: even if all of them had been under way, 3 of the 8 were left. 5 + 9 - 8
-  // began.
-  EXPECT_EQ(AdvanceLate(block, {102, 1005, 9}, 2), (LateOutcomes{6, 3}));
-  EXPECT_EQ(block, (LateBlock{102, 1005, 9, 3}));
+// A reading of the canary, the primary answering all at once.
+SubsetFlights At(double seconds, FlightReading canary) {
+  return {seconds, canary, {static_cast<std::uint64_t>(100 * seconds), 0}};
 }
 
-TEST(AdvanceLate, CountsARequestThatHangsForLongOnce) {
-  LateBlock block{.at_seconds = 0, .completed = 0, .active = 5};
-  EXPECT_EQ(AdvanceLate(block, {2, 0, 7}, 2).late, 5U);
-  EXPECT_EQ(AdvanceLate(block, {4, 0, 7}, 2).late, 2U);
-  EXPECT_EQ(AdvanceLate(block, {6, 0, 7}, 2).late, 0U);
-  EXPECT_EQ(AdvanceLate(block, {8, 7, 0}, 2).late, 0U);  // they were answered at last
-  EXPECT_EQ(block.counted, 0U);
+TEST(AdvanceLate, ABlockEndsOnceAGoodPartIsLate) {
+  LateBlocks blocks = BeginLate(At(0, {1000, 2}));
+  EXPECT_EQ(AdvanceLate(blocks, At(1, {1000, 7}), 2).seconds, 0);  // the first part is not over
+  EXPECT_EQ(AdvanceLate(blocks, At(2, {1000, 12}), 2).seconds, 0);
+  // Of the 12 then under way 2 are of no block and 3 were answered; 3 + 19 - 2 have begun since.
+  const LateTick tick = AdvanceLate(blocks, At(4, {1003, 19}), 2);
+  EXPECT_EQ(tick.seconds, 4);
+  EXPECT_EQ(tick.canary, (LateOutcomes{20, 7}));
+  EXPECT_EQ(tick.primary, (LateOutcomes{400, 0}));
+  EXPECT_EQ(blocks, BeginLate(At(4, {1003, 19})));
+}
+
+TEST(AdvanceLate, ARequestThatHangsForLongCountsInItsOwnBlockAlone) {
+  LateBlocks blocks = BeginLate(At(0, {0, 0}));
+  (void)AdvanceLate(blocks, At(2, {0, 5}), 2);
+  EXPECT_EQ(AdvanceLate(blocks, At(4, {0, 5}), 2).canary, (LateOutcomes{5, 5}));
+  for (int at = 6; at < 20; at += 2) {  // they still hang, and nothing new comes
+    EXPECT_EQ(AdvanceLate(blocks, At(at, {0, 5}), 2).seconds, 0) << at;
+  }
+  EXPECT_EQ(AdvanceLate(blocks, At(20, {0, 5}), 2).canary, LateOutcomes());
+}
+
+TEST(AdvanceLate, WhatCallersGaveUpIsNotLate) {
+  LateBlocks blocks = BeginLate(At(0, {0, 0}));
+  (void)AdvanceLate(blocks, At(2, {0, 9}), 2);
+  (void)AdvanceLate(blocks, At(4, {0, 0}), 2);  // the only caller restarts
+  for (int at = 6; at < 16; at += 2) (void)AdvanceLate(blocks, At(at, {0, 0}), 2);
+  EXPECT_EQ(AdvanceLate(blocks, At(16, {0, 0}), 2).canary, LateOutcomes());
 }
 
 TEST(AdvanceLate, SaysNothingWhereThroughputHidesIt) {
-  LateBlock block{.at_seconds = 0, .completed = 0, .active = 5};
-  EXPECT_EQ(AdvanceLate(block, {2, 200, 5}, 2), (LateOutcomes{200, 0}));
+  LateBlocks blocks = BeginLate(At(0, {0, 5}));
+  for (int at = 2; at < 16; at += 2) {
+    (void)AdvanceLate(blocks, At(at, {static_cast<std::uint64_t>(100 * at), 9}), 2);
+  }
+  EXPECT_EQ(AdvanceLate(blocks, At(16, {1600, 5}), 2).canary, (LateOutcomes{1600, 0}));
 }
 
 TEST(AdvanceLate, BeginsAnewWhereCountersWentDown) {
-  LateBlock block{.at_seconds = 0, .completed = 50, .active = 5, .counted = 3};
-  EXPECT_EQ(AdvanceLate(block, {1, 2, 4}, 2), LateOutcomes());
-  EXPECT_EQ(block, (LateBlock{1, 2, 4, 0}));
+  LateBlocks blocks = BeginLate(At(0, {50, 5}));
+  EXPECT_EQ(AdvanceLate(blocks, At(3, {2, 4}), 2).seconds, 0);
+  EXPECT_EQ(blocks, BeginLate(At(3, {2, 4})));
 }
 
 OutcomeCounters TimedCounters(std::uint64_t timed, std::map<double, std::uint64_t> faster) {

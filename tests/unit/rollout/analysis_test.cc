@@ -25,6 +25,13 @@ World TimedWorld() {
   return world;
 }
 
+// At the first step, and past the flush that still tells of the warm-up.
+void ReachLatency(World& world) {
+  world.ReachStep(0);
+  world.Traffic(kNothing, kNothing);
+  world.Tick(5);
+}
+
 const MetricVerdict& Metric(const World& world, const std::string& name) {
   const auto& metrics = world.last.verdict.metrics;
   const auto found = std::ranges::find(metrics, name, &MetricVerdict::name);
@@ -45,7 +52,7 @@ TEST(Analysis, FailuresAloneAreJudgedWithoutAHistogram) {
 
 TEST(Analysis, ASlowerCanaryIsHarmThoughNothingFails) {
   World world = TimedWorld();
-  world.ReachStep(0);
+  ReachLatency(world);
   world.Traffic({900, 0}, {100, 0});
   world.seen.counts.primary.latency = Timed(900);
   world.seen.counts.canary.latency = {100, {{0.05, 95}, {0.25, 60}, {1.0, 0}}};
@@ -56,6 +63,42 @@ TEST(Analysis, ASlowerCanaryIsHarmThoughNothingFails) {
   EXPECT_NE(world.decisions.back().reason.find("worse than the primary in latency_"),
             std::string::npos)
       << world.decisions.back().reason;
+}
+
+TEST(Analysis, TheFirstFlushAfterTheWarmupStillTellsOfIt) {
+  World world = TimedWorld();
+  world.ReachStep(0);
+  world.Traffic({900, 0}, {100, 0});
+  world.seen.counts.primary.latency = Timed(900);
+  world.seen.counts.canary.latency = {100, {{0.05, 100}, {0.25, 100}, {1.0, 50}}};
+  world.Tick();
+  for (int i = 0; i < 20; ++i) {
+    world.seen.counts.primary.latency = Timed(900);
+    world.seen.counts.canary.latency = Timed(100);
+    world.Tick();
+  }
+  EXPECT_NE(world.LastDecision(), "rollback/harm") << world.state.reason;
+}
+
+TEST(Analysis, NothingIsProvenBeforeSlowFailuresHaveHadTheirTime) {
+  World world;
+  world.seen.request_timeout_seconds = 15;
+  world.ReachStep(0);
+  world.PlentyOfTraffic();
+  world.Tick(12);
+  EXPECT_EQ(world.state.step, 0) << world.state.reason;
+  EXPECT_EQ(world.last.verdict.log_safe, 0);
+  world.Tick(3);
+  EXPECT_EQ(world.state.step, 1) << world.state.reason;
+}
+
+TEST(Analysis, ALongTimeoutIsWaitedForAMinuteAtMost) {
+  World world;
+  world.seen.request_timeout_seconds = 3600;
+  world.ReachStep(0);
+  world.PlentyOfTraffic();
+  world.Tick(60);
+  EXPECT_EQ(world.state.step, 1) << world.state.reason;
 }
 
 // A minute at the first step; once, all that arrived within half a second is slow.
@@ -85,7 +128,7 @@ TEST(Analysis, AStallOfHalfASecondIsNoHarmUnlessEachSlowRequestIsToCount) {
 TEST(Analysis, AnObjectiveMayComeAndGoInTheMiddleOfARollout) {
   World world = TimedWorld();
   world.spec.latency = {{.edge = Seconds(0.05)}, {.edge = Seconds(0.25)}};
-  world.ReachStep(0);
+  ReachLatency(world);
   const auto tick = [&world] {
     world.Traffic({900, 0}, {100, 0});
     world.seen.counts.primary.latency = Timed(900);
@@ -108,7 +151,7 @@ TEST(Analysis, AnObjectiveMayComeAndGoInTheMiddleOfARollout) {
 TEST(Analysis, ALatencyObjectiveMustBeProvenBeforeAnAdvance) {
   World world = TimedWorld();
   world.spec.latency = {{.edge = Seconds(0.25), .margin = {1.0, 0.02}}};
-  world.ReachStep(0);
+  ReachLatency(world);
   world.PlentyOfTraffic();
   world.Tick(3);  // failures are proven, but the histograms have not moved
   EXPECT_EQ(world.state.step, 0);
@@ -130,7 +173,7 @@ TEST(Analysis, AnObjectiveBetweenTwoEdgesIsHeldToTheSafeSides) {
   // Between 50 and 250 ms nobody knows: the canary's fifth above 50 ms counts as slow, of the
   // primary's only what is above 250 ms.
   world.spec.latency = {{.edge = Seconds(0.1), .margin = {1.0, 0.02}}};
-  world.ReachStep(0);
+  ReachLatency(world);
   for (int i = 0; i < 3; ++i) {
     world.Traffic({45000, 0}, {5000, 0});
     world.seen.counts.primary.latency = Timed(45000);
@@ -141,7 +184,9 @@ TEST(Analysis, AnObjectiveBetweenTwoEdgesIsHeldToTheSafeSides) {
   EXPECT_LT(*Metric(world, "latency_100ms").log_safe, -100);
   const auto& notes = world.last.verdict.notes;
   EXPECT_TRUE(std::ranges::any_of(notes, [](const std::string& note) {
-    return note.find("no finer buckets around 100 ms") != std::string::npos;
+    return note.find(
+               "no bucket that ends at 100 ms: the canary's requests above 50 ms are held against "
+               "the primary's above 250 ms") != std::string::npos;
   }));
 }
 

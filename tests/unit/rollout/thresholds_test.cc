@@ -112,6 +112,8 @@ TEST(Thresholds, AQuantileIsInterpolatedAsPrometheusDoes) {
                                 .max = 0.29,
                                 .window = Seconds(5),
                                 .failures = 1});
+  world.Traffic(kNothing, kNothing);
+  world.Tick(5);  // histograms still tell of the warm-up
   for (int i = 0; i < 5; ++i) {
     world.Traffic({90, 0}, {10, 0});
     world.seen.counts.canary.latency = {20, {{0.1, 4}, {0.5, 0}}};
@@ -129,6 +131,8 @@ TEST(Thresholds, AQuantileAboveTheLastEdgeExceedsEveryLimit) {
                                 .max = 3600,
                                 .window = Seconds(5),
                                 .failures = 1});
+  world.Traffic(kNothing, kNothing);
+  world.Tick(5);  // histograms still tell of the warm-up
   for (int i = 0; i < 5; ++i) {
     world.Traffic({90, 0}, {10, 0});
     world.seen.counts.canary.latency = {20, {{0.1, 20}, {0.5, 20}}};
@@ -176,6 +180,22 @@ TEST(Thresholds, CountersThatLeaveTheResultOpenAreNoData) {
   }
   EXPECT_EQ(world.state.evidence.thresholds[0].last, CheckResult::kNoData);
   EXPECT_EQ(world.state.phase, Phase::kProgressing);
+}
+
+TEST(Thresholds, AThresholdThatTakesAnothersPlaceBeginsAfresh) {
+  Spec spec;
+  spec.thresholds = {{.metric = ThresholdMetric::kLatency, .max = 0.1, .window = Seconds(1)},
+                     SuccessRatio(0.5, 1, 3)};
+  std::vector<ThresholdState> states;
+  TickCounts tick;
+  tick.canary.low = tick.canary.high = {10, 0};
+  tick.canary.latency = {10, {{0.5, 10}}};
+  for (int i = 0; i < 4; ++i) ObserveThresholds(spec, tick, 1, states);
+  EXPECT_EQ(states[0].failed, 4);
+  spec.thresholds.erase(spec.thresholds.begin());
+  ObserveThresholds(spec, tick, 1, states);
+  EXPECT_EQ(states[0].failed, 0);
+  EXPECT_EQ(ThresholdHarm(spec, states), "");
 }
 
 }  // namespace

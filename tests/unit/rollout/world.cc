@@ -20,6 +20,7 @@ World::World() {
   seen.canary_filter = "is none";
   seen.instances_known = true;
   seen.primary_history = {100000, 100};
+  seen.request_timeout_seconds = 0;  // all that fails fails at once
   seen.callers = {{.id = "web", .fresh = true, .primary_healthy = 1, .route_reloads = 1}};
   Deploy("v1");
 }

@@ -27,9 +27,10 @@ TEST(Dispersion, DividesTheSumsOverWindowsAndNotTheRatios) {
   DispersionState state;
   ObserveDispersion(state, Of({{100, 4}, {50, 0}, {200, 3}}), 1.0);
   ObserveDispersion(state, Of({{10, 1}, {20, 0}, {30, 5}}), 1.0);
-  EXPECT_NEAR(state.excess[0], .3983333333333333, 1e-14);
-  EXPECT_NEAR(state.expected[0], .2192, 1e-14);
-  EXPECT_NEAR(Overdispersion(state, 1.0), 1.8172141119221412, 1e-13);
+  // The sum of both is .3983333333333333 and .2192; the first is a second old.
+  EXPECT_NEAR(state.excess[0], .398320819380669, 1e-14);
+  EXPECT_NEAR(state.expected[0], .21919245312393165, 1e-14);
+  EXPECT_NEAR(Overdispersion(state, 1.0), 1.8172195881007727, 1e-13);
 }
 
 TEST(Dispersion, FindsInALongWindowWhatAShortOneHides) {
@@ -38,17 +39,24 @@ TEST(Dispersion, FindsInALongWindowWhatAShortOneHides) {
   ObserveDispersion(state, Of({{100, 0}, {100, 1}}), 1.0);
   EXPECT_EQ(state.expected[1], 0.0);  // the window of five seconds is still open
   ObserveDispersion(state, Of({{100, 0}, {100, 1}}), 1.0);
-  EXPECT_NEAR(state.excess[0] / state.expected[0], 1.7654476670870114, 1e-13);
+  EXPECT_NEAR(state.excess[0] / state.expected[0], 1.7653558035992079, 1e-13);
   EXPECT_NEAR(Overdispersion(state, 1.0), 2.0161290322580645, 1e-13);
+}
+
+// So many windows of equal terms, each a little older.
+double Decayed(int windows, double seconds) {
+  double sum = 0;
+  for (int i = 0; i < windows; ++i) sum += std::exp2(-i * seconds / 3600);
+  return sum;
 }
 
 TEST(Dispersion, ClosesWindowsNearestToTheirEndWhereTicksAreNotSeconds) {
   DispersionState state;
   for (int i = 0; i < 60; ++i) ObserveDispersion(state, Of({{100, 2}, {100, 0}}), .97);
   // 60 windows of one tick, 12 of five, 4 of fifteen (14.55 s is nearer than 15.52 s), one of 31.
-  EXPECT_NEAR(state.expected[0], 60 * .01 * .99, 1e-12);
-  EXPECT_NEAR(state.expected[1], 12 * .01 * .99, 1e-12);
-  EXPECT_NEAR(state.expected[2], 4 * .01 * .99, 1e-12);
+  EXPECT_NEAR(state.expected[0], Decayed(60, .97) * .01 * .99, 1e-12);
+  EXPECT_NEAR(state.expected[1], Decayed(12, 4.85) * .01 * .99, 1e-12);
+  EXPECT_NEAR(state.expected[2], Decayed(4, 14.55) * .01 * .99, 1e-12);
   EXPECT_NEAR(state.expected[3], 1 * .01 * .99, 1e-12);
 }
 
@@ -111,6 +119,20 @@ TEST(Dispersion, IsNearOneForIndependentRequestsAndNearTheClumpForClumps) {
     EXPECT_GT(Overdispersion(state, 1.0), .95 * static_cast<double>(clump));
     EXPECT_LT(Overdispersion(state, 1.0), 1.25 * static_cast<double>(clump));
   }
+}
+
+TEST(Dispersion, AnIncidentIsForgottenByAndBy) {
+  DispersionState state;
+  const auto pass = [&state](int seconds, Counts a, Counts b) {
+    for (int i = 0; i < seconds; ++i) ObserveDispersion(state, {{"a", a}, {"b", b}}, 1.0);
+  };
+  pass(600, {50, 50}, {50, 0});  // one of two fails for ten minutes
+  const double after_incident = Overdispersion(state, 1.0);
+  EXPECT_GT(after_incident, 40);
+  for (int i = 0; i < 8 * 3600; ++i) pass(1, {50, i % 20 == 0}, {50, i % 20 == 10});
+  EXPECT_LT(Overdispersion(state, 1.0), after_incident / 3);
+  for (int i = 0; i < 16 * 3600; ++i) pass(1, {50, i % 20 == 0}, {50, i % 20 == 10});
+  EXPECT_LT(Overdispersion(state, 1.0), 1.1);
 }
 
 }  // namespace

@@ -40,8 +40,8 @@ TEST(Late, AgreesWithFortyDigitArithmeticWithoutAPlan) {
 
 TEST(Late, AgreesWithFortyDigitArithmeticUnderOverdispersionAndAPlan) {
   ExpectSequence(4, 3.0,
-                 {-.91750493015118557, -.74729137912670522, -1.0729241292371622, -.1788691698747653,
-                  3.8430639441407024});
+                 {-.91750493015118557, -.74729137912670522, -1.0339782420212535, -.175460628702925,
+                  3.657199605822809});
 }
 
 TEST(Late, RestartsAsHarmDoes) {
@@ -129,6 +129,19 @@ TEST(Late, ContinuesBitForBitFromAStoredState) {
     ObserveLate(restored, 9, {20, i % 50 == 0}, 1.7, 1.03);
     ASSERT_EQ(restored, state);
   }
+}
+
+TEST(HasLongRequests, WhereThePrimarysOwnHangOrMoreAreUnderWayThanTheirTimeExplains) {
+  const PrimaryFlight usual{
+      .late = {1600, 0}, .seconds = 16, .under_way = 12, .mean_seconds = 0.05};
+  EXPECT_FALSE(HasLongRequests(usual));
+  PrimaryFlight hangs = usual;
+  hangs.late.late = 2;
+  EXPECT_TRUE(HasLongRequests(hangs));
+  PrimaryFlight streams = usual;
+  streams.under_way = 21;  // 100 a second of 50 ms are 5
+  EXPECT_TRUE(HasLongRequests(streams));
+  EXPECT_FALSE(HasLongRequests({}));
 }
 
 }  // namespace

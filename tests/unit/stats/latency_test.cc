@@ -74,8 +74,8 @@ TEST(LateAfter, IsTheLeastEdgeThatHardlyAnyRequestOfThePrimaryCrosses) {
   EXPECT_EQ(LateAfter({10000, {{.1, 8}, {.25, 5}, {.5, 0}}}), .25);
 }
 
-TEST(LateAfter, IsTheGreatestEdgeWhereTooManyCrossAll) {
-  EXPECT_EQ(LateAfter({1000, {{.1, 900}, {.25, 30}}}), .25);
+TEST(LateAfter, IsNotKnownWhereTooManyCrossAllEdges) {
+  EXPECT_EQ(LateAfter({1000, {{.1, 900}, {.25, 30}}}), std::nullopt);
 }
 
 TEST(LateAfter, IsNotKnownOfFewRequestsOrWithoutEdges) {
@@ -93,12 +93,10 @@ TEST(Edges, AreFoundBelowAndAbove) {
   EXPECT_EQ(EdgeAtOrAbove(kPrimary, 6.0), std::nullopt);
 }
 
-TEST(IsCoarse, WhereTheNearestEdgesDifferByMoreThanTwoAndAHalf) {
-  EXPECT_FALSE(IsCoarse(kPrimary, .2));   // .1 and .25
-  EXPECT_FALSE(IsCoarse(kPrimary, .25));  // an edge itself
-  EXPECT_TRUE(IsCoarse({100, {{.1, 9}, {.3, 2}}}, .2));
-  EXPECT_TRUE(IsCoarse(kPrimary, .001));  // below all
-  EXPECT_TRUE(IsCoarse(kPrimary, 10.0));  // above all
+TEST(MeanSecondsAtMost, TakesEachRequestAsSlowAsItsBucketAllows) {
+  // 50 of up to .1 s, 40 of up to .5, and 10 that took longer than all edges.
+  EXPECT_DOUBLE_EQ(MeanSecondsAtMost({100, {{.1, 50}, {.5, 10}}}), .5 * .1 + .5 * .5);
+  EXPECT_EQ(MeanSecondsAtMost({}), 0);
 }
 
 }  // namespace

@@ -297,5 +297,15 @@ TEST(BandRadius, IsEverythingForFewObservations) {
   EXPECT_EQ(BandRadius(2, 1, .01), 1.0);
 }
 
+TEST(Difference, ItsEstimateIsNotTurnedRoundByChangingWeights) {
+  DifferenceSequence state = StartDifference({30000, 600});
+  for (int i = 0; i < 300; ++i) ObserveDifference(state, {990, 1}, {10, 0}, 1.0);
+  for (int i = 0; i < 300; ++i) ObserveDifference(state, {500, 10}, {500, 10}, 1.0);
+  const Interval interval = DifferenceInterval(state, 0.05);
+  EXPECT_LE(interval.lower, interval.estimate);
+  EXPECT_LE(interval.estimate, interval.upper);
+  EXPECT_NEAR(interval.estimate, 0, 1e-4);
+}
+
 }  // namespace
 }  // namespace consul_canary::stats
