@@ -121,7 +121,9 @@ class Commands {
         Command("replay", "run a recording through the analysis and print each tick",
                 [this] { return consul_canary::cli::ReplayFile(options_.file, options_.format); });
     replay->add_option("FILE", options_.file, "recording; - for standard input")->required();
-    AddFormat(replay);
+    const std::map<std::string, Format> formats{{"table", Format::kTable}, {"json", Format::kJson}};
+    replay->add_option("-o,--output", options_.format, "table or json")
+        ->transform(CLI::CheckedTransformer(formats));
   }
 
   void AddPlan(const std::string& files_help) {

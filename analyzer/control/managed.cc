@@ -76,12 +76,14 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
   managed.state_problem.clear();
   managed.replaced_splitter = 0;  // a Consul that was set up anew counts from the start
   managed.replaced_resolver = 0;
-  if (!stored) return;
-  auto state = StateFromJson(stored->value);
-  managed.loaded = state.has_value();
-  managed.state_problem = state ? "" : state.error().message;
-  managed.state_index = stored->modify_index;
-  if (state) managed.state = std::move(*state);
+  if (stored) {
+    auto state = StateFromJson(stored->value);
+    managed.loaded = state.has_value();
+    managed.state_problem = state ? "" : state.error().message;
+    managed.state_index = stored->modify_index;
+    if (state) managed.state = std::move(*state);
+  }
+  NoteLoaded(managed.state, managed.recorded);
 }
 
 void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTime now) {

@@ -43,11 +43,9 @@ struct Managed {
   std::optional<base::MonotonicTime> last_tick;  // of the counts that are in `state`
   std::optional<base::MonotonicTime> last_checkpoint;
   std::optional<base::MonotonicTime> previous_tick;  // to go back to when the pending change fails
-  double requests_per_second = 0;     // of both subsets, averaged over the last ticks
-  int rated_ticks = 0;                // since this analyzer leads
-  std::optional<RecordPiece> record;  // of the last tick, until it stands
-  double recorded_start = 0;          // which rollout was recorded last, and up to when
-  double recorded_t = 0;
+  double requests_per_second = 0;  // of both subsets, averaged over the last ticks
+  int rated_ticks = 0;             // since this analyzer leads
+  Recorded recorded;               // how far --record has come
   rollout::Verdict verdict;
   std::string waits;
   rollout::Observation seen;
