@@ -73,7 +73,7 @@ class Player {
   std::vector<Decision> decisions_;  // since the last tick
 };
 
-bool AwaitsCanary(const RecordedTick& tick) { return tick.weight_percent == 0.0; }
+bool AwaitsCanary(const RecordedTick& tick) { return tick.weight_percent == 0.0 && !tick.ready; }
 
 bool SamePercent(double a, double b) {
   constexpr double kHalfHundredth = 0.005;
@@ -120,14 +120,14 @@ Observation Player::Obedient(const RecordedTick& tick) const {
 }
 
 // Whether the mesh, left to itself, goes on before this line: it takes what was wanted within
-// milliseconds. A recorded look tells of such a move itself; it needs only that the rollout has
-// begun and waits for its canary.
+// milliseconds. That the canary is ready may be told by the line itself, which then finds the
+// rollout waiting for it.
 bool Player::IsBehind(const RecordedTick& tick) const {
   if (state_.decisions == 0) return true;
   if (!IsActive(state_.phase)) return false;
-  const bool preparing = state_.stage == Stage::kPreparing;
-  if (tick.look) return preparing && !state_.wanted.canary_filter;
-  if (preparing) return !AwaitsCanary(tick);
+  if (state_.stage == Stage::kPreparing) {
+    return tick.ready ? !state_.wanted.canary_filter : !AwaitsCanary(tick);
+  }
   return state_.stage == Stage::kStepping && !state_.confirmed && tick.confirmed.value_or(true);
 }
 
@@ -142,7 +142,7 @@ void Player::Look(const RecordedTick& tick) {
   ++moves_;
   Observation seen = Obedient(tick);
   HoldBack(tick, seen);
-  if (AwaitsCanary(tick) || tick.look) seen.callers.front().canary_healthy = 0;
+  if (AwaitsCanary(tick) || tick.ready) seen.callers.front().canary_healthy = 0;
   const bool by_hand = spec_->start == rollout::StartMode::kManual;
   if (state_.decisions == 0 && (by_hand || !recording_.started_by.empty())) {
     seen.orders = {{.sequence = 1,

@@ -139,14 +139,16 @@ class Lines {
 };
 
 // What stands on a line that is wrong; the last one may have been written in part only.
-std::string Problem(int line, bool is_cut_off, const std::string& problems) {
+std::string Problem(int line, bool is_last, const std::string& problems) {
   std::string text;
   for (std::size_t at = 0; at <= problems.size();) {
     const std::size_t end = std::min(problems.find('\n', at), problems.size());
     text += fmt::format("{}line {}: {}", at == 0 ? "" : "\n", line, problems.substr(at, end - at));
     at = end + 1;
   }
-  if (is_cut_off) text += "; the line looks cut off: without it the recording may be whole";
+  if (is_last && problems.starts_with(kNoJson)) {
+    text += "; the line looks cut off: without it the recording may be whole";
+  }
   return text;
 }
 
@@ -162,10 +164,8 @@ base::Result<Recording> ParseRecording(std::string_view text) {
     const std::string_view row = text.substr(0, end);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     if (row.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    bool is_json = false;
     try {
       const Json json = reader.Read(row);
-      is_json = true;
       if (header_read) {
         TickLine read = ReadTick(json, recording);
         lines.Add(read.tick, read.back);
@@ -175,8 +175,8 @@ base::Result<Recording> ParseRecording(std::string_view text) {
         header_read = true;
       }
     } catch (const std::exception& error) {
-      const bool is_cut_off = !is_json && header_read && end == std::string_view::npos;
-      return base::Fail(base::ErrorCode::kInvalid, Problem(line, is_cut_off, error.what()));
+      const bool is_last = header_read && end == std::string_view::npos;
+      return base::Fail(base::ErrorCode::kInvalid, Problem(line, is_last, error.what()));
     }
   }
   if (!header_read) return base::Fail(base::ErrorCode::kInvalid, "line 1: the recording is empty");

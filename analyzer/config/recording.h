@@ -46,6 +46,7 @@ struct RecordedTick {
   rollout::TickCounts counts;
   stats::InstanceCounts canary_instances;
   std::optional<double> weight_percent;  // that the canary had; 0 before the first step: it waits
+  bool ready = false;                    // with this line the canary is not waited for any more
   bool applied = true;                   // the sidecars apply the weight
   int canary_passing = 1;                // the canary's passing instances
   std::uint64_t ejections = 0;           // of these, ejected by outlier detection

@@ -59,7 +59,7 @@ class Checks {
   bool start_array(std::size_t) { return Open(); }
   bool end_array() { return Close(); }
   bool parse_error(std::size_t, const std::string&, const Json::exception& error) {
-    return Refuse("is not JSON: " + WithoutPrefix(error.what()));
+    return Refuse(std::string(kNoJson) + ": " + WithoutPrefix(error.what()));
   }
 
  private:

@@ -32,6 +32,7 @@ class LineReader {
   std::int64_t total_ = 0;  // of all whole numbers so far
 };
 
+inline constexpr const char* kNoJson = "is not JSON";  // begins what Read() says of other text
 inline constexpr double kMostSeconds = 1e9;
 
 [[nodiscard]] std::int64_t Whole(const RecordingJson& value, const std::string& field);

@@ -99,6 +99,7 @@ void AddAnalyzer(const RecordedTick& tick, const std::optional<RecordedReturn>& 
 
 // What has a default and has it is left out: a recording of an hour is 3600 lines.
 void AddMesh(const RecordedTick& tick, Json& line) {
+  if (tick.ready) line["ready"] = true;
   if (!tick.applied) line["applied"] = false;
   if (tick.canary_passing != 1) line["healthy"] = tick.canary_passing;
   if (tick.age_seconds > 0) line["age"] = tick.age_seconds;

@@ -164,6 +164,7 @@ const std::map<std::string, ReadKey>& TickKeys() {
       {"ejections",
        [](J v, T tick) { tick.ejections = static_cast<std::uint64_t>(Whole(v, "ejections")); }},
       {"weight", [](J v, T tick) { tick.weight_percent = Percent(v, "weight"); }},
+      {"ready", [](J v, T tick) { tick.ready = YesOrNo(v, "ready"); }},
       {"applied", [](J v, T tick) { tick.applied = Instances(v, "applied") > 0; }},
       {"healthy", [](J v, T tick) { tick.canary_passing = Instances(v, "healthy"); }},
       {"primary_healthy",

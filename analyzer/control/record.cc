@@ -85,9 +85,9 @@ void AddMesh(const RecordedLook& look, config::RecordedTick& tick) {
   const State& after = look.outcome.state;
   const Observation& seen = look.seen;
   AddSplitter(before, seen, tick);
-  // Ready: a weight of 0 would say that the canary is still waited for.
-  const bool leaves = before.stage == Stage::kPreparing && after.stage == Stage::kStepping;
-  if (leaves) tick.weight_percent.reset();
+  tick.ready = before.stage == Stage::kPreparing && after.stage == Stage::kStepping;
+  // A weight of 0 would say that the canary is still waited for.
+  if (before.stage == Stage::kStepping && tick.weight_percent == 0.0) tick.weight_percent.reset();
   tick.applied = rollout::WeightStragglers(before, seen).empty();
   tick.canary_passing = seen.canary_passing;
   tick.primary_passing = seen.primary_passing > 0 ? 1 : 0;
@@ -125,7 +125,9 @@ config::RecordedTick ToRecorded(const RecordedLook& look) {
   for (rollout::Order order : look.seen.orders) {
     if (!IsTaken(order, look)) continue;
     order.sequence = 0;
-    order.alert_started_wall_seconds -= start;
+    if (order.kind == rollout::OrderKind::kRollbackAlert) {
+      order.alert_started_wall_seconds -= start;
+    }
     tick.orders.push_back(std::move(order));
   }
   if (!look.outcome.decisions.empty()) tick.sequence = look.outcome.state.decisions;
