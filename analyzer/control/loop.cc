@@ -32,8 +32,6 @@ constexpr std::size_t kOrdersPerTick = 16;
 // A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
 // is widened or ended.
 constexpr base::milliseconds kReadBack{2000};
-// From Consul's word that an instance passes until every sidecar sends it requests again.
-constexpr base::milliseconds kEndpointsLag{2000};
 constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05, .1, .5};
 
 double WallNow() {
@@ -249,18 +247,8 @@ struct Loop::Impl {
     if (outdated && now - managed.written_at < kReadBack) return;
     State next = managed.state;
     Observation seen = Observe(*managed.spec, mesh, service, now);
-    const bool settled = InstancesSettled(now);
-    if (!settled && (mesh.consul_error || !seen.instances_known || seen.canary_passing == 0 ||
-                     seen.primary_passing == 0)) {
-      managed.doubtful_until = now + kEndpointsLag;
-    }
-    seen.doubtful = now < managed.doubtful_until;
-    seen.instances_known = seen.instances_known && settled;
-    const bool moves_filters = next.wanted.canary_filter || next.wanted.primary_filter;
-    seen.fenced = seen.splitter && seen.splitter->epoch == managed.epoch &&
-                  (!moves_filters || seen.resolver_epoch == managed.epoch) &&
-                  now >= managed.unsure_until;
-    if (outdated && seen.unknown.empty()) seen.unknown = "our own last write is not read back yet";
+    const bool away = mesh.consul_error.has_value();
+    AddDoubts(managed, {InstancesSettled(now), away, outdated}, now, seen);
     seen.wall_seconds = WallNow();
     if (with_counts) AddTime(managed, Seconds(options.interval), now, seen);
     if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);

@@ -73,6 +73,17 @@ void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTim
 // for someone else's, and one that has just been written for one that never was.
 [[nodiscard]] bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service);
 
+// What is known of Consul beside what it says.
+struct Doubts {
+  bool instances_settled = true;  // its checks have run again since it was away
+  bool consul_away = false;
+  bool outdated = false;  // IsOutdated()
+};
+
+// What the observation says of instances and entries is believed no further than that.
+void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
+               rollout::Observation& seen);
+
 // How long the tick that is about to be ruled took, after the wall clock has been read.
 void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTime now,
              rollout::Observation& seen);

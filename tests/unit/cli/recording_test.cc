@@ -137,7 +137,8 @@ TEST(ParseRecording, NamesTheFirstLinesFaults) {
       {R"({"recording": 2, "spec": {"service": "api"}})", first.c_str()},
       {R"({"recording": "1", "spec": {"service": "api"}})", first.c_str()},
       {R"({"recording": 1.0, "spec": {"service": "api"}})", first.c_str()},
-      {R"({"recording": 1, "spec": "api"})", "line 1: spec: must be a map"},
+      {R"({"recording": 1, "spec": "api"})",
+       "line 1: spec: must be a map (key: value), is \"api\""},
       {R"({"recording": 1})", "line 1: spec: is missing"},
       {R"({"recording": 1, "spec": {"service": "api"}, "more": 1})",
        "line 1: more: is not known in the first line; there are attempts_together, history, "
@@ -186,7 +187,8 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
       {TickWith(R"("speed": 1)"),
        "speed: is not known in a tick; there are back_to, age, applied, attempts_together, canary, "
        "confirmed, doubtful, ejections, elapsed, fenced, filters, healthy, instances, "
-       "instances_known, late, look, orders, other, primary, primary_healthy, ready, restarted, seq, "
+       "instances_known, late, look, orders, other, primary, primary_healthy, ready, restarted, "
+       "seq, "
        "spec, splitter, t, unknown, unruled, weight"},
       {TickWith(R"("weight": "5")"), "weight: must be a number from 0 to 100"},
       {TickWith(R"("weight": 1000)"), "weight: must be a number from 0 to 100"},
@@ -207,7 +209,8 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
       {TickWith(R"("filters": {"canary": 1})"), "filters.canary: must be text"},
       {TickWith(R"("back_to": {"t": 1})"), "back_to.seq: is missing"},
       {TickWith(R"("back_to": {"t": 9, "seq": 0})"), "t: must not be less than back_to.t"},
-      {TickWith(R"("spec": {"service": "api", "speed": 1})"), "spec: speed: is not known"},
+      {TickWith(R"("spec": {"service": "api", "start": "now"})"),
+       "spec: start: must be new-version or manual, is \"now\""},
       {TickWith(R"("orders": [{"order": "abort", "why": "x"}])"),
        "orders.why: is not known; there are alert, alert_key, alert_started_wall_seconds, by, "
        "full, "
