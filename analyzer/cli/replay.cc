@@ -80,25 +80,17 @@ bool SamePercent(double a, double b) {
   return std::abs(a - b) < kHalfHundredth;
 }
 
-// A mesh that already is as the state wants it, where the tick does not say otherwise.
+// A mesh that already is as the state wants it.
 Observation Player::Obedient(const RecordedTick& tick) const {
   Observation seen;
   const bool promoted = state_.phase == rollout::Phase::kSucceeded;
-  const bool begun = state_.decisions > 0;  // a start finds everything in its place
   const double wanted = state_.wanted.canary_percent;
   seen.splitter = {.canary_percent = wanted,
                    .primary_percent = 100 - tick.other_percent - wanted,
                    .other_percent = tick.other_percent};
-  if (tick.splitter && begun) {
-    seen.splitter->canary_percent = tick.splitter->canary_percent;
-    seen.splitter->primary_percent = tick.splitter->primary_percent;
-  }
-  seen.fenced = tick.fenced;
   seen.canary_filter = state_.wanted.canary_filter.value_or("");
-  if (tick.canary_filter && begun) seen.canary_filter = tick.canary_filter;
   seen.primary_filter =
       state_.wanted.primary_filter.value_or(rollout::FilterForVersion(*spec_, kPrimaryVersion));
-  if (tick.primary_filter && begun) seen.primary_filter = tick.primary_filter;
   seen.instances_known = true;
   seen.versions = {{kPrimaryVersion, 1, 1}, {kCanaryVersion, 1, 2}};
   seen.primary_versions = {promoted ? kCanaryVersion : kPrimaryVersion};
@@ -137,7 +129,7 @@ void Player::HoldBack(const RecordedTick& tick, const Observation& seen) {
   if (!tick.applied) state_.reload_baseline[caller.id] = *caller.route_reloads;
 }
 
-// A look between two lines.
+// A look between two lines: the mesh did what was wanted then, whatever has become of it since.
 void Player::Look(const RecordedTick& tick) {
   ++moves_;
   Observation seen = Obedient(tick);
@@ -164,19 +156,31 @@ void Player::FixMetrics() {
   evidence.late_after_seconds = recording_.late_after_seconds;
 }
 
+// Where the mesh is not as wanted.
+void AddDifferences(const RecordedTick& tick, Observation& seen) {
+  if (tick.splitter) {
+    seen.splitter->canary_percent = tick.splitter->canary_percent;
+    seen.splitter->primary_percent = tick.splitter->primary_percent;
+  }
+  if (tick.canary_filter) seen.canary_filter = tick.canary_filter;
+  if (tick.primary_filter) seen.primary_filter = tick.primary_filter;
+  seen.fenced = tick.fenced;
+  seen.unknown = tick.unknown;
+  seen.doubtful = tick.doubtful;
+  seen.instances_known = tick.instances_known;
+  seen.canary_passing = tick.canary_passing;
+  seen.primary_passing = tick.primary_passing;
+}
+
 Observation Player::Seen(const RecordedTick& tick) {
   ++moves_;
   Observation seen = Obedient(tick);
   seen.wall_seconds = tick.t;
   seen.elapsed_seconds = tick.elapsed_seconds;
   seen.unruled_seconds = tick.unruled_seconds;
-  seen.unknown = tick.unknown;
-  seen.doubtful = tick.doubtful;
+  AddDifferences(tick, seen);
   seen.counts_known = !tick.look;
   seen.counts = tick.counts;
-  seen.instances_known = tick.instances_known;
-  seen.canary_passing = tick.canary_passing;
-  seen.primary_passing = tick.primary_passing;
   if (!tick.splitter && tick.weight_percent &&
       !SamePercent(*tick.weight_percent, state_.wanted.canary_percent)) {
     seen.routed_percent = tick.weight_percent;

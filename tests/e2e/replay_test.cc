@@ -29,7 +29,9 @@ std::string Told(const json& decision) {
 
 class ReplayTest : public RolloutTest {
  protected:
-  void BeginRecorded() { Begin({}, 200, {"--record", folder_.path().string()}); }
+  void BeginRecorded(MeshOptions options = {}) {
+    Begin(std::move(options), 200, {"--record", folder_.path().string()});
+  }
 
   std::vector<std::string> Replayed(const std::string& file) {
     const CtlResult replayed = Ctl({"replay", file, "-o", "json"});
@@ -115,6 +117,34 @@ TEST_F(ReplayTest, OfARolloutWhoseAnalyzerWasKilledTwice) {
     ASSERT_TRUE(load_->WaitForMore(400, seconds(10)));
     ASSERT_TRUE(analyzer_->Restart());
   }
+  ASSERT_TRUE(WaitForPhase("succeeded"));
+  ExpectReplaysAsItWas(1);
+}
+
+// What is decided then waits for Consul, and is looked at by nobody meanwhile.
+TEST_F(ReplayTest, OfARolloutDuringWhichConsulWasAway) {
+  ASSERT_NO_FATAL_FAILURE(BeginRecorded({.consul = {.persistent = true}}));
+  ASSERT_NO_FATAL_FAILURE(ApplySpec());
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitForStep(1));
+  ASSERT_TRUE(WaitUntil([&] { return mesh_->AppliedWeights()["canary"] == 25; }, seconds(10)));
+  mesh_->consul().Kill();
+  ASSERT_TRUE(load_->WaitForMore(1000, seconds(20)));
+  ASSERT_TRUE(mesh_->consul().Restart());
+  ASSERT_TRUE(WaitForPhase("succeeded", seconds(90)));
+  ExpectReplaysAsItWas(1);
+}
+
+TEST_F(ReplayTest, OfARolloutWhoseSplitterSomeoneElseEdited) {
+  ASSERT_NO_FATAL_FAILURE(BeginRecorded());
+  ASSERT_NO_FATAL_FAILURE(ApplySpec());
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitForStep(1));
+  ASSERT_TRUE(mesh_->WriteSplitter(33));
+  ASSERT_TRUE(WaitUntil([&] { return Rollout().value("foreign_edit", false); }, seconds(10)));
+  EXPECT_EQ(Ctl({"promote", "api"}).code, 0);  // refused
+  ASSERT_TRUE(load_->WaitForMore(600, seconds(10)));
+  EXPECT_EQ(Ctl({"resume", "api"}).code, 0);
   ASSERT_TRUE(WaitForPhase("succeeded"));
   ExpectReplaysAsItWas(1);
 }

@@ -173,7 +173,7 @@ TEST_F(WrongInput, OfTheAnalyzersOwnFlagsIsRefusedTogether) {
   ASSERT_FALSE(analyzer);
   const std::string log = ReadFile(consul_->folder().path() / "analyzer.log");
   for (const char* text :
-       {"--auth.file: ", "tokens:1: the hash is neither", "--record: ", "tokens: is no folder",
+       {"--auth.file: ", "tokens:1: the hash is neither", "--record: ", "tokens: Not a directory",
         "--source: \"carrier-pigeon\"", "--log.level", "--web.telemetry-path"}) {
     EXPECT_NE(log.find(text), std::string::npos) << text << "\n" << log;
   }

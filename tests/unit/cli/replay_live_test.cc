@@ -210,16 +210,19 @@ TEST(Replay, TakesOrdersAtEachPlaceOfARollout) {
 }
 
 TEST(Replay, GoesOverAForeignEditAsTheLiveRolloutDid) {
-  Live live = Begin();
-  std::mt19937 random(7);
-  TickSome(live, random, 6);
-  live.world.EditSplitter(33);
-  live.Look();
-  TickSome(live, random, 3);
-  live.Order(rollout::OrderKind::kResume);
-  TickSome(live, random, 30);
-  EXPECT_EQ(live.world.LastDecision(), "succeed/promoted");
-  ExpectReplaysAsItWas(live);
+  for (const int before : {1, 2, 6}) {  // the edit follows upon the step at once, or later
+    Live live = Begin();
+    std::mt19937 random(7);
+    TickSome(live, random, before);
+    live.world.EditSplitter(33);
+    live.Look();
+    TickSome(live, random, 3);
+    live.Order(rollout::OrderKind::kPromote);  // refused
+    live.Order(rollout::OrderKind::kResume);
+    TickSome(live, random, 40);
+    EXPECT_EQ(live.world.LastDecision(), "succeed/promoted");
+    ExpectReplaysAsItWas(live);
+  }
 }
 
 TEST(Replay, LeavesOutAsTheLiveRolloutDidWhatAThirdSplitTakes) {
