@@ -92,6 +92,7 @@ class Lines {
     }
     if (tick.elapsed_seconds > 0) line.t = tick.t;
     if (tick.sequence > 0) line.sequence = tick.sequence;
+    last_t_ = std::max(last_t_, line.t);
     last_sequence_ = std::max(last_sequence_, line.sequence);
     lines_.push_back(line);
   }
@@ -117,11 +118,12 @@ class Lines {
   // What was forgotten may be come back to after all, when the answer to a commit was lost: so
   // first the very state is looked for among all lines.
   [[nodiscard]] int Find(const RecordedReturn& back, int last) const {
+    constexpr const char* kMissing =
+        " before this line: another analyzer has ruled meanwhile, or lines were lost";
     if (last_sequence_ > 0 && back.sequence > last_sequence_) {
-      throw Wrong(
-          "back_to.seq: is later than any decision before this line: another analyzer has ruled "
-          "meanwhile, or lines were lost");
+      throw Wrong(std::string("back_to.seq: is later than any decision") + kMissing);
     }
+    if (back.t > last_t_) throw Wrong(std::string("back_to.t: is later than any tick") + kMissing);
     for (int at = last; at >= 0; --at) {
       const Line& line = lines_[static_cast<std::size_t>(at)];
       const bool same = line.sequence == back.sequence || line.sequence == 0;
@@ -135,6 +137,7 @@ class Lines {
   }
 
   std::vector<Line> lines_;
+  double last_t_ = 0;  // of all lines
   std::uint64_t last_sequence_ = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "analyzer/config/recording.h"
 #include "analyzer/config/spec_file.h"
@@ -161,10 +162,10 @@ TEST(RecordingText, WritesALookWithoutCounts) {
   EXPECT_EQ(line, R"({"look":true,"t":2.5,"orders":[{"order":"abort","by":"ann"}],)"
                   R"("back_to":{"t":2.0,"seq":7}})"
                   "\n");
-  const auto read = ParseRecording(kHeader + "\n" + line);
+  const RecordedTick tick{.t = 2, .elapsed_seconds = 1, .sequence = 7};
+  const auto read = ParseRecording(kHeader + "\n" + RecordingLine(tick) + line);
   ASSERT_TRUE(read) << read.error().message;
-  ASSERT_EQ(read->ticks.size(), 1U);
-  EXPECT_EQ(read->ticks[0], look);
+  EXPECT_EQ(read->ticks, (std::vector<RecordedTick>{tick, look}));
 }
 
 TEST(RecordingText, NamesEdgesAsPeopleDo) {
