@@ -17,6 +17,7 @@
 #include "analyzer/api/auth.h"
 #include "analyzer/api/metrics.h"
 #include "analyzer/control/loop.h"
+#include "analyzer/control/record.h"
 #include "analyzer/hooks/alertmanager.h"
 #include "exporter/base/daemon.h"
 #include "exporter/base/http_server.h"
@@ -90,6 +91,10 @@ std::vector<std::string> Complete(Config& config) {
   if (config.flags.source != "envoy") {
     complaints.push_back(fmt::format("--source: \"{}\" is not built in this version; envoy is",
                                      config.flags.source));
+  }
+  if (!config.flags.record.empty()) {
+    const auto folder = control::CheckRecordFolder(config.flags.record);
+    if (!folder) complaints.push_back("--record: " + folder.error().message);
   }
   config.auth.none_on_loopback = config.flags.none_on_loopback;
   if (!config.flags.auth_file.empty()) {

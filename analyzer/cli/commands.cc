@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -39,6 +40,11 @@ std::optional<std::string> ReadFile(const std::string& path) {
   if (path == "-") {
     text << std::cin.rdbuf();
     return text.str();
+  }
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    Complain(path + ": is a folder");
+    return std::nullopt;
   }
   std::ifstream file(path);
   if (!file) {
@@ -317,7 +323,12 @@ int ReplayFile(const std::string& file, Format format) {
   if (!text) return kWrongInput;
   const auto recording = config::ParseRecording(*text);
   if (!recording) {
-    Complain(file + ": " + recording.error().message);
+    std::istringstream problems(recording.error().message);
+    for (std::string problem; std::getline(problems, problem);) Complain(file + ": " + problem);
+    return kWrongInput;
+  }
+  if (recording->ticks.empty()) {
+    Complain(file + ": has no tick: there is nothing to replay");
     return kWrongInput;
   }
   for (const std::string& key : recording->not_judged) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -25,34 +26,6 @@ constexpr const char* kPrimaryVersion = "primary";
 constexpr const char* kCanaryVersion = "canary";
 constexpr double kFreshSeconds = 3.5;  // as control::kFreshFor
 
-// A mesh that already is as the state wants it.
-Observation Obedient(const Recording& recording, const State& state, std::uint64_t moves) {
-  Observation seen;
-  const bool promoted = state.phase == rollout::Phase::kSucceeded;
-  seen.splitter = {.canary_percent = state.wanted.canary_percent,
-                   .primary_percent = 100 - state.wanted.canary_percent};
-  seen.canary_filter = state.wanted.canary_filter.value_or("");
-  seen.primary_filter = state.wanted.primary_filter.value_or(
-      rollout::FilterForVersion(recording.spec, kPrimaryVersion));
-  seen.instances_known = true;
-  seen.versions = {{kPrimaryVersion, 1, 1}, {kCanaryVersion, 1, 2}};
-  seen.primary_versions = {promoted ? kCanaryVersion : kPrimaryVersion};
-  seen.canary_passing = 1;
-  seen.primary_passing = 1;
-  // Whatever is waited for has moved since the last look.
-  seen.callers = {{.id = "recording",
-                   .fresh = true,
-                   .canary_healthy = 1,
-                   .canary_changes = moves,
-                   .primary_healthy = 1,
-                   .primary_changes = moves,
-                   .route_reloads = moves}};
-  seen.attempts_together = recording.attempts_together;
-  seen.primary_history = recording.primary_history;
-  seen.primary_latency_history = recording.primary_latency_history.value_or(stats::LatencyCounts{});
-  return seen;
-}
-
 std::vector<double> EdgesOf(const Recording& recording) {
   std::set<double> edges;
   for (const RecordedTick& tick : recording.ticks) {
@@ -63,9 +36,20 @@ std::vector<double> EdgesOf(const Recording& recording) {
   return {edges.begin(), edges.end()};
 }
 
+// What an analyzer that is started again does not find in the state that it loads.
+void ForgetUnstored(rollout::Evidence& evidence) {
+  evidence.dispersion.open = {};
+  for (rollout::EdgeEvidence& edge : evidence.latency) edge.dispersion.open = {};
+}
+
 class Player {
  public:
-  explicit Player(const Recording& recording) : recording_(recording), edges_(EdgesOf(recording)) {
+  explicit Player(const Recording& recording)
+      : recording_(recording),
+        spec_(&recording.spec),
+        attempts_together_(recording.attempts_together),
+        request_timeout_seconds_(recording.request_timeout_seconds),
+        edges_(EdgesOf(recording)) {
     state_.evidence.dispersion = recording.dispersion;
   }
 
@@ -73,35 +57,92 @@ class Player {
 
  private:
   [[nodiscard]] bool IsBehind(const RecordedTick& tick) const;
+  [[nodiscard]] Observation Obedient(const RecordedTick& tick) const;
   void Look(const RecordedTick& tick);
+  void HoldBack(const RecordedTick& tick, const Observation& seen);
+  void CatchUp(const RecordedTick& tick);
   void FixMetrics();
   [[nodiscard]] Observation Seen(const RecordedTick& tick);
   rollout::Verdict Decide(const Observation& seen);
 
   const Recording& recording_;
+  const rollout::Spec* spec_;  // the recording's, or that of one of its ticks
+  double attempts_together_;
+  double request_timeout_seconds_;
   const std::vector<double> edges_;
   State state_;
   std::uint64_t moves_ = 0;
   std::vector<Decision> decisions_;  // since the last tick
 };
 
-bool AwaitsCanary(const RecordedTick& tick) { return tick.weight_percent == 0.0; }
+bool AwaitsCanary(const RecordedTick& tick) { return tick.weight_percent == 0.0 && !tick.ready; }
 
-// Whether the mesh, left to itself, goes on before this tick's requests: it takes what was wanted
-// within milliseconds.
+bool SamePercent(double a, double b) {
+  constexpr double kHalfHundredth = 0.005;
+  return std::abs(a - b) < kHalfHundredth;
+}
+
+// A mesh that already is as the state wants it.
+Observation Player::Obedient(const RecordedTick& tick) const {
+  Observation seen;
+  const bool promoted = state_.phase == rollout::Phase::kSucceeded;
+  const double wanted = state_.wanted.canary_percent;
+  seen.splitter = {.canary_percent = wanted,
+                   .primary_percent = 100 - tick.other_percent - wanted,
+                   .other_percent = tick.other_percent};
+  seen.canary_filter = state_.wanted.canary_filter.value_or("");
+  seen.primary_filter =
+      state_.wanted.primary_filter.value_or(rollout::FilterForVersion(*spec_, kPrimaryVersion));
+  seen.instances_known = true;
+  seen.versions = {{kPrimaryVersion, 1, 1}, {kCanaryVersion, 1, 2}};
+  seen.primary_versions = {promoted ? kCanaryVersion : kPrimaryVersion};
+  seen.canary_passing = 1;
+  seen.primary_passing = 1;
+  // Whatever is waited for has moved since the last look.
+  seen.callers = {{.id = "recording",
+                   .fresh = true,
+                   .canary_healthy = 1,
+                   .canary_changes = moves_,
+                   .primary_healthy = 1,
+                   .primary_changes = moves_,
+                   .route_reloads = moves_}};
+  seen.attempts_together = attempts_together_;
+  seen.request_timeout_seconds = request_timeout_seconds_;
+  seen.primary_history = recording_.primary_history;
+  seen.primary_latency_history =
+      recording_.primary_latency_history.value_or(stats::LatencyCounts{});
+  return seen;
+}
+
+// Whether the mesh, left to itself, goes on before this line: it takes what was wanted within
+// milliseconds. That the canary is ready may be told by the line itself, which then finds the
+// rollout waiting for it.
 bool Player::IsBehind(const RecordedTick& tick) const {
   if (state_.decisions == 0) return true;
   if (!IsActive(state_.phase)) return false;
-  if (state_.stage == Stage::kPreparing) return !AwaitsCanary(tick);
-  return state_.stage == Stage::kStepping && !state_.confirmed;
+  if (state_.stage == Stage::kPreparing) {
+    return tick.ready ? !state_.wanted.canary_filter : !AwaitsCanary(tick);
+  }
+  return state_.stage == Stage::kStepping && !state_.confirmed && tick.confirmed.value_or(true);
 }
 
-// A look between two ticks.
+// The caller still has the route that it had when the weight was decided.
+void Player::HoldBack(const RecordedTick& tick, const Observation& seen) {
+  const rollout::CallerFacts& caller = seen.callers.front();
+  if (!tick.applied) state_.reload_baseline[caller.id] = *caller.route_reloads;
+}
+
+// A look between two lines: the mesh did what was wanted then, whatever has become of it since.
 void Player::Look(const RecordedTick& tick) {
-  Observation seen = Obedient(recording_, state_, ++moves_);
-  if (AwaitsCanary(tick)) seen.callers.front().canary_healthy = 0;
-  if (state_.decisions == 0 && recording_.spec.start == rollout::StartMode::kManual) {
-    seen.orders = {{.sequence = 1, .kind = rollout::OrderKind::kStart, .by = "recording"}};
+  ++moves_;
+  Observation seen = Obedient(tick);
+  HoldBack(tick, seen);
+  if (AwaitsCanary(tick) || tick.ready) seen.callers.front().canary_healthy = 0;
+  const bool by_hand = spec_->start == rollout::StartMode::kManual;
+  if (state_.decisions == 0 && (by_hand || !recording_.started_by.empty())) {
+    seen.orders = {{.sequence = 1,
+                    .kind = rollout::OrderKind::kStart,
+                    .by = recording_.started_by.empty() ? "recording" : recording_.started_by}};
   }
   (void)Decide(seen);
 }
@@ -118,24 +159,41 @@ void Player::FixMetrics() {
   evidence.late_after_seconds = recording_.late_after_seconds;
 }
 
+// Where the mesh is not as wanted.
+void AddDifferences(const RecordedTick& tick, Observation& seen) {
+  if (tick.splitter) {
+    seen.splitter->canary_percent = tick.splitter->canary_percent;
+    seen.splitter->primary_percent = tick.splitter->primary_percent;
+  }
+  if (tick.canary_filter) seen.canary_filter = tick.canary_filter;
+  if (tick.primary_filter) seen.primary_filter = tick.primary_filter;
+  seen.fenced = tick.fenced;
+  seen.unknown = tick.unknown;
+  seen.doubtful = tick.doubtful;
+  seen.instances_known = tick.instances_known;
+  seen.canary_passing = tick.canary_passing;
+  seen.primary_passing = tick.primary_passing;
+}
+
 Observation Player::Seen(const RecordedTick& tick) {
-  Observation seen = Obedient(recording_, state_, ++moves_);
+  ++moves_;
+  Observation seen = Obedient(tick);
   seen.wall_seconds = tick.t;
   seen.elapsed_seconds = tick.elapsed_seconds;
   seen.unruled_seconds = tick.unruled_seconds;
-  seen.unknown = tick.unknown;
-  seen.doubtful = tick.doubtful;
-  seen.counts_known = true;
+  AddDifferences(tick, seen);
+  seen.counts_known = !tick.look;
   seen.counts = tick.counts;
-  seen.canary_passing = tick.canary_passing;
-  seen.routed_percent = tick.weight_percent;
+  if (!tick.splitter && tick.weight_percent &&
+      !SamePercent(*tick.weight_percent, state_.wanted.canary_percent)) {
+    seen.routed_percent = tick.weight_percent;
+  }
   rollout::CallerFacts& caller = seen.callers.front();
   caller.canary_healthy = AwaitsCanary(tick) ? 0 : static_cast<std::uint64_t>(tick.canary_passing);
   caller.canary_ejected = tick.ejections;
   caller.fresh = tick.age_seconds <= kFreshSeconds;
   if (!caller.fresh) caller.trouble = fmt::format("last read {:g} s ago", tick.age_seconds);
-  // The caller still has the route that it had when the weight was decided.
-  if (!tick.applied) state_.reload_baseline[caller.id] = *caller.route_reloads;
+  HoldBack(tick, seen);
   std::uint64_t sequence = state_.last_order;
   for (rollout::Order order : tick.orders) {
     order.sequence = ++sequence;
@@ -146,19 +204,33 @@ Observation Player::Seen(const RecordedTick& tick) {
 }
 
 rollout::Verdict Player::Decide(const Observation& seen) {
-  rollout::Outcome outcome = rollout::Decide(recording_.spec, std::move(state_), seen);
+  rollout::Outcome outcome = rollout::Decide(*spec_, std::move(state_), seen);
   state_ = std::move(outcome.state);
   std::ranges::move(outcome.decisions, std::back_inserter(decisions_));
   return std::move(outcome.verdict);
 }
 
-ReplayedTick Player::Play(const RecordedTick& tick) {
+// Brings the rollout to where it was when the line was written.
+void Player::CatchUp(const RecordedTick& tick) {
   constexpr int kMostLooks = 10;
+  if (tick.restarted) ForgetUnstored(state_.evidence);
+  if (tick.spec) spec_ = &*tick.spec;
+  attempts_together_ = tick.attempts_together.value_or(attempts_together_);
+  request_timeout_seconds_ = tick.request_timeout_seconds.value_or(request_timeout_seconds_);
   for (int look = 0; look < kMostLooks && IsBehind(tick); ++look) Look(tick);
+  if (!tick.confirmed.value_or(false) || state_.confirmed) return;
+  state_.confirmed = true;
+  state_.confirmed_seconds = 0;
+  state_.settled_percent = state_.wanted.canary_percent;
+}
+
+ReplayedTick Player::Play(const RecordedTick& tick) {
+  CatchUp(tick);
   FixMetrics();
   const rollout::Verdict verdict = Decide(Seen(tick));
   const bool stepping = IsActive(state_.phase) && state_.stage == Stage::kStepping;
   return {.t = tick.t,
+          .look = tick.look,
           .verdict = verdict,
           .phase = state_.phase,
           .step = stepping ? state_.step + 1 : 0,
@@ -207,24 +279,26 @@ Json DecisionsToJson(const std::vector<Decision>& decisions) {
 Json ToJson(const ReplayedTick& tick) {
   const rollout::Verdict& verdict = tick.verdict;
   const auto share = verdict.observed_share;
-  return {{"t", tick.t},
-          {"log_harm", verdict.log_harm},
-          {"log_safe", verdict.log_safe},
-          {"metrics", MetricsToJson(verdict)},
-          {"blamed", BlamedToJson(verdict)},
-          {"harm_bound", verdict.harm_bound},
-          {"safe_bound", verdict.safe_bound},
-          {"overdispersion", verdict.overdispersion},
-          {"observed_share", share ? Json(*share) : Json(nullptr)},
-          {"difference", ToJson(verdict.difference)},
-          {"rate_ratio", ToJson(verdict.rate_ratio)},
-          {"notes", verdict.notes},
-          {"verdict", ToString(verdict.kind)},
-          {"phase", ToString(tick.phase)},
-          {"step", tick.step},
-          {"weight", tick.weight_percent},
-          {"reason", tick.reason},
-          {"decisions", DecisionsToJson(tick.decisions)}};
+  Json json{{"t", tick.t},
+            {"log_harm", verdict.log_harm},
+            {"log_safe", verdict.log_safe},
+            {"metrics", MetricsToJson(verdict)},
+            {"blamed", BlamedToJson(verdict)},
+            {"harm_bound", verdict.harm_bound},
+            {"safe_bound", verdict.safe_bound},
+            {"overdispersion", verdict.overdispersion},
+            {"observed_share", share ? Json(*share) : Json(nullptr)},
+            {"difference", ToJson(verdict.difference)},
+            {"rate_ratio", ToJson(verdict.rate_ratio)},
+            {"notes", verdict.notes},
+            {"verdict", ToString(verdict.kind)},
+            {"phase", ToString(tick.phase)},
+            {"step", tick.step},
+            {"weight", tick.weight_percent},
+            {"reason", tick.reason},
+            {"decisions", DecisionsToJson(tick.decisions)}};
+  if (tick.look) json["look"] = true;
+  return json;
 }
 
 }  // namespace

@@ -14,6 +14,7 @@ namespace consul_canary::cli {
 
 struct ReplayedTick {
   double t = 0;
+  bool look = false;  // as RecordedTick::look
   rollout::Verdict verdict;
   rollout::Phase phase = rollout::Phase::kIdle;
   int step = 0;               // from 1; 0: none

@@ -65,14 +65,49 @@ Json ToValue(const rollout::Order& order) {
   return value;
 }
 
+void AddCounts(const RecordedTick& tick, Json& line) {
+  line["primary"] = ToValue(tick.counts.primary);
+  line["canary"] = ToValue(tick.counts.canary);
+  if (const stats::LateCounts& late = tick.counts.canary.late; late != stats::LateCounts{}) {
+    line["late"] = {{"started", late.started}, {"late", late.late}};
+  }
+  AddInstances(tick, line);
+}
+
+// What the mesh is where it is not as wanted.
+void AddDifferences(const RecordedTick& tick, Json& line) {
+  if (!tick.instances_known) line["instances_known"] = false;
+  if (tick.primary_passing != 1) line["primary_healthy"] = tick.primary_passing;
+  if (tick.other_percent > 0) line["other"] = tick.other_percent;
+  if (tick.splitter) {
+    line["splitter"] = {{"canary", tick.splitter->canary_percent},
+                        {"primary", tick.splitter->primary_percent}};
+  }
+  if (tick.canary_filter) line["filters"]["canary"] = *tick.canary_filter;
+  if (tick.primary_filter) line["filters"]["primary"] = *tick.primary_filter;
+  if (!tick.fenced) line["fenced"] = false;
+  if (tick.confirmed) line["confirmed"] = *tick.confirmed;
+}
+
+void AddAnalyzer(const RecordedTick& tick, const std::optional<RecordedReturn>& back, Json& line) {
+  if (tick.spec) line["spec"] = Json::parse(ToJson(*tick.spec));
+  if (tick.attempts_together) line["attempts_together"] = *tick.attempts_together;
+  if (tick.request_timeout_seconds) line["request_timeout"] = *tick.request_timeout_seconds;
+  if (tick.sequence > 0) line["seq"] = tick.sequence;
+  if (tick.restarted) line["restarted"] = true;
+  if (back) line["back_to"] = {{"t", back->t}, {"seq", back->sequence}};
+}
+
 // What has a default and has it is left out: a recording of an hour is 3600 lines.
 void AddMesh(const RecordedTick& tick, Json& line) {
+  if (tick.ready) line["ready"] = true;
   if (!tick.applied) line["applied"] = false;
   if (tick.canary_passing != 1) line["healthy"] = tick.canary_passing;
   if (tick.age_seconds > 0) line["age"] = tick.age_seconds;
   if (tick.ejections > 0) line["ejections"] = tick.ejections;
   if (tick.doubtful) line["doubtful"] = true;
   if (!tick.unknown.empty()) line["unknown"] = tick.unknown;
+  AddDifferences(tick, line);
   if (tick.orders.empty()) return;
   Json& orders = line["orders"] = Json::array();
   for (const rollout::Order& order : tick.orders) orders.push_back(ToValue(order));
@@ -101,20 +136,23 @@ std::string RecordingHeader(const Recording& recording) {
                  {"history", {{"primary", std::move(primary)}}}};
   if (recording.late_after_seconds > 0) header["late_after"] = recording.late_after_seconds;
   if (recording.attempts_together > 1) header["attempts_together"] = recording.attempts_together;
+  if (recording.request_timeout_seconds != Recording().request_timeout_seconds) {
+    header["request_timeout"] = recording.request_timeout_seconds;
+  }
+  if (!recording.started_by.empty()) header["started_by"] = recording.started_by;
   return Line(header);
 }
 
-std::string RecordingLine(const RecordedTick& tick) {
-  Json line = {{"t", tick.t}, {"elapsed", tick.elapsed_seconds}};
+std::string RecordingLine(const RecordedTick& tick, const std::optional<RecordedReturn>& back) {
+  Json line;
+  if (tick.look) line["look"] = true;
+  line["t"] = tick.t;
+  if (!tick.look || tick.elapsed_seconds > 0) line["elapsed"] = tick.elapsed_seconds;
   if (tick.unruled_seconds > 0) line["unruled"] = tick.unruled_seconds;
-  line["primary"] = ToValue(tick.counts.primary);
-  line["canary"] = ToValue(tick.counts.canary);
-  if (const stats::LateCounts& late = tick.counts.canary.late; late != stats::LateCounts{}) {
-    line["late"] = {{"started", late.started}, {"late", late.late}};
-  }
-  AddInstances(tick, line);
+  if (!tick.look) AddCounts(tick, line);
   if (tick.weight_percent) line["weight"] = *tick.weight_percent;
   AddMesh(tick, line);
+  AddAnalyzer(tick, back, line);
   return Line(line);
 }
 

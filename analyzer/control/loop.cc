@@ -32,8 +32,6 @@ constexpr std::size_t kOrdersPerTick = 16;
 // A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
 // is widened or ended.
 constexpr base::milliseconds kReadBack{2000};
-// From Consul's word that an instance passes until every sidecar sends it requests again.
-constexpr base::milliseconds kEndpointsLag{2000};
 constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05, .1, .5};
 
 double WallNow() {
@@ -52,13 +50,16 @@ struct Loop::Impl {
         collector(mesh),
         options(std::move(loop_options)),
         store(consul_client, options.analyzer_id, Events()),
-        view(std::make_shared<const FleetView>()) {}
+        view(std::make_shared<const FleetView>()) {
+    if (!options.record_folder.empty()) recorder.emplace(options.record_folder);
+  }
 
   base::IoLoop& io;
   consul::Client& client;
   collect::Collector& collector;
   LoopOptions options;
-  Store store;  // lives on the I/O thread
+  Store store;                       // lives on the I/O thread
+  std::optional<Recorder> recorder;  // the same
 
   std::mutex mutex;  // guards mailbox, view
   std::condition_variable_any wake;
@@ -162,7 +163,10 @@ struct Loop::Impl {
       }
       managed.commit_trouble = trouble;
       // What was kept in memory stands; what was to be stored is decided anew, its time included.
-      if (managed.pending) managed.last_tick = managed.previous_tick;
+      if (managed.pending) {
+        managed.last_tick = managed.previous_tick;
+        NoteUndone(managed.recorded);
+      }
       managed.pending.reset();
       return;
     }
@@ -171,20 +175,20 @@ struct Loop::Impl {
     if (!managed.pending) return;
     managed.state = std::move(*managed.pending);
     managed.pending.reset();
-    Record(managed);
     for (const rollout::Decision& decision : managed.pending_decisions) {
       NoteDecision(result.id, decision);
     }
     managed.pending_decisions.clear();
   }
 
-  // A tick is recorded when it stands: one whose commit failed is ruled again.
-  void Record(Managed& managed) {
-    if (!managed.record) return;
-    io.Post([folder = options.record_folder, piece = std::move(*managed.record)] {
-      AppendRecord(folder, piece);
-    });
-    managed.record.reset();
+  // Before the outcome is committed: what is stored shall be found in the recording by whoever goes
+  // on from it.
+  void Record(const std::string& id, Managed& managed, const Observation& seen,
+              const rollout::Outcome& outcome) {
+    if (!recorder) return;
+    auto piece = RecordLook(id, {*managed.spec, managed.state, seen, outcome}, managed.recorded);
+    if (!piece) return;
+    io.Post([this, piece = std::move(*piece)] { recorder->Append(piece); });
   }
 
   // Logged when it succeeds and when its trouble changes, not at each try.
@@ -243,18 +247,8 @@ struct Loop::Impl {
     if (outdated && now - managed.written_at < kReadBack) return;
     State next = managed.state;
     Observation seen = Observe(*managed.spec, mesh, service, now);
-    const bool settled = InstancesSettled(now);
-    if (!settled && (mesh.consul_error || !seen.instances_known || seen.canary_passing == 0 ||
-                     seen.primary_passing == 0)) {
-      managed.doubtful_until = now + kEndpointsLag;
-    }
-    seen.doubtful = now < managed.doubtful_until;
-    seen.instances_known = seen.instances_known && settled;
-    const bool moves_filters = next.wanted.canary_filter || next.wanted.primary_filter;
-    seen.fenced = seen.splitter && seen.splitter->epoch == managed.epoch &&
-                  (!moves_filters || seen.resolver_epoch == managed.epoch) &&
-                  now >= managed.unsure_until;
-    if (outdated && seen.unknown.empty()) seen.unknown = "our own last write is not read back yet";
+    const bool away = mesh.consul_error.has_value();
+    AddDoubts(managed, {InstancesSettled(now), away, outdated}, now, seen);
     seen.wall_seconds = WallNow();
     if (with_counts) AddTime(managed, Seconds(options.interval), now, seen);
     if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);
@@ -266,17 +260,10 @@ struct Loop::Impl {
     seen.orders.assign(managed.orders.begin(),
                        managed.orders.begin() +
                            std::min<std::ptrdiff_t>(std::ssize(managed.orders), kOrdersPerTick));
-    managed.record.reset();
-    if (!options.record_folder.empty() && with_counts && IsActive(next.phase)) {
-      const bool goes_on = managed.recorded_start == next.started_wall_seconds;
-      managed.record =
-          RecordTick(id, *managed.spec, next, seen, goes_on ? managed.recorded_t : 0.0);
-      managed.recorded_start = next.started_wall_seconds;
-      managed.recorded_t = managed.record->t;
-    }
     rollout::Outcome outcome = rollout::Decide(*managed.spec, std::move(next), seen);
     managed.verdict = outcome.verdict;
     managed.waits = outcome.waits;
+    Record(id, managed, seen, outcome);
     managed.previous_tick = managed.last_tick;
     if (with_counts) managed.last_tick = now;
     Settle(id, managed, std::move(outcome), std::move(seen), service, now, with_counts);
@@ -302,10 +289,7 @@ struct Loop::Impl {
     const bool commit =
         !outcome.decisions.empty() || !change.taken_orders.empty() || checkpoint_due;
     managed.seen = std::move(seen);
-    if (!commit) {
-      managed.state = std::move(outcome.state);
-      Record(managed);
-    }
+    if (!commit) managed.state = std::move(outcome.state);
     // A write that failed or is not seen yet is tried again with the next tick, not with every
     // piece of news.
     if (!commit && (change.writes.empty() || !with_counts)) return;

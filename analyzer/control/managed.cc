@@ -17,6 +17,8 @@ namespace {
 
 // A Consul agent holds a request for some 7 s while there is no leader; twice that and more.
 constexpr base::milliseconds kLateWrite{20000};
+// From Consul's word that an instance passes until every sidecar sends it requests again.
+constexpr base::milliseconds kEndpointsLag{2000};
 constexpr double kLongestNormalTickSeconds = 5;
 constexpr double kNewestTicksPart = 0.2;
 constexpr int kTicksToKnowTheRate = 3;
@@ -76,12 +78,14 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
   managed.state_problem.clear();
   managed.replaced_splitter = 0;  // a Consul that was set up anew counts from the start
   managed.replaced_resolver = 0;
-  if (!stored) return;
-  auto state = StateFromJson(stored->value);
-  managed.loaded = state.has_value();
-  managed.state_problem = state ? "" : state.error().message;
-  managed.state_index = stored->modify_index;
-  if (state) managed.state = std::move(*state);
+  if (stored) {
+    auto state = StateFromJson(stored->value);
+    managed.loaded = state.has_value();
+    managed.state_problem = state ? "" : state.error().message;
+    managed.state_index = stored->modify_index;
+    if (state) managed.state = std::move(*state);
+  }
+  NoteLoaded(managed.state, managed.recorded);
 }
 
 void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTime now) {
@@ -101,6 +105,25 @@ void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTim
 bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service) {
   return (service.splitter && service.splitter->modify_index <= managed.replaced_splitter) ||
          (service.resolver && service.resolver->modify_index <= managed.replaced_resolver);
+}
+
+void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
+               rollout::Observation& seen) {
+  const bool settled = doubts.instances_settled;
+  if (!settled && (doubts.consul_away || !seen.instances_known || seen.canary_passing == 0 ||
+                   seen.primary_passing == 0)) {
+    managed.doubtful_until = now + kEndpointsLag;
+  }
+  seen.doubtful = now < managed.doubtful_until;
+  seen.instances_known = seen.instances_known && settled;
+  const rollout::Wanted& wanted = managed.state.wanted;
+  const bool moves_filters = wanted.canary_filter || wanted.primary_filter;
+  seen.fenced = seen.splitter && seen.splitter->epoch == managed.epoch &&
+                (!moves_filters || seen.resolver_epoch == managed.epoch) &&
+                now >= managed.unsure_until;
+  if (doubts.outdated && seen.unknown.empty()) {
+    seen.unknown = "our own last write is not read back yet";
+  }
 }
 
 void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTime now,

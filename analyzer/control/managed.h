@@ -43,11 +43,9 @@ struct Managed {
   std::optional<base::MonotonicTime> last_tick;  // of the counts that are in `state`
   std::optional<base::MonotonicTime> last_checkpoint;
   std::optional<base::MonotonicTime> previous_tick;  // to go back to when the pending change fails
-  double requests_per_second = 0;     // of both subsets, averaged over the last ticks
-  int rated_ticks = 0;                // since this analyzer leads
-  std::optional<RecordPiece> record;  // of the last tick, until it stands
-  double recorded_start = 0;          // which rollout was recorded last, and up to when
-  double recorded_t = 0;
+  double requests_per_second = 0;  // of both subsets, averaged over the last ticks
+  int rated_ticks = 0;             // since this analyzer leads
+  Recorded recorded;               // how far --record has come
   rollout::Verdict verdict;
   std::string waits;
   rollout::Observation seen;
@@ -74,6 +72,17 @@ void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTim
 // Whether the entries were read before our own last write was: acting on them would take our weight
 // for someone else's, and one that has just been written for one that never was.
 [[nodiscard]] bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service);
+
+// What is known of Consul beside what it says.
+struct Doubts {
+  bool instances_settled = true;  // its checks have run again since it was away
+  bool consul_away = false;
+  bool outdated = false;  // IsOutdated()
+};
+
+// What the observation says of instances and entries is believed no further than that.
+void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
+               rollout::Observation& seen);
 
 // How long the tick that is about to be ruled took, after the wall clock has been read.
 void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTime now,

@@ -134,6 +134,11 @@ TEST_F(WrongInput, InAFileIsNamedWithItsLineAndExitsWithTwo) {
   }
   ExpectFails({"validate", "-f", "/nowhere/spec.yaml"}, 2, {"/nowhere/spec.yaml: cannot be read"});
   ExpectFails({"replay", File("{}\n")}, 2, {"spec.yaml: line 1: the first line must be"});
+  ExpectFails({"replay", File(R"({"recording": 1, "spec": {"service": "api"}})")}, 2,
+              {"spec.yaml: has no tick"});
+  ExpectFails({"replay", File(R"({"recording": 1, "spec": {"servic": "api", "start": 3}})")}, 2,
+              {"spec.yaml: line 1: spec: servic: ", "spec.yaml: line 1: spec: start: "});
+  ExpectFails({"replay", "/"}, 2, {"/: is a folder"});
 }
 
 TEST_F(WrongInput, OneBadFileOfTwoKeepsBothBack) {
@@ -152,6 +157,7 @@ TEST_F(WrongInput, InAFlagExitsWithTwo) {
   ExpectFails({"apply"}, 2, {"--filename"});
   ExpectFails({"get", "api", "more"}, 2, {"more"});
   ExpectFails({"get", "api", "-o", "xml"}, 2, {"xml"});
+  ExpectFails({"replay", "a.jsonl", "-o", "yaml"}, 2, {"yaml"});
   for (const char* timeout : {"soon", "", "-5s", "5 m", "1d", "10ss", "999999999h"}) {
     ExpectFails({"status", "api", std::string("--timeout=") + timeout}, 2, {"--timeout"});
   }
@@ -163,11 +169,12 @@ TEST_F(WrongInput, OfTheAnalyzersOwnFlagsIsRefusedTogether) {
   const std::string tokens = consul_->folder().Write("tokens", "operator:ann:my-secret\n").string();
   const auto analyzer =
       StartAnalyzer(*consul_, {"--auth.file", tokens, "--source", "carrier-pigeon", "--log.level",
-                               "loud", "--web.telemetry-path", "/api/metrics"});
+                               "loud", "--web.telemetry-path", "/api/metrics", "--record", tokens});
   ASSERT_FALSE(analyzer);
   const std::string log = ReadFile(consul_->folder().path() / "analyzer.log");
-  for (const char* text : {"--auth.file: ", "tokens:1: the hash is neither",
-                           "--source: \"carrier-pigeon\"", "--log.level", "--web.telemetry-path"}) {
+  for (const char* text :
+       {"--auth.file: ", "tokens:1: the hash is neither", "--record: ", "tokens: Not a directory",
+        "--source: \"carrier-pigeon\"", "--log.level", "--web.telemetry-path"}) {
     EXPECT_NE(log.find(text), std::string::npos) << text << "\n" << log;
   }
   EXPECT_EQ(log.find("my-secret"), std::string::npos);

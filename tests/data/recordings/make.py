@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Makes the example recordings beside this file: make.py CANARYCTL [NAME...]
+What they decide, without making them anew: make.py CANARYCTL --decisions
 
 Requests are drawn at random, from seeds made of the recording's name and the tick's time. The
 canary's share follows the weight that the rollout wants at each tick, so each recording is replayed
@@ -236,16 +237,21 @@ def lines_of(scenario, weights):
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
+def replay(canaryctl, path):
+    out = subprocess.run([canaryctl, "replay", "-o", "json", str(path)], check=True,
+                         stdout=subprocess.PIPE, text=True).stdout
+    return [json.loads(line) for line in out.splitlines()]
+
+
 def wanted_weights(canaryctl, scenario, text):
     """The weight of each tick (from 1; 0: none): what was wanted after the one before."""
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         file.write(text)
         file.flush()
-        out = subprocess.run([canaryctl, "replay", "-o", "json", file.name], check=True,
-                             stdout=subprocess.PIPE, text=True).stdout
+        ticks = replay(canaryctl, file.name)
     before = getattr(scenario, "before", 0)
     first = [0] * (before + 1) + [scenario.steps[0]["weight"]]
-    after = [json.loads(line)["weight"] for line in out.splitlines()]
+    after = [tick["weight"] for tick in ticks]
     return first + after[before:-1]
 
 
@@ -263,12 +269,23 @@ def make(canaryctl, scenario):
         weights = weights[:first] + [wanted[first]] * (len(weights) - first)
 
 
+def decide(canaryctl, scenario):
+    """A line for each decision: time, action, cause, weight and reason, as replay_test.cc has it."""
+    lines = [f"{tick['t']:g} {d['action']} {d['cause']} {d['weight']:g}: {d['reason']}\n"
+             for tick in replay(canaryctl, HERE / f"{scenario.name}.jsonl")
+             for d in tick["decisions"]]
+    (HERE / f"{scenario.name}.decisions").write_text("".join(lines))
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
+    names = sys.argv[2:]
     for scenario in SCENARIOS:
-        if len(sys.argv) == 2 or scenario.name in sys.argv[2:]:
+        if not names or scenario.name in names:
             make(sys.argv[1], scenario())
+        if not names or scenario.name in names or "--decisions" in names:
+            decide(sys.argv[1], scenario)
 
 
 main()

@@ -1,6 +1,7 @@
 // A recording goes through the code that rules live rollouts, and gives the same lines each time.
 #include "analyzer/cli/replay.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -179,6 +180,20 @@ TEST(Replay, RecordedWeightsAreThoseThatTheReplayWants) {
       if (ticks[i].weight_percent > 0 && ticks[i - 1].weight_percent == 0) continue;  // it starts
       EXPECT_EQ(recorded, ticks[i - 1].weight_percent) << name << i;
     }
+  }
+}
+
+// Written by make.py --decisions, to be read before they are committed.
+TEST(Replay, DecidesTheExamplesAsItAlwaysDid) {
+  for (const std::string& name : kExamples) {
+    std::string decisions;
+    for (const ReplayedTick& tick : ReplayText(Read(name + ".jsonl"))) {
+      for (const rollout::Decision& decision : tick.decisions) {
+        decisions += fmt::format("{:g} {} {} {:g}: {}\n", tick.t, decision.action, decision.cause,
+                                 decision.weight_percent, decision.reason);
+      }
+    }
+    EXPECT_EQ(decisions, Read(name + ".decisions")) << name;
   }
 }
 
