@@ -1,5 +1,7 @@
 #include "analyzer/api/render.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "analyzer/control/stored_json.h"
@@ -12,6 +14,7 @@ using control::RolloutView;
 
 constexpr int kBadRequest = 400;
 constexpr int kConflict = 409;
+constexpr double kMillisecondsPerSecond = 1000;
 
 Json CountsJson(const stats::Counts& counts) {
   return {{"completed", counts.completed}, {"failures", counts.failures}};
@@ -32,6 +35,22 @@ Json MetricsJson(const rollout::Verdict& verdict) {
   return metrics;
 }
 
+// Shares of requests that took longer than each edge, and the radius of the band around all of them
+// together.
+Json LatencyJson(const stats::LatencyCounts& latency) {
+  constexpr std::int64_t kLeastForABand = 100;
+  constexpr double kBandAlpha = 0.05;
+  if (latency.timed == 0) return nullptr;
+  Json slower = Json::object();
+  for (const auto& [edge, count] : latency.slower) {
+    slower[fmt::format("{:g}ms", edge * kMillisecondsPerSecond)] =
+        static_cast<double>(count) / static_cast<double>(latency.timed);
+  }
+  return {{"timed", latency.timed},
+          {"band", stats::BandRadius(latency.timed, kLeastForABand, kBandAlpha)},
+          {"slower", std::move(slower)}};
+}
+
 Json EvidenceJson(const RolloutView& view) {
   const rollout::Evidence& evidence = view.state.evidence;
   const rollout::Verdict& verdict = view.verdict;
@@ -46,6 +65,9 @@ Json EvidenceJson(const RolloutView& view) {
       {"overdispersion", verdict.overdispersion},
       {"observed_share", verdict.observed_share ? Json(*verdict.observed_share) : Json(nullptr)},
       {"late", evidence.rollout_late},
+      {"latency",
+       {{"primary", LatencyJson(evidence.primary_latency)},
+        {"canary", LatencyJson(evidence.canary_latency)}}},
       {"notes", verdict.notes},
       {"step",
        {{"primary", CountsJson(evidence.step_primary)},

@@ -123,6 +123,20 @@ std::string Header() {
                      "WEIGHT", "CANARY", "VERDICT", "REASON");
 }
 
+// Of several metrics, what each says by itself.
+std::string OfMetrics(const json& metrics) {
+  std::string text;
+  if (!metrics.is_object() || metrics.size() < 2) return text;
+  for (const auto& [name, metric] : metrics.items()) {
+    text += fmt::format("metric     {}: harm {:.2f}", name, metric.value("log_harm", 0.0));
+    if (metric.contains("log_safe")) {
+      text += fmt::format(", safety {:.2f}", metric.value("log_safe", 0.0));
+    }
+    text += metric.value("blamed", false) ? ", stands out\n" : "\n";
+  }
+  return text;
+}
+
 std::string Details(const json& rollout) {
   const json& evidence = rollout["evidence"];
   const json& step = evidence["step"];
@@ -141,6 +155,10 @@ std::string Details(const json& rollout) {
                       evidence.value("log_safe", 0.0), evidence.value("safe_bound", 0.0));
   text += fmt::format("callers    {}, read {:.1f} s ago at most\n", rollout.value("callers", 0),
                       rollout.value("outcomes_age_seconds", 0.0));
+  text += OfMetrics(evidence.value("metrics", json::object()));
+  for (const json& note : evidence.value("notes", json::array())) {
+    if (note.is_string()) text += "note       " + note.get<std::string>() + "\n";
+  }
   if (const std::string unknown = rollout.value("unknown", ""); !unknown.empty()) {
     text += "holds      " + unknown + "\n";
   }

@@ -84,10 +84,10 @@ struct Recording {
   std::optional<stats::LatencyCounts> primary_latency_history;
   // What `late` is later than, where no latency history says so; 0: hanging requests are not told.
   double late_after_seconds = 0;
-  stats::DispersionState dispersion;  // learned of the primary before; without open windows
-  double attempts_together = 1;       // as Observation::attempts_together
+  stats::DispersionState dispersion;    // learned of the primary before; without open windows
+  double attempts_together = 1;         // as Observation::attempts_together
   double request_timeout_seconds = 15;  // as Observation::request_timeout_seconds
-  std::string started_by;             // who ordered the start; empty: as the specification says
+  std::string started_by;               // who ordered the start; empty: as the specification says
   // Without those that an analyzer had forgotten when it went on.
   std::vector<RecordedTick> ticks;
   // Keys that were read and that this version does not judge: instances.canary.

@@ -278,6 +278,7 @@ void AddMetrics(const Evidence& evidence, Json& json) {
   json["proven"] = evidence.proven;
   json["metrics_fixed"] = evidence.metrics_fixed;
   json["primary_latency"] = LatencyToJson(evidence.primary_latency);
+  json["canary_latency"] = LatencyToJson(evidence.canary_latency);
   json["latency"] = ListToJson(evidence.latency, EdgeToJson);
   json["objectives"] = ListToJson(evidence.objectives, ObjectiveToJson);
   json["late_after_seconds"] = evidence.late_after_seconds;
@@ -298,6 +299,7 @@ void ReadMetrics(const Json& json, Evidence& evidence) {
   ReadIfGiven(json, "proven", evidence.proven);
   ReadIfGiven(json, "metrics_fixed", evidence.metrics_fixed);
   ReadLatency(json, "primary_latency", evidence.primary_latency);
+  ReadLatency(json, "canary_latency", evidence.canary_latency);
   ReadList(json, "latency", evidence.latency, EdgeFromJson);
   ReadList(json, "objectives", evidence.objectives, ObjectiveFromJson);
   ReadIfGiven(json, "late_after_seconds", evidence.late_after_seconds);

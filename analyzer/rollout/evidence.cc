@@ -298,6 +298,7 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
     FollowObjectives(spec, evidence);
     AddHarm(spec, seen, counted, evidence, seconds);
     AddIntervals(tick, evidence);
+    evidence.canary_latency += counted.canary.latency;
     ObserveThresholds(spec, counted, seconds, evidence.thresholds);
     evidence.step_primary += tick.primary.high;
     evidence.step_canary += tick.canary.low;

@@ -84,6 +84,7 @@ struct Evidence {
   // of the primary before: its edges, and what counts as late.
   bool metrics_fixed = false;
   stats::LatencyCounts primary_latency;       // all that is known of it
+  stats::LatencyCounts canary_latency;        // of all judged ticks of this rollout; for people
   std::vector<EdgeEvidence> latency;          // empty: latency does not enter
   std::vector<ObjectiveEvidence> objectives;  // as Spec::latency; fresh as `safe`
   double late_after_seconds = 0;              // 0: hanging requests cannot be told

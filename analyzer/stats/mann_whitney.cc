@@ -72,7 +72,7 @@ double Median(const std::vector<double>& sorted) {
 
 int LeastValues(double confidence) {
   int n = 1;
-  double rarest = 0.5;  // 1 / C(2n, n)
+  double rarest = 0.5;                              // 1 / C(2n, n)
   const double allowed = 1.0 - confidence + 1e-12;  // 1 - .9 is a little less than .1
   for (; 2.0 * rarest > allowed; ++n) {
     rarest *= (n + 1.0) * (n + 1.0) / ((2.0 * n + 1.0) * (2.0 * n + 2.0));

@@ -107,7 +107,7 @@ class Scenario:
 class Healthy(Scenario):
     name = "healthy"
     rate = 250
-    seconds = 30
+    seconds = 60
 
 
 class Failing(Scenario):

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
 
 namespace consul_canary::rollout {
 namespace {
@@ -20,7 +21,7 @@ TEST(Plan, AProofTakesAboutFiveHundredRequestsOfTheCanaryAtADefaultMargin) {
   const Plan plan =
       MakePlan(DefaultSteps(), {.requests_per_second = 100, .primary_failure_ratio = 0.002});
   EXPECT_NEAR(plan.steps[2].requests_needed, 480, 120);
-  EXPECT_NEAR(plan.steps[2].healthy.seconds_median, 5 + 41, 10);
+  EXPECT_NEAR(plan.steps[2].healthy.seconds_median, 15 + 41, 10);
   EXPECT_TRUE(plan.decidable);
   EXPECT_TRUE(plan.steps[2].remedies.empty());
 }
@@ -44,8 +45,8 @@ TEST(Plan, TooLittleTrafficIsSaidWithWhatWouldHelp) {
   EXPECT_LT(first.healthy.decided_share, 0.05);
   ASSERT_EQ(first.remedies.size(), 4U);
   // At the rate that it names, the step is decidable.
-  const Plan enough =
-      MakePlan(spec, {.requests_per_second = 1.5 * first.least_requests_per_second});
+  const Plan enough = MakePlan(spec, {.requests_per_second = first.least_requests_per_second});
+  EXPECT_GE(enough.steps[0].healthy.decided_share, 0.95);
   EXPECT_TRUE(enough.steps[0].remedies.empty());
 }
 
@@ -68,6 +69,78 @@ TEST(Plan, APrimaryThatFailsMoreThanTheMarginCanProveNeedsMore) {
           .requests_needed;
   EXPECT_GT(at_five_percent, 5 * needed);
   EXPECT_TRUE(std::isfinite(at_five_percent));
+}
+
+Spec WithThreshold(JudgeMode judge, Threshold threshold) {
+  Spec spec = DefaultSteps();
+  spec.judge = judge;
+  spec.thresholds = {threshold};
+  return spec;
+}
+
+TEST(Plan, ThresholdsTakeTheirWindows) {
+  const Threshold threshold{.min = 0.95, .window = Seconds(600), .failures = 2};
+  const Plan alone =
+      MakePlan(WithThreshold(JudgeMode::kThresholds, threshold), {.requests_per_second = 1000});
+  EXPECT_EQ(alone.steps[0].requests_needed, 0);
+  EXPECT_NEAR(alone.steps[0].healthy.seconds_median, 605, 61);
+  EXPECT_EQ(alone.steps[0].healthy.decided_share, 1);
+  EXPECT_NEAR(alone.steps[0].faults[2].until_rollback.seconds_median, 1200, 121);  // fails 20%
+  EXPECT_EQ(alone.steps[0].faults[0].until_rollback.decided_share, 0);             // fails 1%
+  const Plan both =
+      MakePlan(WithThreshold(JudgeMode::kBoth, threshold), {.requests_per_second = 1000});
+  EXPECT_GE(both.steps[0].healthy.seconds_median, 600);
+  EXPECT_LT(both.steps[0].faults[2].until_rollback.seconds_median, 10);
+}
+
+TEST(Plan, LimitsThatThePrimaryItselfDoesNotKeepAreSaid) {
+  const Plan plan = MakePlan(
+      WithThreshold(JudgeMode::kBoth, {.min = 0.999, .window = Seconds(60), .failures = 9}),
+      {.requests_per_second = 1000, .primary_failure_ratio = 0.01});
+  EXPECT_FALSE(plan.decidable);
+  ASSERT_EQ(plan.steps[4].remedies.size(), 1U);
+  EXPECT_NE(plan.steps[4].remedies[0].change.find("analysis.thresholds"), std::string::npos);
+}
+
+TEST(Plan, WhatItLeavesOutIsSaid) {
+  Spec spec = DefaultSteps();
+  EXPECT_TRUE(MakePlan(spec, {.requests_per_second = 100}).notes.empty());
+  spec.latency = {{.edge = Seconds(0.25)}};
+  spec.steps[1].pause = true;
+  const Plan plan = MakePlan(spec, {.requests_per_second = 100});
+  ASSERT_EQ(plan.notes.size(), 2U);
+  EXPECT_NE(plan.notes[0].find("latency"), std::string::npos);
+  EXPECT_NE(plan.notes[1].find("step 2 pauses"), std::string::npos);
+}
+
+TEST(Plan, AStepThatIsDecidedInPartOfTheRunsIsNotDecidable) {
+  const Plan plan = MakePlan(DefaultSteps(), {.requests_per_second = 10});
+  EXPECT_GT(plan.steps[0].healthy.decided_share, 0.2);
+  EXPECT_LT(plan.steps[0].healthy.decided_share, 0.95);
+  EXPECT_FALSE(plan.decidable);
+  EXPECT_FALSE(plan.steps[0].remedies.empty());
+}
+
+TEST(Plan, ItsRemediesAreValid) {
+  Spec spec = DefaultSteps();
+  const Plan plan = MakePlan(spec, {.requests_per_second = 1});
+  // What the first step would need is more than the second has.
+  EXPECT_EQ(plan.steps[0].remedies[0].change.find("strategy.steps: none of a weight below"), 0U)
+      << plan.steps[0].remedies[0].change;
+  // A deadline of more than a year is none.
+  const Plan slow = MakePlan(spec, {.requests_per_second = 0.001});
+  for (const Remedy& remedy : slow.steps[0].remedies) {
+    EXPECT_EQ(remedy.change.find("strategy.deadline"), std::string::npos) << remedy.change;
+  }
+}
+
+TEST(Plan, AYearsDeadlineIsSimulatedWithAFewTicks) {
+  Spec spec = DefaultSteps();
+  spec.deadline = Seconds(31536000);
+  spec.rollback_margin = {1.0, 0.009};
+  const Plan plan = MakePlan(spec, {.requests_per_second = 100});
+  EXPECT_LT(plan.steps[0].faults[0].until_rollback.decided_share, 1);
+  EXPECT_EQ(plan.steps[0].healthy.decided_share, 1);
 }
 
 TEST(Plan, TheSameInputGivesTheSameFigures) {
