@@ -33,7 +33,7 @@ constexpr double kDaySeconds = 86400;
 constexpr double kYearSeconds = 365 * kDaySeconds;  // more is no duration of a specification
 constexpr double kNearlyAll = 0.95;
 // A proof needs at most so many times the expected number of requests in nearly all runs.
-constexpr double kSpread = 2.25;
+constexpr double kSpread = 2.5;
 constexpr double kMassOfRequests = 1e6;  // a tick so large that chance averages out
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
