@@ -1,12 +1,15 @@
 #include "exporter/envoy/prometheus_text.h"
 
+#include <algorithm>
 #include <charconv>
-#include <deque>
-#include <string>
-#include <vector>
+#include <cmath>
+#include <cstring>
 
 namespace consul_canary::envoy {
 namespace {
+
+// Envoy's lines under Consul take some 1.2 kB, and no label of theirs is long.
+constexpr std::size_t kLongestLineBytes = 64 * 1024;
 
 bool IsNameStart(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':';
@@ -15,6 +18,18 @@ bool IsNameStart(char c) {
 bool IsNameChar(char c) { return IsNameStart(c) || (c >= '0' && c <= '9'); }
 
 bool IsBlank(char c) { return c == ' ' || c == '\t'; }
+
+std::size_t NameLength(std::string_view text) {
+  if (text.empty() || !IsNameStart(text.front())) return 0;
+  return static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), IsNameChar) -
+                                  text.begin());
+}
+
+bool BeginsLabelsOrValue(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(" \t");
+  return first != std::string_view::npos &&
+         std::string_view("{0123456789+-.NI").find(text[first]) != std::string_view::npos;
+}
 
 // A cursor over one line. Each Take… moves past what it returns; an empty answer means that the
 // expected thing is not there.
@@ -32,19 +47,11 @@ class Line {
     return true;
   }
 
-  std::string_view TakeName() {
-    std::size_t length = 0;
-    if (!rest_.empty() && IsNameStart(rest_.front())) {
-      do ++length;
-      while (length < rest_.size() && IsNameChar(rest_[length]));
-    }
-    return Take(length);
-  }
+  std::string_view TakeName() { return Take(NameLength(rest_)); }
 
   std::string_view TakeWord() {
-    std::size_t length = 0;
-    while (length < rest_.size() && !IsBlank(rest_[length])) ++length;
-    return Take(length);
+    return Take(static_cast<std::size_t>(std::find_if(rest_.begin(), rest_.end(), IsBlank) -
+                                         rest_.begin()));
   }
 
   // What stands before the closing quote, still escaped; nullopt without one. Takes the quote too.
@@ -65,6 +72,7 @@ class Line {
 
   [[nodiscard]] bool AtEnd() const { return rest_.empty(); }
   [[nodiscard]] char Peek() const { return rest_.empty() ? '\0' : rest_.front(); }
+  [[nodiscard]] std::string_view rest() const { return rest_; }
 
  private:
   std::string_view Take(std::size_t length) {
@@ -96,86 +104,253 @@ std::string Unescape(std::string_view text) {
   return plain;
 }
 
-// Keeps its buffers between lines, so that a page costs a handful of allocations.
-class SampleParser {
- public:
-  // The reason why `text` is no sample; empty when sample() is.
-  std::string_view Parse(std::string_view text) {
-    Line line(text);
-    line.SkipBlanks();
-    sample_.name = line.TakeName();
-    if (sample_.name.empty()) return "no metric name";
-    labels_.clear();
-    unescaped_.clear();
-    line.SkipBlanks();
-    if (line.TakeChar('{')) {
-      if (const std::string_view reason = ParseLabels(line); !reason.empty()) return reason;
-    } else if (line.Peek() == '"' || line.Peek() == '}') {
-      return "unexpected character after the metric name";
-    }
-    sample_.labels = labels_;
-    return ParseValue(line);
+// Length of the UTF-8 sequence that `text` begins with; 0 for none (RFC 3629: no surrogates, no
+// overlong forms, nothing above U+10FFFF).
+std::size_t SequenceLength(std::string_view text) {
+  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return 1;
+  const std::size_t length = lead < 0xC2   ? 0
+                             : lead < 0xE0 ? 2
+                             : lead < 0xF0 ? 3
+                             : lead < 0xF5 ? 4
+                                           : 0;
+  if (length == 0 || text.size() < length) return 0;
+  const unsigned char lowest = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  const unsigned char highest = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  if (byte(1) < lowest || byte(1) > highest) return 0;
+  for (std::size_t i = 2; i < length; ++i) {
+    if (byte(i) < 0x80 || byte(i) > 0xBF) return 0;
   }
+  return length;
+}
 
-  [[nodiscard]] Sample& sample() { return sample_; }
-
- private:
-  std::string_view ParseLabels(Line& line) {
-    for (;;) {
-      line.SkipBlanks();
-      if (line.TakeChar('}')) return {};
-      Label label;
-      label.name = line.TakeName();
-      if (label.name.empty()) return "no label name";
-      if (label.name.find(':') != std::string_view::npos) return "colon in a label name";
-      line.SkipBlanks();
-      if (!line.TakeChar('=')) return "no '=' after a label name";
-      line.SkipBlanks();
-      if (!line.TakeChar('"')) return "label value without quotes";
-      bool escaped = false;
-      const std::optional<std::string_view> value = line.TakeQuoted(escaped);
-      if (!value) return "label value without closing quote";
-      label.value = escaped ? unescaped_.emplace_back(Unescape(*value)) : *value;
-      labels_.push_back(label);
-      line.SkipBlanks();
-      if (!line.TakeChar(',') && line.Peek() != '}') return "no ',' or '}' after a label";
-    }
+// Prometheus refuses a whole page for one label that is not, so it must not be passed on.
+bool IsUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t length = SequenceLength(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
   }
+  return true;
+}
 
-  std::string_view ParseValue(Line& line) {
-    line.SkipBlanks();
-    const std::string_view word = line.TakeWord();
-    if (word.empty()) return "no value";
-    const std::optional<double> value = ParseFloat(word);
-    if (!value) return "value is not a number";
-    sample_.value = *value;
-    sample_.timestamp_ms.reset();
-    line.SkipBlanks();
-    if (line.AtEnd()) return {};
-    const std::string_view stamp = line.TakeWord();
-    std::int64_t milliseconds = 0;
-    const auto [end, error] =
-        std::from_chars(stamp.data(), stamp.data() + stamp.size(), milliseconds);
-    if (error != std::errc() || end != stamp.data() + stamp.size()) {
-      return "timestamp is not a whole number";
-    }
-    sample_.timestamp_ms = milliseconds;
-    line.SkipBlanks();
-    return line.AtEnd() ? std::string_view() : "text after the timestamp";
+// One label; the reason why there is none. `labels` are those before it.
+std::string_view ParseLabel(Line& line, const std::vector<Label>& labels,
+                            std::deque<std::string>& unescaped, Label& label) {
+  label.name = line.TakeName();
+  if (label.name.empty()) return "no label name";
+  if (label.name.find(':') != std::string_view::npos) return "colon in a label name";
+  for (const Label& other : labels) {
+    if (other.name == label.name) return "label name stands twice";
   }
+  line.SkipBlanks();
+  if (!line.TakeChar('=')) return "no '=' after a label name";
+  line.SkipBlanks();
+  if (!line.TakeChar('"')) return "label value without quotes";
+  bool escaped = false;
+  const std::optional<std::string_view> value = line.TakeQuoted(escaped);
+  if (!value) return "label value without closing quote";
+  if (!IsUtf8(*value)) return "label value is not UTF-8";
+  label.value = escaped ? unescaped.emplace_back(Unescape(*value)) : *value;
+  return {};
+}
 
-  Sample sample_;
-  std::vector<Label> labels_;
-  std::deque<std::string> unescaped_;  // a deque: labels_ points into it
-};
+// What stands after '{', up to and with '}'.
+std::string_view ParseBraces(Line& line, std::vector<Label>& labels,
+                             std::deque<std::string>& unescaped) {
+  for (;;) {
+    line.SkipBlanks();
+    if (line.TakeChar('}')) return {};
+    Label label;
+    if (const std::string_view reason = ParseLabel(line, labels, unescaped, label);
+        !reason.empty()) {
+      return reason;
+    }
+    labels.push_back(label);
+    line.SkipBlanks();
+    if (!line.TakeChar(',') && line.Peek() != '}') return "no ',' or '}' after a label";
+  }
+}
+
+std::optional<std::int64_t> ParseMilliseconds(std::string_view text) {
+  std::int64_t milliseconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), milliseconds);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return milliseconds;
+}
+
+// The one of OpenMetrics: seconds, with or without a fraction.
+std::optional<std::int64_t> ParseSeconds(std::string_view text) {
+  constexpr double kLargest = 9.2e15;  // seconds whose milliseconds fit
+  const std::optional<double> seconds = ParseFloat(text);
+  if (!seconds || !(std::abs(*seconds) < kLargest)) return std::nullopt;
+  return static_cast<std::int64_t>(std::llround(*seconds * 1000));
+}
+
+// `# {trace_id="…"} 0.67 1520879607.789`, without the '#'.
+std::string_view CheckExemplar(Line& line) {
+  line.SkipBlanks();
+  if (!line.TakeChar('{')) return "exemplar without labels";
+  std::vector<Label> labels;
+  std::deque<std::string> unescaped;
+  if (const std::string_view reason = ParseBraces(line, labels, unescaped); !reason.empty()) {
+    return reason;
+  }
+  line.SkipBlanks();
+  if (!ParseFloat(line.TakeWord())) return "exemplar's value is not a number";
+  line.SkipBlanks();
+  if (line.AtEnd()) return {};
+  if (!ParseSeconds(line.TakeWord())) return "exemplar's timestamp is not a number";
+  line.SkipBlanks();
+  return line.AtEnd() ? std::string_view() : "text after the exemplar";
+}
+
+// Whether the decimal `text`, which no double can hold, is too small rather than too large.
+bool IsTiny(std::string_view text) {
+  if (text.starts_with('-')) text.remove_prefix(1);
+  const std::size_t mark = text.find_first_of("eE");
+  std::string_view exponent = mark == std::string_view::npos ? "0" : text.substr(mark + 1);
+  if (exponent.starts_with('-')) return true;  // nobody writes 400 digits and then e-50
+  const std::string_view whole = text.substr(0, std::min(mark, text.find('.')));
+  if (exponent.starts_with('+')) exponent.remove_prefix(1);
+  return exponent == "0" && whole.find_first_not_of('0') == std::string_view::npos;
+}
 
 }  // namespace
+
+TextFormat FormatOf(std::string_view content_type) {
+  constexpr std::string_view kOpenMetrics = "application/openmetrics-text";
+  const auto equal = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; };
+  const std::string_view begin = content_type.substr(0, kOpenMetrics.size());
+  return std::equal(begin.begin(), begin.end(), kOpenMetrics.begin(), kOpenMetrics.end(), equal)
+             ? TextFormat::kOpenMetrics
+             : TextFormat::kPrometheus;
+}
 
 std::optional<std::string_view> Sample::Find(std::string_view label) const {
   for (const Label& candidate : labels) {
     if (candidate.name == label) return candidate.value;
   }
   return std::nullopt;
+}
+
+SeriesLines::SeriesLines(std::string_view page, TextFormat format, IsWanted is_wanted)
+    : rest_(page), format_(format), is_wanted_(is_wanted), wanted_(is_wanted == nullptr) {}
+
+bool SeriesLines::Next(SeriesLine& line) {
+  while (!rest_.empty()) {
+    const void* end = std::memchr(rest_.data(), '\n', rest_.size());
+    last_line_ended_ = end != nullptr;
+    const std::size_t length =
+        last_line_ended_ ? static_cast<std::size_t>(static_cast<const char*>(end) - rest_.data())
+                         : rest_.size();
+    const std::string_view text = rest_.substr(0, length);
+    rest_.remove_prefix(length + (last_line_ended_ ? 1 : 0));
+    ++number_;
+    if (Classify(text, last_line_ended_, line)) {
+      line.number = number_;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool SeriesLines::cut_off() const {
+  return format_ == TextFormat::kOpenMetrics ? !at_end_mark_ : !last_line_ended_;
+}
+
+// Whether the line is one to be handed out.
+bool SeriesLines::Classify(std::string_view text, bool ended, SeriesLine& line) {
+  line.reason = {};
+  const bool same_name = !name_.empty() && text.size() > name_.size() && text.starts_with(name_) &&
+                         !IsNameChar(text[name_.size()]);
+  if (!same_name) {
+    while (!text.empty() && IsBlank(text.front())) text.remove_prefix(1);
+    if (text.empty() || text == "\r") return false;
+    if (text.front() == '#') {
+      SkipComment(text);
+      return false;
+    }
+    if (!IsNameStart(text.front())) {
+      line.reason = "no metric name";
+      return true;
+    }
+    const std::string_view name = text.substr(0, NameLength(text));
+    if (is_wanted_ != nullptr && name != name_) wanted_ = is_wanted_(name);
+    name_ = name;
+    // Else a page of plain words would pass for one without anything of interest.
+    if (!wanted_ && !BeginsLabelsOrValue(text.substr(name.size()))) {
+      line.reason = "neither labels nor a value after the name";
+      return true;
+    }
+  }
+  if (!wanted_) return false;
+  if (text.size() > kLongestLineBytes) {
+    line.reason = "line is too long";
+  } else if (!ended) {
+    line.reason = "page ends within the line";
+  } else if (at_end_mark_) {
+    line.reason = "line after # EOF";
+  }
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  line.name = name_;
+  line.rest = text.substr(name_.size());
+  return true;
+}
+
+void SeriesLines::SkipComment(std::string_view text) {
+  if (format_ != TextFormat::kOpenMetrics) return;
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  if (text == "# EOF") at_end_mark_ = true;
+}
+
+std::string_view SampleParser::Parse(const SeriesLine& line) {
+  if (!line.reason.empty()) return line.reason;
+  sample_.name = line.name;
+  sample_.line = line.number;
+  labels_.clear();
+  unescaped_.clear();
+  std::string_view rest = line.rest;
+  if (const std::string_view reason = ParseLabels(rest); !reason.empty()) return reason;
+  sample_.labels = labels_;
+  return ParseValue(rest, format_, sample_);
+}
+
+std::string_view SampleParser::ParseLabels(std::string_view& rest) {
+  Line line(rest);
+  if (!line.AtEnd() && !IsBlank(line.Peek()) && line.Peek() != '{') {
+    return "unexpected character after the metric name";
+  }
+  line.SkipBlanks();
+  std::string_view reason;
+  if (line.TakeChar('{')) reason = ParseBraces(line, labels_, unescaped_);
+  rest = line.rest();
+  return reason;
+}
+
+std::string_view ParseValue(std::string_view text, TextFormat format, Sample& sample) {
+  const bool open_metrics = format == TextFormat::kOpenMetrics;
+  Line line(text);
+  line.SkipBlanks();
+  const std::string_view word = line.TakeWord();
+  if (word.empty()) return "no value";
+  const std::optional<double> value = ParseFloat(word);
+  if (!value) return "value is not a number";
+  sample.value = *value;
+  sample.timestamp_ms.reset();
+  line.SkipBlanks();
+  if (line.AtEnd()) return {};
+  if (!open_metrics || line.Peek() != '#') {
+    const std::string_view stamp = line.TakeWord();
+    sample.timestamp_ms = open_metrics ? ParseSeconds(stamp) : ParseMilliseconds(stamp);
+    if (!sample.timestamp_ms) {
+      return open_metrics ? "timestamp is not a number" : "timestamp is not a whole number";
+    }
+    line.SkipBlanks();
+  }
+  if (open_metrics && line.TakeChar('#')) return CheckExemplar(line);
+  return line.AtEnd() ? std::string_view() : "text after the timestamp";
 }
 
 std::optional<double> ParseFloat(std::string_view text) {
@@ -187,29 +362,27 @@ std::optional<double> ParseFloat(std::string_view text) {
   if (text.empty() || text.back() == ')') return std::nullopt;
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (end != text.data() + text.size()) return std::nullopt;
+  if (error == std::errc::result_out_of_range && IsTiny(text)) return 0;
+  if (error != std::errc()) return std::nullopt;
   return value;
 }
 
-void ParsePrometheusText(std::string_view text, const std::function<void(const Sample&)>& on_sample,
-                         const std::function<void(const BadLine&)>& on_bad_line) {
-  SampleParser parser;
-  std::size_t number = 0;
-  while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-    ++number;
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    const std::size_t first = line.find_first_not_of(" \t");
-    if (first == std::string_view::npos || line[first] == '#') continue;
+TextSummary ParsePrometheusText(std::string_view text,
+                                const std::function<void(const Sample&)>& on_sample,
+                                const std::function<void(const BadLine&)>& on_bad_line,
+                                TextFormat format) {
+  SeriesLines lines(text, format);
+  SampleParser parser(format);
+  SeriesLine line;
+  while (lines.Next(line)) {
     if (const std::string_view reason = parser.Parse(line); !reason.empty()) {
-      on_bad_line(BadLine{number, reason});
+      on_bad_line(BadLine{line.number, reason});
     } else {
-      parser.sample().line = number;
       on_sample(parser.sample());
     }
   }
+  return {lines.number(), lines.cut_off()};
 }
 
 }  // namespace consul_canary::envoy

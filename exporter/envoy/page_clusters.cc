@@ -1,0 +1,185 @@
+#include "exporter/envoy/page_clusters.h"
+
+#include <algorithm>
+
+namespace consul_canary::envoy {
+namespace {
+
+constexpr std::string_view kResponseCode = "envoy_response_code";
+constexpr std::string_view kUpperBound = "le";
+
+// Families list the clusters in one order, but not each has a series of all.
+constexpr std::size_t kClustersTried = 8;
+
+// What the labels of a cluster's series say about where its requests go.
+struct ClusterLabels {
+  std::string_view cluster;
+  std::string_view service;
+  std::string_view subset;
+  std::string_view custom_hash;
+  std::string_view name_space;
+  std::string_view partition;
+  std::string_view peer;
+  std::string_view datacenter;
+  std::string_view source_datacenter;
+};
+
+struct LabelName {
+  std::string_view name;
+  std::string_view ClusterLabels::*member;
+};
+
+// Consul 1.16 writes both generations; where both stand, the older names come later and are equal.
+constexpr LabelName kLabelNames[] = {
+    {"envoy_cluster_name", &ClusterLabels::cluster},
+    {"consul_destination_service", &ClusterLabels::service},
+    {"consul_destination_service_subset", &ClusterLabels::subset},
+    {"consul_destination_custom_hash", &ClusterLabels::custom_hash},
+    {"consul_destination_namespace", &ClusterLabels::name_space},
+    {"consul_destination_partition", &ClusterLabels::partition},
+    {"consul_destination_peer", &ClusterLabels::peer},
+    {"consul_destination_datacenter", &ClusterLabels::datacenter},
+    {"consul_source_datacenter", &ClusterLabels::source_datacenter},
+    {"consul_service", &ClusterLabels::service},
+    {"consul_service_subset", &ClusterLabels::subset},
+    {"consul_custom_hash", &ClusterLabels::custom_hash},
+    {"consul_namespace", &ClusterLabels::name_space},
+    {"consul_datacenter", &ClusterLabels::datacenter},
+};
+
+ClusterLabels ReadLabels(const Sample& sample) {
+  ClusterLabels labels;
+  for (const Label& label : sample.labels) {
+    for (const LabelName& known : kLabelNames) {
+      if (label.name == known.name && (labels.*known.member).empty()) {
+        labels.*known.member = label.value;
+        break;
+      }
+    }
+  }
+  return labels;
+}
+
+bool IsDefault(std::string_view name) { return name.empty() || name == "default"; }
+
+// Rollouts live in the default namespace and partition of the sidecar's own datacenter.
+bool IsElsewhere(const ClusterLabels& labels) {
+  return !IsDefault(labels.name_space) || !IsDefault(labels.partition) || !labels.peer.empty() ||
+         (!labels.datacenter.empty() && !labels.source_datacenter.empty() &&
+          labels.datacenter != labels.source_datacenter);
+}
+
+Cluster::Kind KindOf(const ClusterLabels& labels) {
+  if (labels.service.empty()) {
+    return labels.cluster == "local_app" ? Cluster::Kind::kLocalApp : Cluster::Kind::kIgnored;
+  }
+  if (IsElsewhere(labels)) return Cluster::Kind::kIgnored;
+  if (labels.custom_hash == "failover-target~0") return Cluster::Kind::kFirstTarget;
+  if (labels.custom_hash.starts_with("failover-target~")) return Cluster::Kind::kOtherTarget;
+  return Cluster::Kind::kSubset;
+}
+
+void AppendEscaped(std::string_view value, std::string& text) {
+  if (value.find_first_of("\\\"\n") == std::string_view::npos) {
+    text += value;
+    return;
+  }
+  for (const char c : value) {
+    if (c == '\\' || c == '"') text += '\\';
+    if (c == '\n') {
+      text += "\\n";
+    } else {
+      text += c;
+    }
+  }
+}
+
+bool TakePrefix(std::string_view& text, std::string_view prefix) {
+  if (!text.starts_with(prefix)) return false;
+  text.remove_prefix(prefix.size());
+  return true;
+}
+
+// A value without escapes, and its closing quote.
+std::optional<std::string_view> TakePlainValue(std::string_view& text) {
+  const std::size_t end = text.find_first_of("\\\"");
+  if (end == std::string_view::npos || text[end] != '"') return std::nullopt;
+  const std::string_view value = text.substr(0, end);
+  text.remove_prefix(end + 1);
+  return value;
+}
+
+}  // namespace
+
+std::string_view PageClusters::Read(const SeriesLine& line, ClusterSeries& series) {
+  series = {};
+  std::string_view after;
+  if (line.reason.empty() && Recognise(line.rest, series, after)) {
+    Sample sample;
+    const std::string_view reason = ParseValue(after, format_, sample);
+    series.value = sample.value;
+    return reason;
+  }
+  series = {};
+  if (const std::string_view reason = parser_.Parse(line); !reason.empty()) return reason;
+  const Sample& sample = parser_.sample();
+  series.cluster = &FindOrAdd(sample);
+  series.response_code = sample.Find(kResponseCode);
+  series.upper_bound = sample.Find(kUpperBound).value_or("");
+  series.value = sample.value;
+  return {};
+}
+
+// Envoy puts the response code before a cluster's labels, and a bucket's bound behind them. Any
+// other order is the parser's. What is equal to labels that were parsed needs no parsing: they are
+// whole labels, and after them comes '}' or a comma.
+bool PageClusters::Recognise(std::string_view rest, ClusterSeries& series,
+                             std::string_view& after) {
+  if (!TakePrefix(rest, "{")) return false;
+  if (TakePrefix(rest, "envoy_response_code=\"")) {
+    series.response_code = TakePlainValue(rest);
+    if (!series.response_code || !TakePrefix(rest, ",")) return false;
+  }
+  for (std::size_t i = 0; i < std::min(kClustersTried, clusters_.size()); ++i) {
+    const std::size_t index = (last_ + i) % clusters_.size();
+    Cluster& cluster = clusters_[index];
+    if (cluster.labels.empty() || !rest.starts_with(cluster.labels)) continue;
+    after = rest.substr(cluster.labels.size());
+    if (TakePrefix(after, ",le=\"")) {
+      const std::optional<std::string_view> bound = TakePlainValue(after);
+      if (!bound || !after.starts_with('}')) return false;
+      series.upper_bound = *bound;
+    }
+    if (!TakePrefix(after, "}")) continue;  // perhaps one that has these labels and more
+    last_ = index;
+    series.cluster = &cluster;
+    return true;
+  }
+  return false;
+}
+
+Cluster& PageClusters::FindOrAdd(const Sample& sample) {
+  key_.clear();
+  for (const Label& label : sample.labels) {
+    if (label.name == kResponseCode || label.name == kUpperBound) continue;
+    if (!key_.empty()) key_ += ',';
+    key_ += label.name;
+    key_ += "=\"";
+    AppendEscaped(label.value, key_);
+    key_ += '"';
+  }
+  if (const auto found = by_labels_.find(key_); found != by_labels_.end()) {
+    last_ = found->second;
+    return clusters_[last_];
+  }
+  const ClusterLabels labels = ReadLabels(sample);
+  last_ = clusters_.size();
+  Cluster& cluster = clusters_.emplace_back(
+      Cluster{.labels = key_,
+              .kind = KindOf(labels),
+              .destination = {std::string(labels.service), std::string(labels.subset)}});
+  by_labels_.emplace(cluster.labels, last_);
+  return cluster;
+}
+
+}  // namespace consul_canary::envoy
