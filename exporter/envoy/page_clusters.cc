@@ -79,21 +79,6 @@ Cluster::Kind KindOf(const ClusterLabels& labels) {
   return Cluster::Kind::kSubset;
 }
 
-void AppendEscaped(std::string_view value, std::string& text) {
-  if (value.find_first_of("\\\"\n") == std::string_view::npos) {
-    text += value;
-    return;
-  }
-  for (const char c : value) {
-    if (c == '\\' || c == '"') text += '\\';
-    if (c == '\n') {
-      text += "\\n";
-    } else {
-      text += c;
-    }
-  }
-}
-
 bool TakePrefix(std::string_view& text, std::string_view prefix) {
   if (!text.starts_with(prefix)) return false;
   text.remove_prefix(prefix.size());
@@ -102,9 +87,10 @@ bool TakePrefix(std::string_view& text, std::string_view prefix) {
 
 // A value without escapes, and its closing quote.
 std::optional<std::string_view> TakePlainValue(std::string_view& text) {
-  const std::size_t end = text.find_first_of("\\\"");
-  if (end == std::string_view::npos || text[end] != '"') return std::nullopt;
+  const std::size_t end = text.find('"');
+  if (end == std::string_view::npos) return std::nullopt;
   const std::string_view value = text.substr(0, end);
+  if (value.find('\\') != std::string_view::npos) return std::nullopt;
   text.remove_prefix(end + 1);
   return value;
 }
@@ -135,13 +121,14 @@ std::string_view PageClusters::Read(const SeriesLine& line, ClusterSeries& serie
 // whole labels, and after them comes '}' or a comma.
 bool PageClusters::Recognise(std::string_view rest, ClusterSeries& series,
                              std::string_view& after) {
-  if (!TakePrefix(rest, "{")) return false;
+  if (clusters_.empty() || !TakePrefix(rest, "{")) return false;
   if (TakePrefix(rest, "envoy_response_code=\"")) {
     series.response_code = TakePlainValue(rest);
     if (!series.response_code || !TakePrefix(rest, ",")) return false;
   }
-  for (std::size_t i = 0; i < std::min(kClustersTried, clusters_.size()); ++i) {
-    const std::size_t index = (last_ + i) % clusters_.size();
+  for (std::size_t i = 0; i <= std::min(kClustersTried, clusters_.size()); ++i) {
+    // In the end the first one: a family that few clusters have is followed by the next.
+    const std::size_t index = i < kClustersTried ? (last_ + i) % clusters_.size() : 0;
     Cluster& cluster = clusters_[index];
     if (cluster.labels.empty() || !rest.starts_with(cluster.labels)) continue;
     after = rest.substr(cluster.labels.size());
@@ -163,10 +150,7 @@ Cluster& PageClusters::FindOrAdd(const Sample& sample) {
   for (const Label& label : sample.labels) {
     if (label.name == kResponseCode || label.name == kUpperBound) continue;
     if (!key_.empty()) key_ += ',';
-    key_ += label.name;
-    key_ += "=\"";
-    AppendEscaped(label.value, key_);
-    key_ += '"';
+    key_ += label.text;
   }
   if (const auto found = by_labels_.find(key_); found != by_labels_.end()) {
     last_ = found->second;

@@ -24,7 +24,7 @@ struct Cluster {
     kLocalApp,     // the sidecar's own instance
   };
 
-  std::string labels;  // `name="value",…`, escaped, in the page's order, without the series' own
+  std::string labels;  // `name="value",…` as on the page, without the series' own
   Kind kind = Kind::kIgnored;
   Destination destination{};
   SubsetCounters counters{};

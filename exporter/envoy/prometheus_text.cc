@@ -11,18 +11,32 @@ namespace {
 // Envoy's lines under Consul take some 1.2 kB, and no label of theirs is long.
 constexpr std::size_t kLongestLineBytes = 64 * 1024;
 
-bool IsNameStart(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':';
-}
+// Of each byte: whether it may begin a name, and whether it may go on with one.
+struct NameBytes {
+  bool begins[256] = {};
+  bool goes_on[256] = {};
 
-bool IsNameChar(char c) { return IsNameStart(c) || (c >= '0' && c <= '9'); }
+  constexpr NameBytes() {
+    for (const char c :
+         std::string_view("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_:")) {
+      begins[static_cast<unsigned char>(c)] = goes_on[static_cast<unsigned char>(c)] = true;
+    }
+    for (char c = '0'; c <= '9'; ++c) goes_on[static_cast<unsigned char>(c)] = true;
+  }
+};
+constexpr NameBytes kNameBytes;
+
+bool IsNameStart(char c) { return kNameBytes.begins[static_cast<unsigned char>(c)]; }
+
+bool IsNameChar(char c) { return kNameBytes.goes_on[static_cast<unsigned char>(c)]; }
 
 bool IsBlank(char c) { return c == ' ' || c == '\t'; }
 
 std::size_t NameLength(std::string_view text) {
   if (text.empty() || !IsNameStart(text.front())) return 0;
-  return static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), IsNameChar) -
-                                  text.begin());
+  std::size_t length = 1;
+  while (length < text.size() && IsNameChar(text[length])) ++length;
+  return length;
 }
 
 bool BeginsLabelsOrValue(std::string_view text) {
@@ -56,18 +70,13 @@ class Line {
 
   // What stands before the closing quote, still escaped; nullopt without one. Takes the quote too.
   std::optional<std::string_view> TakeQuoted(bool& escaped) {
-    escaped = false;
-    for (std::size_t i = 0; i < rest_.size(); ++i) {
-      if (rest_[i] == '\\') {
-        escaped = true;
-        ++i;
-      } else if (rest_[i] == '"') {
-        const std::string_view taken = Take(i);
-        rest_.remove_prefix(1);
-        return taken;
-      }
-    }
-    return std::nullopt;
+    std::size_t end = rest_.find('"');
+    escaped = rest_.substr(0, end).find('\\') != std::string_view::npos;
+    if (escaped) end = FindUnescapedQuote();
+    if (end == std::string_view::npos) return std::nullopt;
+    const std::string_view taken = Take(end);
+    rest_.remove_prefix(1);
+    return taken;
   }
 
   [[nodiscard]] bool AtEnd() const { return rest_.empty(); }
@@ -75,6 +84,14 @@ class Line {
   [[nodiscard]] std::string_view rest() const { return rest_; }
 
  private:
+  [[nodiscard]] std::size_t FindUnescapedQuote() const {
+    for (std::size_t i = 0; i < rest_.size(); ++i) {
+      if (rest_[i] == '"') return i;
+      if (rest_[i] == '\\') ++i;
+    }
+    return std::string_view::npos;
+  }
+
   std::string_view Take(std::size_t length) {
     const std::string_view taken = rest_.substr(0, length);
     rest_.remove_prefix(length);
@@ -127,7 +144,16 @@ std::size_t SequenceLength(std::string_view text) {
 
 // Prometheus refuses a whole page for one label that is not, so it must not be passed on.
 bool IsUtf8(std::string_view text) {
+  constexpr std::uint64_t kNoAscii = 0x8080808080808080U;
   while (!text.empty()) {
+    std::uint64_t bytes = 0;
+    if (text.size() >= sizeof(bytes)) {
+      std::memcpy(&bytes, text.data(), sizeof(bytes));
+      if ((bytes & kNoAscii) == 0) {
+        text.remove_prefix(sizeof(bytes));
+        continue;
+      }
+    }
     const std::size_t length = SequenceLength(text);
     if (length == 0) return false;
     text.remove_prefix(length);
@@ -138,6 +164,7 @@ bool IsUtf8(std::string_view text) {
 // One label; the reason why there is none. `labels` are those before it.
 std::string_view ParseLabel(Line& line, const std::vector<Label>& labels,
                             std::deque<std::string>& unescaped, Label& label) {
+  const char* const begin = line.rest().data();
   label.name = line.TakeName();
   if (label.name.empty()) return "no label name";
   if (label.name.find(':') != std::string_view::npos) return "colon in a label name";
@@ -153,6 +180,7 @@ std::string_view ParseLabel(Line& line, const std::vector<Label>& labels,
   if (!value) return "label value without closing quote";
   if (!IsUtf8(*value)) return "label value is not UTF-8";
   label.value = escaped ? unescaped.emplace_back(Unescape(*value)) : *value;
+  label.text = {begin, static_cast<std::size_t>(line.rest().data() - begin)};
   return {};
 }
 

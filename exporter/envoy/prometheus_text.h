@@ -31,7 +31,8 @@ enum class TextFormat { kPrometheus, kOpenMetrics };
 
 struct Label {
   std::string_view name;
-  std::string_view value;  // escapes resolved; UTF-8
+  std::string_view value;   // escapes resolved; UTF-8
+  std::string_view text{};  // as it stands on the page: name="value"
 };
 
 // One sample line. The views are valid only during the visitor's call.
