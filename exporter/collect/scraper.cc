@@ -28,6 +28,10 @@ constexpr milliseconds kBatch{10};
 // The last tenth of a round is for the answers of those that are asked last.
 constexpr double kSpreadOver = 0.9;
 constexpr std::uint32_t kSidecarsInPool = 200;
+// Where this process cannot keep up, it asks everybody less often, instead of asking all at once
+// and then taking its own slowness for theirs. Those that failed last time do not count: thousands
+// that hang must not keep the others from being asked.
+constexpr std::size_t kMostUnderWay = 500;
 // For Consul, our own clients and logs.
 constexpr std::size_t kOtherFiles = 256;
 constexpr std::size_t kLargePage = 64u << 10u;
@@ -108,7 +112,6 @@ void Scraper::BeginRound() {
     BeginRound();
   });
   round_open_ = true;
-  next_ = 0;
   AwaitRound();
   ReadDue();
 }
@@ -141,20 +144,26 @@ void Scraper::EndRound() {
 }
 
 MonotonicTime Scraper::MomentOf(const Sidecar& sidecar) const {
-  if (ReadsTogether()) return round_began_at_;
-  return round_began_at_ + std::chrono::duration_cast<Clock::duration>(
-                               options_.interval * (kSpreadOver * sidecar.phase));
+  if (ReadsTogether()) return turn_began_at_;
+  return turn_began_at_ + std::chrono::duration_cast<Clock::duration>(
+                              options_.interval * (kSpreadOver * sidecar.phase));
 }
 
 bool Scraper::IsLeftAlone(const Sidecar& sidecar) const {
   return Clock::now() + options_.interval / 2 < sidecar.retry_at;
 }
 
+// Everybody's turn comes once a round; where that takes longer, the rest comes first in the next.
 void Scraper::ReadDue() {
   loop_.Cancel(std::exchange(read_timer_, 0));
   const MonotonicTime now = Clock::now();
-  for (; next_ < order_.size() && MomentOf(*order_[next_]) <= now; ++next_) {
-    Sidecar& sidecar = *order_[next_];
+  while (under_way_ < kMostUnderWay) {
+    if (next_ == order_.size() && turn_began_at_ < round_began_at_) {
+      next_ = 0;
+      turn_began_at_ = round_began_at_;
+    }
+    if (next_ == order_.size() || MomentOf(*order_[next_]) > now) break;
+    Sidecar& sidecar = *order_[next_++];
     // One that is still being waited for from the last round gets no second request.
     if (sidecar.transfer == 0 && !IsLeftAlone(sidecar)) Begin(sidecar);
   }
@@ -217,6 +226,7 @@ Scraper::Sidecar& Scraper::AddSidecar(const std::string& id, const ScrapeTarget&
 
 void Scraper::RemoveSidecar(Sidecar& sidecar) {
   loop_.Cancel(sidecar.transfer);
+  if (sidecar.is_counted) --under_way_;
   if (sidecar.is_awaited) --awaited_;
   if (sidecar.is_unfiltered) --unfiltered_;
   GiveUpPlace(sidecar.request.pool);
@@ -273,6 +283,8 @@ base::HttpRequest Scraper::MakeRequest(std::string url, std::uint32_t pool) cons
 void Scraper::Begin(Sidecar& sidecar) {
   sidecar.started_at = Clock::now();
   sidecar.error.clear();
+  sidecar.is_counted = !sidecar.is_failing;
+  under_way_ += sidecar.is_counted ? 1 : 0;
   sidecar.transfer =
       loop_.Read(sidecar.request, [this, &sidecar](const Page& page) { OnPage(sidecar, page); });
 }
@@ -367,6 +379,7 @@ void Scraper::OnDump(Sidecar& sidecar, const Page& page) {
 
 void Scraper::Finish(Sidecar& sidecar) {
   sidecar.transfer = 0;
+  if (std::exchange(sidecar.is_counted, false)) --under_way_;
   sidecar.is_failing = !sidecar.error.empty();
   ReadingOf(sidecar).error = std::move(sidecar.error);
   if (!std::exchange(sidecar.is_awaited, false)) return;

@@ -67,6 +67,7 @@ class Scraper {
     base::IoLoop::Id transfer = 0;
     base::MonotonicTime started_at;
     std::string error;
+    bool is_counted = false;  // in under_way_
 
     bool is_awaited = false;  // the round does not end without it
     bool is_failing = false;  // the last try failed
@@ -109,9 +110,11 @@ class Scraper {
   std::map<std::string, std::unique_ptr<Sidecar>> sidecars_;
   std::map<std::string, SidecarReading> readings_;
   std::vector<Sidecar*> order_;              // by phase
-  std::size_t next_ = 0;                     // of order_, in this round
+  std::size_t next_ = 0;                     // of order_, in this turn
+  base::MonotonicTime turn_began_at_;        // with a round, if the last turn was over then
   std::vector<std::uint32_t> places_taken_;  // by pool
   std::size_t awaited_ = 0;
+  std::size_t under_way_ = 0;  // of those that did not fail last time
   std::size_t unfiltered_ = 0;
   ScrapeStats stats_;
   base::MonotonicTime round_began_at_;
