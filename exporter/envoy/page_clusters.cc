@@ -79,6 +79,10 @@ Cluster::Kind KindOf(const ClusterLabels& labels) {
   return Cluster::Kind::kSubset;
 }
 
+bool IsOfSeries(const Label& label) {
+  return label.name == kResponseCode || label.name == kUpperBound;
+}
+
 bool TakePrefix(std::string_view& text, std::string_view prefix) {
   if (!text.starts_with(prefix)) return false;
   text.remove_prefix(prefix.size());
@@ -146,24 +150,39 @@ bool PageClusters::Recognise(std::string_view rest, ClusterSeries& series,
 }
 
 Cluster& PageClusters::FindOrAdd(const Sample& sample) {
-  key_.clear();
-  for (const Label& label : sample.labels) {
-    if (label.name == kResponseCode || label.name == kUpperBound) continue;
-    if (!key_.empty()) key_ += ',';
-    key_ += label.text;
-  }
-  if (const auto found = by_labels_.find(key_); found != by_labels_.end()) {
+  std::string_view text = ClusterText(sample.labels);
+  if (const auto found = by_labels_.find(text); found != by_labels_.end()) {
     last_ = found->second;
     return clusters_[last_];
   }
+  if (text.data() == joined_.data()) text = kept_.emplace_back(joined_);
   const ClusterLabels labels = ReadLabels(sample);
   last_ = clusters_.size();
-  Cluster& cluster = clusters_.emplace_back(
-      Cluster{.labels = key_,
+  by_labels_.emplace(text, last_);
+  return clusters_.emplace_back(
+      Cluster{.labels = text,
               .kind = KindOf(labels),
               .destination = {std::string(labels.service), std::string(labels.subset)}});
-  by_labels_.emplace(cluster.labels, last_);
-  return cluster;
+}
+
+// The labels without the series' own, with a comma after each but the last. Envoy writes them so,
+// with the series' own at the ends: then it is a part of the page, else of joined_.
+std::string_view PageClusters::ClusterText(std::span<const Label> labels) {
+  while (!labels.empty() && IsOfSeries(labels.front())) labels = labels.subspan(1);
+  while (!labels.empty() && IsOfSeries(labels.back())) labels = labels.first(labels.size() - 1);
+  if (labels.empty()) return {};
+  std::size_t length = labels.size() - 1;
+  for (const Label& label : labels) length += label.text.size();
+  const char* const begin = labels.front().text.data();
+  const std::string_view last = labels.back().text;
+  if (begin + length == last.data() + last.size()) return {begin, length};
+  joined_.clear();
+  for (const Label& label : labels) {
+    if (IsOfSeries(label)) continue;
+    if (!joined_.empty()) joined_ += ',';
+    joined_ += label.text;
+  }
+  return joined_;
 }
 
 }  // namespace consul_canary::envoy

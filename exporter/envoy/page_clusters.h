@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -24,7 +25,7 @@ struct Cluster {
     kLocalApp,     // the sidecar's own instance
   };
 
-  std::string labels;  // `name="value",…` as on the page, without the series' own
+  std::string_view labels;  // `name="value",…` as on the page, without the series' own
   Kind kind = Kind::kIgnored;
   Destination destination{};
   SubsetCounters counters{};
@@ -56,13 +57,15 @@ class PageClusters {
   [[nodiscard]] bool Recognise(std::string_view rest, ClusterSeries& series,
                                std::string_view& after);
   [[nodiscard]] Cluster& FindOrAdd(const Sample& sample);
+  [[nodiscard]] std::string_view ClusterText(std::span<const Label> labels);
 
   TextFormat format_;
   SampleParser parser_;
   std::deque<Cluster> clusters_;
-  std::unordered_map<std::string_view, std::size_t> by_labels_;  // views of Cluster::labels
+  std::unordered_map<std::string_view, std::size_t> by_labels_;
+  std::string joined_;            // what the page has in parts; kept for its buffer
+  std::deque<std::string> kept_;  // of those, what by_labels_ points to
   std::size_t last_ = 0;
-  std::string key_;  // kept for its buffer
 };
 
 }  // namespace consul_canary::envoy

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace consul_canary::envoy {
 namespace {
@@ -78,6 +79,8 @@ class Line {
     rest_.remove_prefix(1);
     return taken;
   }
+
+  void Skip(std::size_t length) { rest_.remove_prefix(length); }
 
   [[nodiscard]] bool AtEnd() const { return rest_.empty(); }
   [[nodiscard]] char Peek() const { return rest_.empty() ? '\0' : rest_.front(); }
@@ -161,45 +164,80 @@ bool IsUtf8(std::string_view text) {
   return true;
 }
 
-// One label; the reason why there is none. `labels` are those before it.
-std::string_view ParseLabel(Line& line, const std::vector<Label>& labels,
-                            std::deque<std::string>& unescaped, Label& label) {
-  const char* const begin = line.rest().data();
-  label.name = line.TakeName();
-  if (label.name.empty()) return "no label name";
-  if (label.name.find(':') != std::string_view::npos) return "colon in a label name";
-  for (const Label& other : labels) {
-    if (other.name == label.name) return "label name stands twice";
-  }
-  line.SkipBlanks();
-  if (!line.TakeChar('=')) return "no '=' after a label name";
-  line.SkipBlanks();
-  if (!line.TakeChar('"')) return "label value without quotes";
-  bool escaped = false;
-  const std::optional<std::string_view> value = line.TakeQuoted(escaped);
-  if (!value) return "label value without closing quote";
-  if (!IsUtf8(*value)) return "label value is not UTF-8";
-  label.value = escaped ? unescaped.emplace_back(Unescape(*value)) : *value;
-  label.text = {begin, static_cast<std::size_t>(line.rest().data() - begin)};
-  return {};
-}
+// The labels of one line. As far as they stand as in the line before, they are not parsed: the
+// series of a page are mostly alike.
+class LabelParser {
+ public:
+  LabelParser(std::span<const Label> before, std::vector<Label>& labels,
+              std::deque<std::string>& unescaped)
+      : before_(before), labels_(labels), unescaped_(unescaped) {}
 
-// What stands after '{', up to and with '}'.
-std::string_view ParseBraces(Line& line, std::vector<Label>& labels,
-                             std::deque<std::string>& unescaped) {
-  for (;;) {
-    line.SkipBlanks();
-    if (line.TakeChar('}')) return {};
-    Label label;
-    if (const std::string_view reason = ParseLabel(line, labels, unescaped, label);
-        !reason.empty()) {
-      return reason;
+  // What stands after '{', up to and with '}'. The reason why it is none.
+  std::string_view Parse(Line& line) {
+    for (;;) {
+      if (TakeAsBefore(line)) continue;
+      line.SkipBlanks();
+      if (line.TakeChar('}')) return {};
+      if (const std::string_view reason = ParseLabel(line); !reason.empty()) return reason;
+      line.SkipBlanks();
+      if (!line.TakeChar(',') && line.Peek() != '}') return "no ',' or '}' after a label";
     }
-    labels.push_back(label);
-    line.SkipBlanks();
-    if (!line.TakeChar(',') && line.Peek() != '}') return "no ',' or '}' after a label";
   }
-}
+
+ private:
+  // The label, and the comma after it, where they are those of the line before at this place.
+  bool TakeAsBefore(Line& line) {
+    if (!names_as_before_ || labels_.size() >= before_.size()) return false;
+    const Label& label = before_[labels_.size()];
+    const std::size_t length = label.text.size();
+    const std::string_view rest = line.rest();
+    // An escaped value has been resolved elsewhere.
+    if (label.is_escaped || rest.size() <= length || rest[length] != ',' ||
+        !rest.starts_with(label.text)) {
+      return false;
+    }
+    const auto here = [&](std::string_view part) {
+      return std::string_view(rest.data() + (part.data() - label.text.data()), part.size());
+    };
+    labels_.push_back({here(label.name), here(label.value), here(label.text)});
+    line.Skip(length + 1);
+    return true;
+  }
+
+  std::string_view ParseLabel(Line& line) {
+    const char* const begin = line.rest().data();
+    Label label;
+    label.name = line.TakeName();
+    if (label.name.empty()) return "no label name";
+    if (label.name.find(':') != std::string_view::npos) return "colon in a label name";
+    if (StandsTwice(label.name)) return "label name stands twice";
+    line.SkipBlanks();
+    if (!line.TakeChar('=')) return "no '=' after a label name";
+    line.SkipBlanks();
+    if (!line.TakeChar('"')) return "label value without quotes";
+    const std::optional<std::string_view> value = line.TakeQuoted(label.is_escaped);
+    if (!value) return "label value without closing quote";
+    if (!IsUtf8(*value)) return "label value is not UTF-8";
+    label.value = label.is_escaped ? unescaped_.emplace_back(Unescape(*value)) : *value;
+    label.text = {begin, static_cast<std::size_t>(line.rest().data() - begin)};
+    labels_.push_back(label);
+    return {};
+  }
+
+  // The names of the line before are known to be different ones.
+  bool StandsTwice(std::string_view name) {
+    names_as_before_ =
+        names_as_before_ && labels_.size() < before_.size() && before_[labels_.size()].name == name;
+    return !names_as_before_ &&
+           std::any_of(labels_.begin(), labels_.end(),
+                       [name](const Label& label) { return label.name == name; });
+  }
+
+  std::span<const Label> before_;
+  std::vector<Label>& labels_;
+  std::deque<std::string>& unescaped_;
+  bool names_as_before_ = true;  // so far, at each place
+};
 
 std::optional<std::int64_t> ParseMilliseconds(std::string_view text) {
   std::int64_t milliseconds = 0;
@@ -222,7 +260,8 @@ std::string_view CheckExemplar(Line& line) {
   if (!line.TakeChar('{')) return "exemplar without labels";
   std::vector<Label> labels;
   std::deque<std::string> unescaped;
-  if (const std::string_view reason = ParseBraces(line, labels, unescaped); !reason.empty()) {
+  if (const std::string_view reason = LabelParser({}, labels, unescaped).Parse(line);
+      !reason.empty()) {
     return reason;
   }
   line.SkipBlanks();
@@ -337,6 +376,7 @@ std::string_view SampleParser::Parse(const SeriesLine& line) {
   if (!line.reason.empty()) return line.reason;
   sample_.name = line.name;
   sample_.line = line.number;
+  std::swap(labels_, labels_before_);
   labels_.clear();
   unescaped_.clear();
   std::string_view rest = line.rest;
@@ -352,7 +392,7 @@ std::string_view SampleParser::ParseLabels(std::string_view& rest) {
   }
   line.SkipBlanks();
   std::string_view reason;
-  if (line.TakeChar('{')) reason = ParseBraces(line, labels_, unescaped_);
+  if (line.TakeChar('{')) reason = LabelParser(labels_before_, labels_, unescaped_).Parse(line);
   rest = line.rest();
   return reason;
 }

@@ -33,6 +33,7 @@ struct Label {
   std::string_view name;
   std::string_view value;   // escapes resolved; UTF-8
   std::string_view text{};  // as it stands on the page: name="value"
+  bool is_escaped = false;  // there
 };
 
 // One sample line. The views are valid only during the visitor's call.
@@ -94,8 +95,8 @@ class SeriesLines {
   bool at_end_mark_ = false;  // "# EOF" was read
 };
 
-// Parses lines into samples. Keeps its buffers between lines, so that a page costs a handful of
-// allocations.
+// Parses lines of one page into samples. Keeps its buffers between lines, so that a page costs a
+// handful of allocations.
 class SampleParser {
  public:
   explicit SampleParser(TextFormat format) : format_(format) {}
@@ -112,6 +113,7 @@ class SampleParser {
   TextFormat format_;
   Sample sample_;
   std::vector<Label> labels_;
+  std::vector<Label> labels_before_;   // of the line that was parsed before
   std::deque<std::string> unescaped_;  // a deque: labels_ points into it
 };
 

@@ -93,9 +93,11 @@ class OurScrapes {
   void Next(const Target& target) {
     base::HttpRequest request;
     request.url = target.Url(left_);
-    loop_.Start(std::move(request), [this, &target](base::Result<base::HttpResponse> answer) {
-      if (!answer || answer->body.size() != target.page_bytes) Die("our scrape failed");
-      const envoy::SidecarPage page = envoy::ReadSidecarPage(answer->body);
+    request.expected_bytes = target.page_bytes;  // as the scraper does, which knows the last page
+    loop_.Read(request, [this, &target](const base::Page& answer) {
+      if (answer.status != 200 || answer.body.size() != target.page_bytes) Die("our scrape failed");
+      const envoy::SidecarPage page =
+          envoy::ReadSidecarPage(answer.body, envoy::FormatOf(answer.content_type));
       if (page.bad_line_count > 0 || page.subsets.empty()) Die("our scrape misread the page");
       if (--left_ == 0) {
         stop_.request_stop();
@@ -241,8 +243,7 @@ class Benchmark {
       const auto cost = MeasureScraper(peer, *server_, target.file, WantedSeriesPattern(), kTargets,
                                        kWindows, ports_, http_);
       if (!cost) Die(cost.error().message);
-      Print(name, medians.ours * 1e3, "ms", peer.name, cost->cpu_ms);
-      fmt::print(stderr, "{}: {} keeps {} samples of each page\n", name, peer.name, cost->series);
+      Print(name, medians.ours * 1e3, "ms", peer.name, *cost);
     }
   }
 

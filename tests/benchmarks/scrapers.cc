@@ -5,8 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
-#include <functional>
-#include <optional>
+#include <nlohmann/json.hpp>
 
 #include "exporter/envoy/prometheus_text.h"
 #include "tests/support/wait.h"
@@ -81,43 +80,48 @@ double CpuMilliseconds(pid_t pid) {
   return static_cast<double>(user + system) * 1000 / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-// What the scraper says of itself: the sum of a metric's series.
-std::optional<double> OwnMetric(const Http& http, const std::string& address,
-                                std::string_view name) {
-  const Result<std::string> page = http.Get(address + "/metrics");
-  if (!page) return std::nullopt;
-  std::optional<double> sum;
+// Sum of a metric's series on a page; 0 without any.
+double SumOf(const std::string& page, std::string_view name) {
+  double sum = 0;
   envoy::ParsePrometheusText(
-      *page,
+      page,
       [&](const envoy::Sample& sample) {
-        if (sample.name == name) sum = sum.value_or(0) + sample.value;
+        if (sample.name == name) sum += sample.value;
       },
       [](const envoy::BadLine&) {});
   return sum;
 }
 
-struct Names {
-  std::string_view scrapes;  // counts them
-  std::string_view samples;  // those of all scrapes, after relabelling
-  std::vector<std::string> argv;
-};
+// How many scrapes have succeeded so far, as the scraper itself counts them.
+double Scrapes(const Scraper& scraper, const Http& http, const std::string& address) {
+  if (scraper.kind == Scraper::Kind::kVmagent) {
+    const std::string page = http.Get(address + "/metrics").value_or("");
+    return SumOf(page, "vm_promscrape_scrapes_total") -
+           SumOf(page, "vm_promscrape_scrapes_failed_total");
+  }
+  const std::string query =
+      "/api/v1/query?query=" + base::UrlEncode("sum(sum_over_time(up{job=\"pages\"}[1h]))");
+  const auto answer = nlohmann::json::parse(http.Get(address + query).value_or(""), nullptr, false);
+  const auto at = nlohmann::json::json_pointer("/data/result/0/value/1");
+  if (answer.is_discarded() || !answer.contains(at)) return 0;
+  return envoy::ParseFloat(answer.at(at).get<std::string>()).value_or(0);
+}
 
-Names NamesOf(const Scraper& scraper, const TempDir& folder, const std::string& address) {
+std::vector<std::string> CommandOf(const Scraper& scraper, const TempDir& folder,
+                                   const std::string& listen) {
   const std::string configuration = folder.path() / "scrape.yml";
   if (scraper.kind == Scraper::Kind::kVmagent) {
     // It must have somewhere to send samples to; nobody listens there, and it keeps them.
-    return {"vm_promscrape_scrapes_total",
-            "vm_promscrape_scraped_samples_sum",
-            {scraper.program, "-promscrape.config=" + configuration, "-httpListenAddr=" + address,
-             "-remoteWrite.url=http://127.0.0.1:9/", "-remoteWrite.maxDiskUsagePerURL=500MB",
-             "-remoteWrite.tmpDataPath=" + (folder.path() / "queue").string(),
-             "-promscrape.suppressScrapeErrors"}};
+    return {scraper.program,
+            "-promscrape.config=" + configuration,
+            "-httpListenAddr=" + listen,
+            "-remoteWrite.url=http://127.0.0.1:9/",
+            "-remoteWrite.maxDiskUsagePerURL=500MB",
+            "-remoteWrite.tmpDataPath=" + (folder.path() / "queue").string()};
   }
-  return {"prometheus_target_interval_length_seconds_count",
-          "prometheus_tsdb_head_samples_appended_total",
-          {scraper.program, "--config.file=" + configuration,
-           "--storage.tsdb.path=" + (folder.path() / "data").string(),
-           "--web.listen-address=" + address, "--log.level=warn"}};
+  return {scraper.program, "--config.file=" + configuration,
+          "--storage.tsdb.path=" + (folder.path() / "data").string(),
+          "--web.listen-address=" + listen, "--log.level=warn"};
 }
 
 double Median(std::vector<double> values) {
@@ -172,33 +176,29 @@ Result<Scraper> PrometheusAt(const std::string& program) {
       .program = program};
 }
 
-Result<ScrapeCost> MeasureScraper(const Scraper& scraper, const PageServer& server,
-                                  const std::string& file, const std::string& pattern, int targets,
-                                  int windows, testing::Ports& ports, const Http& http) {
+Result<double> MeasureScraper(const Scraper& scraper, const PageServer& server,
+                              const std::string& file, const std::string& pattern, int targets,
+                              int windows, testing::Ports& ports, const Http& http) {
   const TempDir folder("scraper");
   folder.Write("scrape.yml", ScrapeConfiguration(server, file, pattern, targets));
   const std::string listen = fmt::format("127.0.0.1:{}", ports.Next());
-  const std::string address = "http://" + listen;
-  const Names names = NamesOf(scraper, folder, listen);
-  auto process = Process::Start({.argv = names.argv, .output = folder.path() / "log"});
+  auto process =
+      Process::Start({.argv = CommandOf(scraper, folder, listen), .output = folder.path() / "log"});
   if (!process) return tl::unexpected(process.error());
-  const pid_t pid = (*process)->pid();
-  const auto scrapes = [&] { return OwnMetric(http, address, names.scrapes).value_or(0); };
-  const auto samples = [&] { return OwnMetric(http, address, names.samples).value_or(0); };
+  const auto scrapes = [&] { return Scrapes(scraper, http, "http://" + listen); };
   // The first scrapes make the series and are dearer.
-  if (!testing::WaitUntil([&] { return scrapes() >= 3 * targets; }, testing::seconds(30))) {
+  if (!testing::WaitUntil([&] { return scrapes() >= 3 * targets; }, testing::seconds(60),
+                          testing::milliseconds(500))) {
     return Fail(ErrorCode::kUnavailable,
                 scraper.name + " does not scrape: " + (*process)->OutputTail());
   }
   std::vector<double> costs;
   double scrapes_before = scrapes();
-  const double first_scrape = scrapes_before;
-  const double first_sample = samples();
-  double cpu_before = CpuMilliseconds(pid);
+  double cpu_before = CpuMilliseconds((*process)->pid());
   for (int i = 0; i < windows; ++i) {
     testing::Pass(testing::seconds(2));
     const double scrapes_now = scrapes();
-    const double cpu_now = CpuMilliseconds(pid);
+    const double cpu_now = CpuMilliseconds((*process)->pid());
     if (scrapes_now > scrapes_before) {
       costs.push_back((cpu_now - cpu_before) / (scrapes_now - scrapes_before));
     }
@@ -206,9 +206,7 @@ Result<ScrapeCost> MeasureScraper(const Scraper& scraper, const PageServer& serv
     cpu_before = cpu_now;
   }
   if (costs.empty()) return Fail(ErrorCode::kUnavailable, scraper.name + " stopped scraping");
-  return ScrapeCost{.cpu_ms = Median(costs),
-                    .series = static_cast<std::size_t>((samples() - first_sample) /
-                                                       (scrapes_before - first_scrape))};
+  return Median(costs);
 }
 
 }  // namespace consul_canary::benchmarks

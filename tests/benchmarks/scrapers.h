@@ -47,19 +47,13 @@ struct Scraper {
 // program does not say it.
 [[nodiscard]] base::Result<Scraper> PrometheusAt(const std::string& program);
 
-struct ScrapeCost {
-  double cpu_ms = 0;       // of a scrape, median over windows
-  std::size_t series = 0;  // kept of each page
-};
-
-// Lets the scraper scrape `targets` times the same page each second, keeping the series whose names
-// match `pattern`, until the cost of `windows` windows of two seconds is known. Everything that the
-// process does meanwhile counts.
-[[nodiscard]] base::Result<ScrapeCost> MeasureScraper(const Scraper& scraper,
-                                                      const PageServer& server,
-                                                      const std::string& file,
-                                                      const std::string& pattern, int targets,
-                                                      int windows, testing::Ports& ports,
-                                                      const testing::Http& http);
+// CPU time of a scrape in milliseconds, the median over `windows` windows of two seconds, while it
+// scrapes `targets` copies of one page each second and keeps the series whose names match
+// `pattern`. Everything that the process does meanwhile counts; scrapes that fail do not.
+[[nodiscard]] base::Result<double> MeasureScraper(const Scraper& scraper, const PageServer& server,
+                                                  const std::string& file,
+                                                  const std::string& pattern, int targets,
+                                                  int windows, testing::Ports& ports,
+                                                  const testing::Http& http);
 
 }  // namespace consul_canary::benchmarks
