@@ -6,45 +6,10 @@
 #include <cstring>
 #include <utility>
 
+#include "exporter/envoy/name_bytes.h"
+
 namespace consul_canary::envoy {
 namespace {
-
-// Envoy's lines under Consul take some 1.2 kB, and no label of theirs is long.
-constexpr std::size_t kLongestLineBytes = 64 * 1024;
-
-// Of each byte: whether it may begin a name, and whether it may go on with one.
-struct NameBytes {
-  bool begins[256] = {};
-  bool goes_on[256] = {};
-
-  constexpr NameBytes() {
-    for (const char c :
-         std::string_view("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_:")) {
-      begins[static_cast<unsigned char>(c)] = goes_on[static_cast<unsigned char>(c)] = true;
-    }
-    for (char c = '0'; c <= '9'; ++c) goes_on[static_cast<unsigned char>(c)] = true;
-  }
-};
-constexpr NameBytes kNameBytes;
-
-bool IsNameStart(char c) { return kNameBytes.begins[static_cast<unsigned char>(c)]; }
-
-bool IsNameChar(char c) { return kNameBytes.goes_on[static_cast<unsigned char>(c)]; }
-
-bool IsBlank(char c) { return c == ' ' || c == '\t'; }
-
-std::size_t NameLength(std::string_view text) {
-  if (text.empty() || !IsNameStart(text.front())) return 0;
-  std::size_t length = 1;
-  while (length < text.size() && IsNameChar(text[length])) ++length;
-  return length;
-}
-
-bool BeginsLabelsOrValue(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t");
-  return first != std::string_view::npos &&
-         std::string_view("{0123456789+-.NI").find(text[first]) != std::string_view::npos;
-}
 
 // A cursor over one line. Each Take… moves past what it returns; an empty answer means that the
 // expected thing is not there.
@@ -273,103 +238,13 @@ std::string_view CheckExemplar(Line& line) {
   return line.AtEnd() ? std::string_view() : "text after the exemplar";
 }
 
-// Whether the decimal `text`, which no double can hold, is too small rather than too large.
-bool IsTiny(std::string_view text) {
-  if (text.starts_with('-')) text.remove_prefix(1);
-  const std::size_t mark = text.find_first_of("eE");
-  std::string_view exponent = mark == std::string_view::npos ? "0" : text.substr(mark + 1);
-  if (exponent.starts_with('-')) return true;  // nobody writes 400 digits and then e-50
-  const std::string_view whole = text.substr(0, std::min(mark, text.find('.')));
-  if (exponent.starts_with('+')) exponent.remove_prefix(1);
-  return exponent == "0" && whole.find_first_not_of('0') == std::string_view::npos;
-}
-
 }  // namespace
-
-TextFormat FormatOf(std::string_view content_type) {
-  constexpr std::string_view kOpenMetrics = "application/openmetrics-text";
-  const auto equal = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; };
-  const std::string_view begin = content_type.substr(0, kOpenMetrics.size());
-  return std::equal(begin.begin(), begin.end(), kOpenMetrics.begin(), kOpenMetrics.end(), equal)
-             ? TextFormat::kOpenMetrics
-             : TextFormat::kPrometheus;
-}
 
 std::optional<std::string_view> Sample::Find(std::string_view label) const {
   for (const Label& candidate : labels) {
     if (candidate.name == label) return candidate.value;
   }
   return std::nullopt;
-}
-
-SeriesLines::SeriesLines(std::string_view page, TextFormat format, IsWanted is_wanted)
-    : rest_(page), format_(format), is_wanted_(is_wanted), wanted_(is_wanted == nullptr) {}
-
-bool SeriesLines::Next(SeriesLine& line) {
-  while (!rest_.empty()) {
-    const void* end = std::memchr(rest_.data(), '\n', rest_.size());
-    last_line_ended_ = end != nullptr;
-    const std::size_t length =
-        last_line_ended_ ? static_cast<std::size_t>(static_cast<const char*>(end) - rest_.data())
-                         : rest_.size();
-    const std::string_view text = rest_.substr(0, length);
-    rest_.remove_prefix(length + (last_line_ended_ ? 1 : 0));
-    ++number_;
-    if (Classify(text, last_line_ended_, line)) {
-      line.number = number_;
-      return true;
-    }
-  }
-  return false;
-}
-
-bool SeriesLines::cut_off() const {
-  return format_ == TextFormat::kOpenMetrics ? !at_end_mark_ : !last_line_ended_;
-}
-
-// Whether the line is one to be handed out.
-bool SeriesLines::Classify(std::string_view text, bool ended, SeriesLine& line) {
-  line.reason = {};
-  const bool same_name = !name_.empty() && text.size() > name_.size() && text.starts_with(name_) &&
-                         !IsNameChar(text[name_.size()]);
-  if (!same_name) {
-    while (!text.empty() && IsBlank(text.front())) text.remove_prefix(1);
-    if (text.empty() || text == "\r") return false;
-    if (text.front() == '#') {
-      SkipComment(text);
-      return false;
-    }
-    if (!IsNameStart(text.front())) {
-      line.reason = "no metric name";
-      return true;
-    }
-    const std::string_view name = text.substr(0, NameLength(text));
-    if (is_wanted_ != nullptr && name != name_) wanted_ = is_wanted_(name);
-    name_ = name;
-    // Else a page of plain words would pass for one without anything of interest.
-    if (!wanted_ && !BeginsLabelsOrValue(text.substr(name.size()))) {
-      line.reason = "neither labels nor a value after the name";
-      return true;
-    }
-  }
-  if (!wanted_) return false;
-  if (text.size() > kLongestLineBytes) {
-    line.reason = "line is too long";
-  } else if (!ended) {
-    line.reason = "page ends within the line";
-  } else if (at_end_mark_) {
-    line.reason = "line after # EOF";
-  }
-  if (text.ends_with('\r')) text.remove_suffix(1);
-  line.name = name_;
-  line.rest = text.substr(name_.size());
-  return true;
-}
-
-void SeriesLines::SkipComment(std::string_view text) {
-  if (format_ != TextFormat::kOpenMetrics) return;
-  if (text.ends_with('\r')) text.remove_suffix(1);
-  if (text == "# EOF") at_end_mark_ = true;
 }
 
 std::string_view SampleParser::Parse(const SeriesLine& line) {
@@ -419,21 +294,6 @@ std::string_view ParseValue(std::string_view text, TextFormat format, Sample& sa
   }
   if (open_metrics && line.TakeChar('#')) return CheckExemplar(line);
   return line.AtEnd() ? std::string_view() : "text after the timestamp";
-}
-
-std::optional<double> ParseFloat(std::string_view text) {
-  // from_chars refuses a leading plus, and takes "nan(anything)", which the format does not know.
-  if (!text.empty() && text.front() == '+') {
-    text.remove_prefix(1);
-    if (!text.empty() && text.front() == '-') return std::nullopt;
-  }
-  if (text.empty() || text.back() == ')') return std::nullopt;
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (end != text.data() + text.size()) return std::nullopt;
-  if (error == std::errc::result_out_of_range && IsTiny(text)) return 0;
-  if (error != std::errc()) return std::nullopt;
-  return value;
 }
 
 TextSummary ParsePrometheusText(std::string_view text,

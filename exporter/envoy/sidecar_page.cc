@@ -36,6 +36,7 @@ constexpr CountName kCounts[] = {
     {"upstream_rq_retry_success", &SubsetCounters::retry_success, false},
     {"upstream_rq_timeout", &SubsetCounters::timeouts, false},
     {"upstream_rq_active", &SubsetCounters::active, false},
+    {"upstream_rq_tx_reset", &SubsetCounters::resets_sent, false},
     {"upstream_cx_connect_fail", &SubsetCounters::connect_failures, true},
     {"membership_healthy", &SubsetCounters::membership_healthy, true},
     {"membership_change", &SubsetCounters::membership_change, true},
@@ -341,13 +342,13 @@ std::string_view SidecarFilter(PageParts parts) {
   // that also keeps out the external. and internal. families, which count the same requests again.
   if (parts == PageParts::kCounts) {
     return R"(^cluster\.(.*\.consul|local_app)\.()"
-           R"(upstream_rq_(completed|retry|retry_success|timeout|active|[0-9]+)|)"
+           R"(upstream_rq_(completed|retry|retry_success|timeout|active|tx_reset|[0-9]+)|)"
            R"(retry\.upstream_rq_[0-9]+|upstream_cx_connect_fail|membership_(healthy|change)|)"
            R"(grpc(-web)?\..*\.[0-9]+|outlier_detection\.ejections_(active|enforced_total))$|)"
            R"(^http\..*\.rds\..*\.config_reload$)";
   }
   return R"(^cluster\.(.*\.consul|local_app)\.()"
-         R"(upstream_rq_(completed|retry|retry_success|timeout|active|time|[0-9]+)|)"
+         R"(upstream_rq_(completed|retry|retry_success|timeout|active|tx_reset|time|[0-9]+)|)"
          R"(retry\.upstream_rq_[0-9]+|upstream_cx_connect_fail|membership_(healthy|change)|)"
          R"(grpc(-web)?\..*\.[0-9]+|outlier_detection\.ejections_(active|enforced_total))$|)"
          R"(^http\..*\.rds\..*\.config_reload$)";

@@ -32,6 +32,9 @@ struct SubsetCounters {
   std::uint64_t retry_success = 0;  // upstream_rq_retry_success
   std::uint64_t timeouts = 0;       // upstream_rq_timeout
   std::uint64_t connect_failures = 0;
+  // upstream_rq_tx_reset: broken off by this sidecar, because the caller gave up or time was over.
+  // Where the sidecar speaks HTTP/2 to its upstream (http2, grpc); else nothing counts them.
+  std::uint64_t resets_sent = 0;
   std::map<int, std::uint64_t> responses;  // upstream_rq{envoy_response_code}: final responses
   std::map<int, std::uint64_t> retried_responses;  // retry_upstream_rq{envoy_response_code}
   // gRPC status → calls that ended with it, retries apart, over all methods; only where Consul
