@@ -8,7 +8,7 @@ namespace consul_canary::envoy {
 namespace {
 
 // Envoy's lines under Consul take some 1.2 kB, and no label of theirs is long.
-constexpr std::size_t kLongestLineBytes = 64 * 1024;
+constexpr std::size_t kLongestLineBytes = std::size_t{64} * 1024;
 
 bool BeginsLabelsOrValue(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t");

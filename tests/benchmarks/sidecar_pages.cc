@@ -205,7 +205,8 @@ class Page {
 std::string SidecarPageText(const PageShape& shape) { return Page(shape).Write(); }
 
 std::string WantedSeriesPattern() {
-  return "envoy_cluster_(upstream_rq|upstream_rq_(completed|retry|retry_success|timeout|active|"
+  return "envoy_cluster_(upstream_rq|upstream_rq_(completed|retry|retry_success|timeout|active|tx_"
+         "reset|"
          "time_"
          "(bucket|sum|count))|retry_upstream_rq|upstream_cx_connect_fail|membership_(healthy|"
          "change)|"

@@ -80,6 +80,17 @@ TEST(ReadSidecarPage, TakesNothingElseThatEnvoyCountsOfGrpc) {
   EXPECT_EQ(page.subsets.at(kCanary).grpc_statuses, (std::map<int, std::uint64_t>{{0, 9}}));
 }
 
+TEST(ReadSidecarPage, CountsWhatDidNotGoWell) {
+  const SidecarPage page =
+      ReadSidecarPage(Series("upstream_rq_timeout", "1") + Series("upstream_cx_connect_fail", "2") +
+                      Series("upstream_rq_tx_reset", "3") + Series("upstream_rq_active", "4"));
+  const SubsetCounters& canary = page.subsets.at(kCanary);
+  EXPECT_EQ(canary.timeouts, 1U);
+  EXPECT_EQ(canary.connect_failures, 2U);
+  EXPECT_EQ(canary.resets_sent, 3U);
+  EXPECT_EQ(canary.active, 4U);
+}
+
 TEST(ReadSidecarPage, TakesHostsOfTheFirstFailoverTargetOnly) {
   const SidecarPage page = ReadSidecarPage(Recorded("caller_with_failover.prom"));
   const SubsetCounters& canary = page.subsets.at(kCanary);
@@ -310,9 +321,9 @@ TEST(SidecarFilter, LetsThroughEnvoysNamesOfWhatIsReadAndNothingElse) {
   const std::string cluster = "cluster.canary.api.default.dc1.internal.1-2.consul.";
   for (const char* wanted :
        {"upstream_rq_completed", "upstream_rq_retry", "upstream_rq_retry_success",
-        "upstream_rq_timeout", "upstream_rq_active", "upstream_rq_time", "upstream_rq_200",
-        "retry.upstream_rq_503", "upstream_cx_connect_fail", "membership_healthy",
-        "membership_change", "outlier_detection.ejections_active",
+        "upstream_rq_timeout", "upstream_rq_active", "upstream_rq_tx_reset", "upstream_rq_time",
+        "upstream_rq_200", "retry.upstream_rq_503", "upstream_cx_connect_fail",
+        "membership_healthy", "membership_change", "outlier_detection.ejections_active",
         "outlier_detection.ejections_enforced_total", "grpc.shop.v1.Orders.GetOrder.14",
         "grpc-web.shop.Orders.Get.0"}) {
     EXPECT_TRUE(std::regex_search(cluster + wanted, filter)) << wanted;
