@@ -13,15 +13,18 @@
 #include <unordered_map>
 #include <utility>
 
+#include "exporter/base/curl_pool.h"
+#include "exporter/base/poller.h"
 #include "exporter/base/transfer.h"
 
 namespace consul_canary::base {
 namespace {
 
-// Each sidecar's connection stays open between two scrapes. curl's default, four times the
-// handles in use at the moment, made it reopen all of them in each round.
-constexpr long kMaxIdleConnections = 16384;
-constexpr std::size_t kMaxSpareHandles = 256;
+constexpr std::size_t kMaxSpareTransfers = 256;
+constexpr std::size_t kMaxSpareBytes = 32u << 20u;
+constexpr long kSmallBuffer = 16 << 10;
+constexpr long kLargeBuffer = 256 << 10;
+constexpr std::size_t kLargeBody = 64u << 10u;
 constexpr milliseconds kLongestPoll{60'000};
 constexpr milliseconds kFetchGrace{1000};
 
@@ -40,18 +43,17 @@ void InitializeProcess() {
   (void)done;
 }
 
-struct MultiDeleter {
-  void operator()(CURLM* multi) const { (void)curl_multi_cleanup(multi); }
-};
-
 }  // namespace
 
 struct IoLoop::Impl {
   using Task = std::function<void()>;
   using TimerKey = std::pair<MonotonicTime, Id>;
 
-  std::unique_ptr<CURLM, MultiDeleter> multi;
-  std::vector<EasyHandle> spare_handles;
+  Poller poller;
+  std::vector<std::unique_ptr<CurlPool>> pools;  // by number; null: not in use
+  std::vector<std::unique_ptr<Transfer>> spare_small;
+  std::vector<std::unique_ptr<Transfer>> spare_large;
+  std::size_t spare_bytes = 0;
   std::unordered_map<Id, std::unique_ptr<Transfer>> transfers;
   std::map<TimerKey, Task> timers;
   std::unordered_map<Id, MonotonicTime> timer_due;
@@ -68,15 +70,37 @@ struct IoLoop::Impl {
     return id == std::thread::id{} || id == std::this_thread::get_id();
   }
 
-  EasyHandle TakeHandle() {
-    if (spare_handles.empty()) return EasyHandle(curl_easy_init());
-    EasyHandle handle = std::move(spare_handles.back());
-    spare_handles.pop_back();
-    return handle;
+  std::unique_ptr<Transfer> TakeTransfer(std::size_t expected_bytes) {
+    const bool large = expected_bytes > kLargeBody;
+    auto& spare = large ? spare_large : spare_small;
+    if (spare.empty()) {
+      return std::make_unique<Transfer>(poller, large ? kLargeBuffer : kSmallBuffer);
+    }
+    std::unique_ptr<Transfer> transfer = std::move(spare.back());
+    spare.pop_back();
+    spare_bytes -= transfer->body_capacity();
+    return transfer;
   }
 
-  void KeepHandle(EasyHandle handle) {
-    if (spare_handles.size() < kMaxSpareHandles) spare_handles.push_back(std::move(handle));
+  void KeepTransfer(std::unique_ptr<Transfer> transfer) {
+    transfer->Clear(spare_bytes + transfer->body_capacity() <= kMaxSpareBytes);
+    auto& spare = transfer->buffer_bytes() == kLargeBuffer ? spare_large : spare_small;
+    if (spare.size() >= kMaxSpareTransfers) return;
+    spare_bytes += transfer->body_capacity();
+    spare.push_back(std::move(transfer));
+  }
+
+  CurlPool& PoolOf(std::uint32_t number) {
+    if (number >= pools.size()) pools.resize(number + 1);
+    if (!pools[number]) pools[number] = std::make_unique<CurlPool>(poller, number);
+    return *pools[number];
+  }
+
+  Id StartTransfer(std::unique_ptr<Transfer> transfer) {
+    const Id id = transfer->id();
+    PoolOf(transfer->pool()).Add(transfer->easy());
+    transfers.emplace(id, std::move(transfer));
+    return id;
   }
 
   void RunPosted() {
@@ -97,19 +121,17 @@ struct IoLoop::Impl {
     }
   }
 
+  // Callbacks may start transfers in pools that did not exist before, so no iterator is held.
   void DeliverFinished() {
-    int left = 0;
-    while (const CURLMsg* message = curl_multi_info_read(multi.get(), &left)) {
-      if (message->msg != CURLMSG_DONE) continue;
-      const CURLcode code = message->data.result;
-      char* self = nullptr;
-      (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &self);
-      const Id id = reinterpret_cast<Transfer*>(self)->id();
-      const std::unique_ptr<Transfer> transfer = Remove(id);
-      Result<HttpResponse> result = transfer->TakeResult(code);
-      const HttpCallback callback = transfer->TakeCallback();
-      KeepHandle(transfer->TakeEasy());
-      callback(std::move(result));
+    for (std::size_t number = 0; number < pools.size(); ++number) {
+      CURLcode code = CURLE_OK;
+      while (CURL* easy = pools[number] ? pools[number]->NextFinished(code) : nullptr) {
+        char* self = nullptr;
+        (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &self);
+        std::unique_ptr<Transfer> transfer = Remove(reinterpret_cast<Transfer*>(self)->id());
+        transfer->Deliver(code);
+        KeepTransfer(std::move(transfer));
+      }
     }
   }
 
@@ -118,15 +140,31 @@ struct IoLoop::Impl {
     if (found == transfers.end()) return nullptr;
     std::unique_ptr<Transfer> transfer = std::move(found->second);
     transfers.erase(found);
-    (void)curl_multi_remove_handle(multi.get(), transfer->easy());
+    PoolOf(transfer->pool()).Remove(transfer->easy());
     return transfer;
   }
 
+  void RunPoolTimers() {
+    const MonotonicTime now = std::chrono::steady_clock::now();
+    for (const auto& pool : pools) {
+      if (pool) pool->OnTime(now);
+    }
+  }
+
+  void WaitForSockets() {
+    for (const Poller::Ready& ready : poller.Wait(UntilNextTimer())) {
+      if (ready.pool < pools.size() && pools[ready.pool]) pools[ready.pool]->OnReady(ready);
+    }
+  }
+
   [[nodiscard]] milliseconds UntilNextTimer() const {
-    if (timers.empty()) return kLongestPoll;
-    const auto wait = std::chrono::ceil<milliseconds>(timers.begin()->first.first -
-                                                      std::chrono::steady_clock::now());
-    return std::clamp(wait, milliseconds{0}, kLongestPoll);
+    const MonotonicTime now = std::chrono::steady_clock::now();
+    MonotonicTime first = now + kLongestPoll;
+    if (!timers.empty()) first = std::min(first, timers.begin()->first.first);
+    for (const auto& pool : pools) {
+      if (pool && pool->due()) first = std::min(first, *pool->due());
+    }
+    return std::max(std::chrono::ceil<milliseconds>(first - now), milliseconds{0});
   }
 
   void SetEnded(bool value) {
@@ -145,7 +183,7 @@ struct IoLoop::Impl {
     std::vector<Task> dropped_tasks;
     dropped_transfers.swap(transfers);
     for (const auto& [id, transfer] : dropped_transfers) {
-      (void)curl_multi_remove_handle(multi.get(), transfer->easy());
+      PoolOf(transfer->pool()).Remove(transfer->easy());
     }
     dropped_timers.swap(timers);
     timer_due.clear();
@@ -154,23 +192,37 @@ struct IoLoop::Impl {
   }
 };
 
-IoLoop::IoLoop() : impl_(std::make_unique<Impl>()) {
+IoLoop::IoLoop() {
   InitializeProcess();
-  impl_->multi.reset(curl_multi_init());
-  assert(impl_->multi != nullptr);
-  (void)curl_multi_setopt(impl_->multi.get(), CURLMOPT_MAXCONNECTS, kMaxIdleConnections);
+  impl_ = std::make_unique<Impl>();
 }
 
 IoLoop::~IoLoop() { impl_->DropEverything(); }
 
+std::size_t IoLoop::OpenFileLimit() {
+  InitializeProcess();
+  rlimit limit{};
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
 IoLoop::Id IoLoop::Start(HttpRequest request, HttpCallback callback) {
   assert(impl_->OnLoopThread());
-  const Id id = ++impl_->last_id;
-  auto transfer =
-      std::make_unique<Transfer>(id, std::move(request), std::move(callback), impl_->TakeHandle());
-  (void)curl_multi_add_handle(impl_->multi.get(), transfer->easy());
-  impl_->transfers.emplace(id, std::move(transfer));
-  return id;
+  std::unique_ptr<Transfer> transfer = impl_->TakeTransfer(request.expected_bytes);
+  transfer->Prepare(++impl_->last_id, std::move(request), std::move(callback));
+  return impl_->StartTransfer(std::move(transfer));
+}
+
+IoLoop::Id IoLoop::Read(const HttpRequest& request, PageCallback callback) {
+  assert(impl_->OnLoopThread());
+  std::unique_ptr<Transfer> transfer = impl_->TakeTransfer(request.expected_bytes);
+  transfer->Prepare(++impl_->last_id, request, std::move(callback));
+  return impl_->StartTransfer(std::move(transfer));
+}
+
+void IoLoop::ClosePool(std::uint32_t pool) {
+  assert(impl_->OnLoopThread());
+  if (pool >= impl_->pools.size() || !impl_->pools[pool]) return;
+  if (impl_->pools[pool]->IsEmpty()) impl_->pools[pool].reset();
 }
 
 IoLoop::Id IoLoop::After(milliseconds delay, std::function<void()> task) {
@@ -184,9 +236,8 @@ IoLoop::Id IoLoop::After(milliseconds delay, std::function<void()> task) {
 
 void IoLoop::Cancel(Id id) {
   assert(impl_->OnLoopThread());
-  if (const std::unique_ptr<Transfer> transfer = impl_->Remove(id)) {
-    impl_->KeepHandle(transfer->TakeEasy());
-    return;
+  if (std::unique_ptr<Transfer> transfer = impl_->Remove(id)) {
+    return impl_->KeepTransfer(std::move(transfer));
   }
   const auto found = impl_->timer_due.find(id);
   if (found == impl_->timer_due.end()) return;
@@ -199,21 +250,20 @@ void IoLoop::Post(std::function<void()> task) {
     const std::lock_guard lock(impl_->mutex);
     impl_->posted.push_back(std::move(task));
   }
-  (void)curl_multi_wakeup(impl_->multi.get());
+  impl_->poller.Wake();
 }
 
 void IoLoop::Run(const std::stop_token& stop) {
   impl_->runner = std::this_thread::get_id();
   impl_->SetEnded(false);
-  const std::stop_callback wake(stop, [this] { (void)curl_multi_wakeup(impl_->multi.get()); });
+  const std::stop_callback wake(stop, [this] { impl_->poller.Wake(); });
   while (!stop.stop_requested()) {
     impl_->RunPosted();
     impl_->RunDueTimers();
-    int running = 0;
-    (void)curl_multi_perform(impl_->multi.get(), &running);
+    impl_->RunPoolTimers();
     impl_->DeliverFinished();
-    const auto wait = static_cast<int>(impl_->UntilNextTimer().count());
-    (void)curl_multi_poll(impl_->multi.get(), nullptr, 0, wait, nullptr);
+    impl_->WaitForSockets();
+    impl_->DeliverFinished();
   }
   impl_->runner = std::thread::id{};
   impl_->SetEnded(true);

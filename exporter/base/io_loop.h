@@ -40,12 +40,36 @@ struct HttpRequest {
   milliseconds timeout{5000};                   // whole exchange, connecting included
   std::size_t max_response_bytes = 16u << 20u;  // more is an error, not a truncated body
   TlsOptions tls{};
+  // Requests of one pool share its idle connections. Whoever asks hundreds of hosts again and again
+  // numbers pools of at most 200 hosts, and always asks a host in the same one; else its connection
+  // is not found again, or the pool closes it for want of room. The numbers should be small.
+  std::uint32_t pool = 0;
+  std::size_t expected_bytes = 0;  // of the body, where its length is not told; a guess
 };
 
 struct HttpResponse {
   int status = 0;
   std::map<std::string, std::string> headers{};  // names in lower case; the last of equal names
   std::string body{};
+};
+
+enum class PageOutcome {
+  kAnswered,      // complete, with whatever status
+  kNotConnected,  // nobody took the connection, in time or at all
+  kTimedOut,      // connected, but not complete in time
+  kTooLarge,      // more than max_response_bytes
+  kBroken,        // closed before its end, or no HTTP
+  kBadUrl,
+};
+
+// What came of a request for a page. The views are valid only during the callback.
+struct Page {
+  PageOutcome outcome = PageOutcome::kAnswered;
+  int status = 0;                       // 0: none came
+  std::string_view content_type{};      // as sent, with parameters; empty: none came
+  std::string_view content_encoding{};  // none is asked for, and none is decoded
+  std::string_view body{};              // what came of it
+  std::string_view reason{};            // why it is not answered, in libcurl's words
 };
 
 // `GET http://host/path`, without query: how errors name a request (queries may hold secrets).
@@ -59,6 +83,7 @@ class IoLoop {
   // Any HTTP status is a response; an Error (always kUnavailable, or kInvalid for a body over the
   // size limit and an unusable URL) means that no complete response came.
   using HttpCallback = std::function<void(Result<HttpResponse>)>;
+  using PageCallback = std::function<void(const Page&)>;
   using Id = std::uint64_t;  // of a transfer or a timer; never reused, never 0
 
   IoLoop();
@@ -68,6 +93,16 @@ class IoLoop {
 
   // Starts a transfer. The callback is called once, from the loop, never from inside Start().
   Id Start(HttpRequest request, HttpCallback callback);
+
+  // The same for thousands of pages a second, each of which is looked at once: its memory is used
+  // again, and headers are not collected. `request` is a plain GET over http, without headers.
+  Id Read(const HttpRequest& request, PageCallback callback);
+
+  // Closes the idle connections of a pool of which no transfer is under way.
+  void ClosePool(std::uint32_t pool);
+
+  // How many files this process may have open, after the constructor has raised the limit.
+  [[nodiscard]] static std::size_t OpenFileLimit();
 
   // Calls `task` once, `delay` from now.
   Id After(milliseconds delay, std::function<void()> task);

@@ -1,8 +1,11 @@
 #include "exporter/base/transfer.h"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cctype>
 #include <string>
 #include <string_view>
@@ -46,10 +49,8 @@ bool IsAddress(std::string_view host) {
          (host[0] == '[' || host.find_first_not_of("0123456789.:") == std::string_view::npos);
 }
 
-ErrorCode ToErrorCode(CURLcode code) {
-  return code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL
-             ? ErrorCode::kInvalid
-             : ErrorCode::kUnavailable;
+bool IsBadUrl(CURLcode code) {
+  return code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL;
 }
 
 }  // namespace
@@ -80,21 +81,14 @@ std::string UrlEncode(std::string_view text) {
   return encoded;
 }
 
-Transfer::Transfer(IoLoop::Id id, HttpRequest request, IoLoop::HttpCallback callback,
-                   EasyHandle easy)
-    : id_(id),
-      request_(std::move(request)),
-      callback_(std::move(callback)),
-      easy_(std::move(easy)) {
-  SetConnectionOptions();
-  if (request_.url.starts_with("https:")) SetTlsOptions();
-  SetBody();
-  SetHeaders();
+Transfer::Transfer(Poller& poller, long buffer_bytes)
+    : poller_(poller), buffer_bytes_(buffer_bytes), easy_(curl_easy_init()) {
+  assert(easy_ != nullptr);
+  SetLastingOptions();
 }
 
-void Transfer::SetConnectionOptions() {
+void Transfer::SetLastingOptions() {
   CURL* easy = easy_.get();
-  Set(easy, CURLOPT_URL, request_.url.c_str());
   Set(easy, CURLOPT_PRIVATE, static_cast<void*>(this));
   Set(easy, CURLOPT_ERRORBUFFER, error_text_.data());
   Set(easy, CURLOPT_NOSIGNAL, 1L);
@@ -102,14 +96,58 @@ void Transfer::SetConnectionOptions() {
   Set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   Set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   Set(easy, CURLOPT_USERAGENT, "consul-canary/" CONSUL_CANARY_VERSION);
-  Set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request_.connect_timeout.count()));
-  Set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request_.timeout.count()));
-  // An address needs no cache, and with thousands of sidecars the cache costs more than it saves.
-  Set(easy, CURLOPT_DNS_CACHE_TIMEOUT, IsAddress(HostOf(request_.url)) ? 0L : 60L);
+  Set(easy, CURLOPT_BUFFERSIZE, buffer_bytes_);
   Set(easy, CURLOPT_WRITEFUNCTION, &Transfer::OnBody);
   Set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
   Set(easy, CURLOPT_HEADERFUNCTION, &Transfer::OnHeader);
   Set(easy, CURLOPT_HEADERDATA, static_cast<void*>(this));
+  Set(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::OnOpen);
+  Set(easy, CURLOPT_OPENSOCKETDATA, static_cast<void*>(&poller_));
+  Set(easy, CURLOPT_CLOSESOCKETFUNCTION, &Transfer::OnClose);
+  Set(easy, CURLOPT_CLOSESOCKETDATA, static_cast<void*>(&poller_));
+}
+
+void Transfer::Prepare(IoLoop::Id id, HttpRequest request, IoLoop::HttpCallback callback) {
+  request_ = std::move(request);
+  on_response_ = std::move(callback);
+  id_ = id;
+  SetExchangeOptions(request_);
+  is_plain_ = request_.method == "GET" && request_.headers.empty() && request_.body.empty() &&
+              !request_.url.starts_with("https:");
+  if (is_plain_) return;
+  if (request_.url.starts_with("https:")) SetTlsOptions();
+  SetBody();
+  SetHeaders();
+}
+
+void Transfer::Prepare(IoLoop::Id id, const HttpRequest& request, IoLoop::PageCallback callback) {
+  assert(request.method == "GET" && request.headers.empty() && request.body.empty() &&
+         !request.url.starts_with("https:"));
+  on_page_ = std::move(callback);
+  id_ = id;
+  SetExchangeOptions(request);
+}
+
+void Transfer::SetExchangeOptions(const HttpRequest& request) {
+  // One read of the socket takes no more than the buffer: for megabytes, libcurl's 16 KiB cost a
+  // quarter of the time of receiving. Only those who expect as much get it: each waiting transfer
+  // holds one.
+  constexpr std::size_t kLargeBody = 1U << 20U;
+  constexpr long kLargeBuffer = 256L * 1024;
+  CURL* easy = easy_.get();
+  Set(easy, CURLOPT_BUFFERSIZE,
+      request.expected_bytes >= kLargeBody ? kLargeBuffer : long{CURL_MAX_WRITE_SIZE});
+  error_text_[0] = '\0';
+  pool_ = request.pool;
+  max_bytes_ = request.max_response_bytes;
+  expected_bytes_ = request.expected_bytes;
+  received_bytes_ = 0;
+  too_large_ = false;
+  Set(easy, CURLOPT_URL, request.url.c_str());
+  Set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
+  Set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
+  // An address needs no cache, and with thousands of sidecars the cache costs more than it saves.
+  Set(easy, CURLOPT_DNS_CACHE_TIMEOUT, IsAddress(HostOf(request.url)) ? 0L : 60L);
 }
 
 void Transfer::SetTlsOptions() {
@@ -154,23 +192,29 @@ void Transfer::SetHeaders() {
   Set(easy_.get(), CURLOPT_HTTPHEADER, headers_.get());
 }
 
-bool Transfer::Count(std::size_t bytes) {
-  received_bytes_ += bytes;
-  too_large_ = too_large_ || received_bytes_ > request_.max_response_bytes;
-  return !too_large_;
+// Where the length is known, or was last time, the body need not grow by copying.
+void Transfer::ReserveBody() {
+  curl_off_t length = -1;
+  (void)curl_easy_getinfo(easy_.get(), CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+  const std::size_t told = length > 0 ? static_cast<std::size_t>(length) : expected_bytes_;
+  body_.reserve(std::min(told, max_bytes_));
 }
 
 std::size_t Transfer::OnBody(char* data, std::size_t size, std::size_t count, void* self) {
   auto* transfer = static_cast<Transfer*>(self);
   const std::size_t bytes = size * count;
-  if (!transfer->Count(bytes)) return 0;
-  transfer->response_.body.append(data, bytes);
+  if (transfer->received_bytes_ == 0) transfer->ReserveBody();
+  transfer->received_bytes_ += bytes;
+  transfer->too_large_ = transfer->received_bytes_ > transfer->max_bytes_;
+  if (transfer->too_large_) return 0;
+  transfer->body_.append(data, bytes);
   return bytes;
 }
 
 std::size_t Transfer::OnHeader(char* data, std::size_t size, std::size_t count, void* self) {
   auto* transfer = static_cast<Transfer*>(self);
   const std::string_view line(data, size * count);
+  if (!transfer->on_response_) return line.size();
   if (line.starts_with("HTTP/")) {
     transfer->response_.headers.clear();  // an interim answer (100) came before
     return line.size();
@@ -182,25 +226,93 @@ std::size_t Transfer::OnHeader(char* data, std::size_t size, std::size_t count, 
   return line.size();
 }
 
-Result<HttpResponse> Transfer::TakeResult(CURLcode code) {
-  if (too_large_) {
-    return Fail(ErrorCode::kInvalid, fmt::format("{}: the answer is larger than {} bytes",
-                                                 Describe(request_), request_.max_response_bytes));
-  }
-  if (code != CURLE_OK) {
-    const std::string_view reason =
-        error_text_[0] != '\0' ? error_text_.data() : curl_easy_strerror(code);
-    return Fail(ToErrorCode(code), fmt::format("{}: {}", Describe(request_), reason));
-  }
+curl_socket_t Transfer::OnOpen(void* poller, curlsocktype /*purpose*/, curl_sockaddr* address) {
+  const int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (fd < 0) return CURL_SOCKET_BAD;
+  static_cast<Poller*>(poller)->Opened(fd);
+  return fd;
+}
+
+int Transfer::OnClose(void* poller, curl_socket_t fd) {
+  static_cast<Poller*>(poller)->Closed(fd);
+  return close(fd);
+}
+
+int Transfer::Status() const {
   long status = 0;
   (void)curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
-  response_.status = static_cast<int>(status);
+  return static_cast<int>(status);
+}
+
+std::string Transfer::ReasonOf(CURLcode code) const {
+  if (too_large_) return fmt::format("the answer is larger than {} bytes", max_bytes_);
+  return error_text_[0] != '\0' ? error_text_.data() : curl_easy_strerror(code);
+}
+
+Result<HttpResponse> Transfer::TakeResponse(CURLcode code) {
+  if (code != CURLE_OK || too_large_) {
+    const bool hopeless = too_large_ || IsBadUrl(code);
+    return Fail(hopeless ? ErrorCode::kInvalid : ErrorCode::kUnavailable,
+                fmt::format("{}: {}", Describe(request_), ReasonOf(code)));
+  }
+  response_.status = Status();
+  response_.body = std::exchange(body_, std::string());
   return std::move(response_);
 }
 
-EasyHandle Transfer::TakeEasy() {
+PageOutcome Transfer::OutcomeOf(CURLcode code) const {
+  if (too_large_) return PageOutcome::kTooLarge;
+  if (code == CURLE_OK) return PageOutcome::kAnswered;
+  if (IsBadUrl(code)) return PageOutcome::kBadUrl;
+  curl_off_t connected_us = 0;
+  (void)curl_easy_getinfo(easy_.get(), CURLINFO_CONNECT_TIME_T, &connected_us);
+  long connects = 0;
+  (void)curl_easy_getinfo(easy_.get(), CURLINFO_NUM_CONNECTS, &connects);
+  // A connection that was there already counts as none made, and takes no time.
+  if (connected_us == 0 && (connects > 0 || code != CURLE_OPERATION_TIMEDOUT) && Status() == 0 &&
+      (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+       code == CURLE_OPERATION_TIMEDOUT)) {
+    return PageOutcome::kNotConnected;
+  }
+  return code == CURLE_OPERATION_TIMEDOUT ? PageOutcome::kTimedOut : PageOutcome::kBroken;
+}
+
+void Transfer::Deliver(CURLcode code) {
+  if (on_response_) {
+    Result<HttpResponse> response = TakeResponse(code);
+    const IoLoop::HttpCallback callback = std::move(on_response_);
+    return callback(std::move(response));
+  }
+  Page page;
+  page.outcome = OutcomeOf(code);
+  const std::string reason = page.outcome == PageOutcome::kAnswered ? "" : ReasonOf(code);
+  page.reason = reason;
+  page.status = Status();
+  const char* type = nullptr;
+  (void)curl_easy_getinfo(easy_.get(), CURLINFO_CONTENT_TYPE, &type);
+  if (type != nullptr) page.content_type = type;
+  curl_header* encoding = nullptr;
+  if (curl_easy_header(easy_.get(), "Content-Encoding", 0, CURLH_HEADER, -1, &encoding) ==
+      CURLHE_OK) {
+    page.content_encoding = encoding->value;
+  }
+  page.body = body_;
+  const IoLoop::PageCallback callback = std::move(on_page_);
+  callback(page);
+}
+
+void Transfer::Clear(bool keep_memory) {
+  on_response_ = nullptr;
+  on_page_ = nullptr;
+  response_ = HttpResponse();
+  if (!keep_memory) body_ = std::string();
+  body_.clear();
+  if (is_plain_) return;
   curl_easy_reset(easy_.get());
-  return std::move(easy_);
+  request_ = HttpRequest();
+  headers_.reset();
+  SetLastingOptions();
+  is_plain_ = true;
 }
 
 }  // namespace consul_canary::base

@@ -149,10 +149,23 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
     std::erase_if(state.health, is_past);
     std::erase_if(state.gateway_services, is_past);
     paths->Sync(wanted);
+    outline = Outline(state);
     scraper->SetTargets(WantedTargets(state));
+    TellHealth();
     ready = ready || IsComplete(state);
     Publish();
     if (on_consul_change) on_consul_change();
+  }
+
+  void TellHealth() {
+    for (const auto& [name, service] : outline) {
+      for (const CallerReading& caller : service.callers) {
+        scraper->SetPassing(caller.id, caller.passing);
+      }
+      for (const ServerReading& server : service.servers) {
+        scraper->SetPassing(server.id, server.passing);
+      }
+    }
   }
 
   void Publish() {
@@ -161,7 +174,7 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
     snapshot->consul_error = FirstError(state);
     snapshot->consul_answered_at = answered_at;
     snapshot->ready = ready;
-    snapshot->services = Assemble(state, scraper->readings());
+    snapshot->services = Assemble(outline, scraper->readings());
     {
       const std::lock_guard lock(mutex);
       latest = snapshot;
@@ -184,6 +197,7 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
 
   // Of the loop's thread alone.
   MeshState state;
+  MeshOutline outline;  // of `state`
   std::optional<base::MonotonicTime> answered_at;
   bool ready = false;
   base::IoLoop::Id refresh_timer = 0;

@@ -20,8 +20,10 @@ struct CollectorOptions {
 
 // Counts for the scrape-health metrics. Cumulative.
 struct ScrapeStats {
-  std::map<std::string, std::uint64_t> errors_by_reason;  // connect, timeout, status, size, parse
-  std::map<double, std::uint64_t> duration_buckets;       // seconds → cumulative count
+  // connect (nobody took the connection), timeout, broken (closed before its end, or no HTTP),
+  // status (redirects too), size, content-type, parse.
+  std::map<std::string, std::uint64_t> errors_by_reason;
+  std::map<double, std::uint64_t> duration_buckets;  // seconds → cumulative count
   double duration_sum_seconds = 0;
   std::uint64_t scrapes = 0;
 };

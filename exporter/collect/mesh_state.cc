@@ -1,6 +1,8 @@
 #include "exporter/collect/mesh_state.h"
 
 #include <algorithm>
+#include <unordered_map>
+#include <utility>
 
 #include "exporter/collect/gateways.h"
 
@@ -68,63 +70,68 @@ void ForEachProxy(const MeshState& state, const Visitor& visit) {
   }
 }
 
-SidecarReading ReadingOf(const std::map<std::string, SidecarReading>& readings,
-                         const std::string& id) {
-  const auto it = readings.find(id);
-  return it == readings.end() ? SidecarReading() : it->second;
-}
-
 // Envoy's tags cannot tell a subset from a partition by position alone, so the label counts only
 // where the resolver knows such a subset.
 bool IsSubsetOf(const std::optional<consul::Resolver>& resolver, const std::string& subset) {
   return subset.empty() || !resolver || resolver->subset_filters.contains(subset);
 }
 
-CallerReading MakeCaller(const Instance& proxy, const SidecarReading& reading,
-                         const ServiceSnapshot& snapshot) {
+CallerReading MakeCaller(const Instance& proxy) {
   CallerReading caller;
   caller.id = ProxyId(proxy);
   const bool is_gateway = proxy.destination_service.empty();
   caller.service = is_gateway ? proxy.service : proxy.destination_service;
   caller.passing = proxy.passing;
   if (const std::optional<ScrapeTarget> target = TargetOf(proxy)) caller.address = target->address;
-  caller.scraped_at = reading.scraped_at;
-  caller.error = reading.error;
-  caller.applied_at = reading.applied_at;
-  if (const auto it = reading.applied.find(snapshot.service); it != reading.applied.end()) {
-    caller.applied_shares = it->second;
-  }
-  if (!reading.page) return caller;
-  const envoy::SidecarPage& page = *reading.page;
-  for (auto it = page.subsets.lower_bound({snapshot.service, ""});
-       it != page.subsets.end() && it->first.service == snapshot.service; ++it) {
-    if (IsSubsetOf(snapshot.resolver, it->first.subset)) {
-      caller.subsets[it->first.subset] = it->second;
-    }
-  }
-  if (const auto it = page.route_reloads.find(snapshot.service); it != page.route_reloads.end()) {
-    caller.route_reloads = it->second;
-  }
   return caller;
 }
 
-ServerReading MakeServer(const Instance& proxy, const SidecarReading& reading,
-                         const ServiceSnapshot& snapshot) {
+// By ProxyId, the subsets that hold an instance.
+using Memberships = std::unordered_map<std::string, std::vector<std::string>>;
+
+Memberships MembershipsOf(const ServiceSnapshot& snapshot) {
+  Memberships memberships;
+  for (const auto& [subset, members] : snapshot.subset_instances) {
+    for (const Instance& member : members) memberships[ProxyId(member)].push_back(subset);
+  }
+  return memberships;
+}
+
+ServerReading MakeServer(const Instance& proxy, const Memberships& memberships) {
   ServerReading server;
   server.id = ProxyId(proxy);
   server.instance_id = proxy.destination_id;
   server.passing = proxy.passing;
   if (const std::optional<ScrapeTarget> target = TargetOf(proxy)) server.address = target->address;
-  for (const auto& [subset, members] : snapshot.subset_instances) {
-    const bool is_member =
-        std::any_of(members.begin(), members.end(),
-                    [&server](const Instance& member) { return ProxyId(member) == server.id; });
-    if (is_member) server.subsets.push_back(subset);
-  }
-  server.scraped_at = reading.scraped_at;
-  server.error = reading.error;
-  if (reading.page) server.local_app = reading.page->local_app;
+  const auto subsets = memberships.find(server.id);
+  if (subsets != memberships.end()) server.subsets = subsets->second;
   return server;
+}
+
+// Shared as it is where every subset counts, which is nearly always.
+SubsetReadings OwnSubsets(const SubsetReadings& counted,
+                          const std::optional<consul::Resolver>& resolver) {
+  const auto is_other = [&resolver](const auto& item) { return !IsSubsetOf(resolver, item.first); };
+  if (std::none_of(counted.begin(), counted.end(), is_other)) return counted;
+  SubsetReadings own = counted;
+  std::erase_if(own.Own(), is_other);
+  return own;
+}
+
+void FillIn(const SidecarReading& reading, const ServiceSnapshot& snapshot, CallerReading& caller) {
+  caller.scraped_at = reading.scraped_at;
+  caller.error = reading.error;
+  caller.applied_at = reading.applied_at;
+  const std::string& service = snapshot.service;
+  if (const auto it = reading.applied.find(service); it != reading.applied.end()) {
+    caller.applied_shares = it->second;
+  }
+  if (const auto it = reading.services.find(service); it != reading.services.end()) {
+    caller.subsets = OwnSubsets(it->second, snapshot.resolver);
+  }
+  if (const auto it = reading.route_reloads.find(service); it != reading.route_reloads.end()) {
+    caller.route_reloads = it->second;
+  }
 }
 
 ServiceSnapshot MakeService(const MeshState& state, const std::string& service) {
@@ -239,29 +246,46 @@ std::optional<base::Error> FirstError(const MeshState& state) {
   return std::nullopt;
 }
 
-std::map<std::string, std::shared_ptr<const ServiceSnapshot>> Assemble(
-    const MeshState& state, const std::map<std::string, SidecarReading>& readings) {
-  std::map<std::string, ServiceSnapshot> services;
+MeshOutline Outline(const MeshState& state) {
+  MeshOutline services;
+  std::map<std::string, Memberships> memberships;
   for (const std::string& service : ShownServices(state)) {
-    services[service] = MakeService(state, service);
+    const ServiceSnapshot& made = services[service] = MakeService(state, service);
+    memberships[service] = MembershipsOf(made);
   }
   ForEachProxy(state, [&](const std::string&, const Instance& proxy) {
-    const SidecarReading reading = ReadingOf(readings, ProxyId(proxy));
-    std::set<std::string> upstreams(proxy.upstreams.begin(), proxy.upstreams.end());
+    const std::set<std::string> upstreams(proxy.upstreams.begin(), proxy.upstreams.end());
     for (const std::string& upstream : upstreams) {
       if (const auto it = services.find(upstream); it != services.end()) {
-        it->second.callers.push_back(MakeCaller(proxy, reading, it->second));
+        it->second.callers.push_back(MakeCaller(proxy));
       }
     }
     if (const auto it = services.find(proxy.destination_service); it != services.end()) {
-      it->second.servers.push_back(MakeServer(proxy, reading, it->second));
+      it->second.servers.push_back(MakeServer(proxy, memberships[it->first]));
     }
   });
-  std::map<std::string, std::shared_ptr<const ServiceSnapshot>> shared;
-  for (auto& [name, service] : services) {
-    shared[name] = std::make_shared<const ServiceSnapshot>(std::move(service));
+  return services;
+}
+
+std::map<std::string, std::shared_ptr<const ServiceSnapshot>> Assemble(
+    const MeshOutline& outline, const std::map<std::string, SidecarReading>& readings) {
+  std::map<std::string, std::shared_ptr<const ServiceSnapshot>> services;
+  for (const auto& [name, service] : outline) {
+    auto snapshot = std::make_shared<ServiceSnapshot>(service);
+    for (CallerReading& caller : snapshot->callers) {
+      const auto it = readings.find(caller.id);
+      if (it != readings.end()) FillIn(it->second, *snapshot, caller);
+    }
+    for (ServerReading& server : snapshot->servers) {
+      const auto it = readings.find(server.id);
+      if (it == readings.end()) continue;
+      server.scraped_at = it->second.scraped_at;
+      server.error = it->second.error;
+      server.local_app = it->second.local_app;
+    }
+    services.emplace(name, std::move(snapshot));
   }
-  return shared;
+  return services;
 }
 
 }  // namespace consul_canary::collect

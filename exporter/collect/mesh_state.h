@@ -3,12 +3,13 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "exporter/collect/scraper.h"
+#include "exporter/collect/reading.h"
 #include "exporter/collect/snapshot.h"
 #include "exporter/collect/targets.h"
 #include "exporter/consul/client.h"
@@ -52,7 +53,14 @@ struct MeshState {
 
 [[nodiscard]] std::optional<base::Error> FirstError(const MeshState& state);
 
+// The services of a snapshot without what their sidecars said.
+using MeshOutline = std::map<std::string, ServiceSnapshot>;
+
+// What Consul's answers say; needed anew only when one of them changes.
+[[nodiscard]] MeshOutline Outline(const MeshState& state);
+
+// The outline with the newest readings, once a round: what these hold is shared, not copied.
 [[nodiscard]] std::map<std::string, std::shared_ptr<const ServiceSnapshot>> Assemble(
-    const MeshState& state, const std::map<std::string, SidecarReading>& readings);
+    const MeshOutline& outline, const std::map<std::string, SidecarReading>& readings);
 
 }  // namespace consul_canary::collect

@@ -1,42 +1,86 @@
 #include "exporter/collect/scraper.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
 #include <limits>
 #include <utility>
 
+#include "exporter/base/log.h"
+#include "exporter/collect/reading.h"
 #include "exporter/envoy/applied_weights.h"
+#include "exporter/envoy/sidecar_page.h"
 
 namespace consul_canary::collect {
 namespace {
 
-using base::HttpResponse;
-using base::Result;
+using base::milliseconds;
+using base::MonotonicTime;
+using base::Page;
+using base::PageOutcome;
 using Clock = std::chrono::steady_clock;
 
-constexpr double kDurationBounds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                      0.1,   0.25,   0.5,   1,    2.5,   5};
+constexpr std::array kDurationBounds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                     0.1,   0.25,   0.5,   1.0,  2.5,   5.0};
+// What is due within this time begins together: fewer wake-ups, and more for each of them.
+constexpr milliseconds kBatch{10};
+// The last tenth of a round is for the answers of those that are asked last.
+constexpr double kSpreadOver = 0.9;
+constexpr std::uint32_t kSidecarsInPool = 200;
+// Where this process cannot keep up, it asks everybody less often, instead of asking all at once
+// and then taking its own slowness for theirs. Those that failed last time do not count: thousands
+// that hang must not keep the others from being asked.
+constexpr std::size_t kMostUnderWay = 500;
+// For Consul, our own clients and logs.
+constexpr std::size_t kOtherFiles = 256;
+constexpr std::size_t kLargePage = 64u << 10u;
+// On every whole page, and never let through by the filter.
+constexpr std::string_view kUnasked = "\nenvoy_server_";
 
-struct Failure {
-  std::string reason;  // the label of sidecar_scrape_errors_total
-  std::string text;
-};
+std::string_view ReasonOf(PageOutcome outcome) {
+  switch (outcome) {
+    case PageOutcome::kNotConnected:
+    case PageOutcome::kBadUrl:
+      return "connect";
+    case PageOutcome::kTimedOut:
+      return "timeout";
+    case PageOutcome::kTooLarge:
+      return "size";
+    case PageOutcome::kBroken:
+    case PageOutcome::kAnswered:
+      break;
+  }
+  return "broken";
+}
 
-// nullopt: a complete answer with status 200.
-std::optional<Failure> FailureOf(const Result<HttpResponse>& answer, const std::string& what) {
-  if (!answer) {
-    const base::Error& error = answer.error();
-    if (error.code == base::ErrorCode::kInvalid) return Failure{"size", error.message};
-    // libcurl's words: "Connection timed out after …", "Operation timed out after …".
-    const bool late = error.message.find("timed out") != std::string::npos ||
-                      error.message.find("imeout") != std::string::npos;
-    return Failure{late ? "timeout" : "connect", error.message};
-  }
-  if (answer->status != 200) {
-    return Failure{"status", what + ": status " + std::to_string(answer->status)};
-  }
-  return std::nullopt;
+// As base::Describe, for messages.
+std::string NameOf(const ScrapeTarget& target, bool dump) {
+  const std::string_view page = target.admin ? "/stats/prometheus" : "/metrics";
+  return fmt::format("GET http://{}{}", target.address, dump ? "/config_dump" : page);
+}
+
+bool IsText(std::string_view content_type) {
+  return content_type.empty() || content_type.starts_with("text/plain") ||
+         content_type.starts_with("application/openmetrics-text");
 }
 
 }  // namespace
+
+double PhaseOf(std::string_view id) {
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a, and then mixed: ids often differ at their end
+  for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  hash = (hash ^ (hash >> 33u)) * 0xff51afd7ed558ccd;
+  hash = (hash ^ (hash >> 33u)) * 0xc4ceb9fe1a85ec53;
+  hash ^= hash >> 33u;
+  return static_cast<double>(hash >> 11u) * 0x1p-53;
+}
+
+milliseconds BackOff(int failures) {
+  constexpr milliseconds kLongest{10'000};
+  if (failures > 4) return kLongest;
+  return milliseconds{1000} * (1 << std::max(failures - 1, 0));
+}
 
 Scraper::Scraper(base::IoLoop& loop, const CollectorOptions& options,
                  std::function<void()> on_round)
@@ -46,138 +90,321 @@ Scraper::Scraper(base::IoLoop& loop, const CollectorOptions& options,
 }
 
 Scraper::~Scraper() {
-  loop_.Cancel(timer_);
-  while (!exchanges_.empty()) CancelExchange(exchanges_.begin()->first);
+  loop_.Cancel(round_timer_);
+  loop_.Cancel(read_timer_);
+  while (!sidecars_.empty()) RemoveSidecar(*sidecars_.begin()->second);
 }
 
 void Scraper::Start() {
   started_ = true;
+  round_began_at_ = Clock::now() - options_.interval;
   BeginRound();
 }
 
-void Scraper::SetTargets(std::map<std::string, ScrapeTarget> targets) {
-  const std::map<std::string, ScrapeTarget> previous = std::exchange(targets_, std::move(targets));
-  for (const auto& [id, target] : previous) {
-    const auto it = targets_.find(id);
-    if (it != targets_.end() && it->second == target) continue;
-    CancelExchange(id);
-    readings_.erase(id);
-  }
-  if (!started_) return;
-  for (const auto& [id, target] : targets_) {
-    if (readings_.contains(id) || exchanges_.contains(id)) continue;
-    round_open_ = true;  // so that the first reading is published as soon as it is there
-    StartExchange(id, target);
-  }
-}
-
 void Scraper::BeginRound() {
-  timer_ = loop_.After(options_.interval, [this] {
+  // Always at the same moments, unless the process did not get to run.
+  const MonotonicTime now = Clock::now();
+  round_began_at_ += options_.interval;
+  if (now - round_began_at_ > options_.interval) round_began_at_ = now;
+  const auto left = std::chrono::ceil<milliseconds>(round_began_at_ + options_.interval - now);
+  round_timer_ = loop_.After(left, [this] {
     EndRound();
     BeginRound();
   });
   round_open_ = true;
-  for (const auto& [id, target] : targets_) {
-    // One that is still being waited for from the last round gets no second request.
-    if (!exchanges_.contains(id)) StartExchange(id, target);
+  AwaitRound();
+  ReadDue();
+}
+
+void Scraper::AwaitRound() {
+  for (const bool failing : {false, true}) {
+    for (const auto& [id, sidecar] : sidecars_) {
+      const bool asked = sidecar->transfer == 0 && !IsLeftAlone(*sidecar);
+      if (asked && sidecar->is_failing == failing) Await(*sidecar);
+    }
+    if (awaited_ > 0) return;
   }
-  if (exchanges_.empty()) EndRound();
+}
+
+void Scraper::Await(Sidecar& sidecar) {
+  if (!std::exchange(sidecar.is_awaited, true)) ++awaited_;
+}
+
+void Scraper::EndRoundIfComplete() {
+  if (awaited_ == 0) EndRound();
 }
 
 void Scraper::EndRound() {
   if (!std::exchange(round_open_, false)) return;
+  if (awaited_ > 0) {
+    for (const auto& [id, sidecar] : sidecars_) sidecar->is_awaited = false;
+    awaited_ = 0;
+  }
   on_round_();
 }
 
-base::HttpRequest Scraper::MakeRequest(std::string url) const {
+MonotonicTime Scraper::MomentOf(const Sidecar& sidecar) const {
+  if (ReadsTogether()) return turn_began_at_;
+  return turn_began_at_ + std::chrono::duration_cast<Clock::duration>(
+                              options_.interval * (kSpreadOver * sidecar.phase));
+}
+
+bool Scraper::IsLeftAlone(const Sidecar& sidecar) const {
+  return Clock::now() + options_.interval / 2 < sidecar.retry_at;
+}
+
+// Everybody's turn comes once a round; where that takes longer, the rest comes first in the next.
+void Scraper::ReadDue() {
+  loop_.Cancel(std::exchange(read_timer_, 0));
+  const MonotonicTime now = Clock::now();
+  while (under_way_ < kMostUnderWay) {
+    if (next_ == order_.size() && turn_began_at_ < round_began_at_) {
+      next_ = 0;
+      turn_began_at_ = round_began_at_;
+    }
+    if (next_ == order_.size() || MomentOf(*order_[next_]) > now) break;
+    Sidecar& sidecar = *order_[next_++];
+    // One that is still being waited for from the last round gets no second request.
+    if (sidecar.transfer == 0 && !IsLeftAlone(sidecar)) Begin(sidecar);
+  }
+  if (next_ < order_.size()) {
+    const auto wait = std::chrono::ceil<milliseconds>(MomentOf(*order_[next_]) - now);
+    read_timer_ = loop_.After(std::max(wait, kBatch), [this] { ReadDue(); });
+  }
+  EndRoundIfComplete();
+}
+
+void Scraper::SetTargets(const std::map<std::string, ScrapeTarget>& targets) {
+  std::vector<Sidecar*> past;
+  for (const auto& [id, sidecar] : sidecars_) {
+    const auto it = targets.find(id);
+    if (it == targets.end() || it->second != sidecar->target) past.push_back(sidecar.get());
+  }
+  for (Sidecar* sidecar : past) RemoveSidecar(*sidecar);
+  std::vector<Sidecar*> added;
+  for (const auto& [id, target] : targets) {
+    if (!sidecars_.contains(id)) added.push_back(&AddSidecar(id, target));
+  }
+  if (past.empty() && added.empty()) return;
+  Arrange();
+  CheckFileLimit();
+  if (!started_) return;
+  if (ReadsTogether()) {
+    for (Sidecar* sidecar : added) ReadInRoundOfItsOwn(*sidecar);
+  }
+  ReadDue();
+}
+
+// So that it is published as soon as it is there.
+void Scraper::ReadInRoundOfItsOwn(Sidecar& sidecar) {
+  round_open_ = true;
+  Await(sidecar);
+  if (sidecar.transfer == 0) Begin(sidecar);
+}
+
+void Scraper::SetPassing(const std::string& id, bool passing) {
+  const auto it = sidecars_.find(id);
+  if (it == sidecars_.end()) return;
+  Sidecar& sidecar = *it->second;
+  const std::optional<bool> before = std::exchange(sidecar.passing, passing);
+  if (!before || *before == passing || sidecar.failures_to_connect == 0) return;
+  sidecar.failures_to_connect = 0;
+  sidecar.retry_at = MonotonicTime();
+  if (started_ && ReadsTogether()) ReadInRoundOfItsOwn(sidecar);
+}
+
+Scraper::Sidecar& Scraper::AddSidecar(const std::string& id, const ScrapeTarget& target) {
+  auto sidecar = std::make_unique<Sidecar>();
+  sidecar->id = id;
+  sidecar->target = target;
+  sidecar->phase = PhaseOf(id);
+  sidecar->request = MakeRequest(PageUrl(target), TakePlace());
+  Sidecar& added = *sidecar;
+  sidecars_[id] = std::move(sidecar);
+  return added;
+}
+
+void Scraper::RemoveSidecar(Sidecar& sidecar) {
+  loop_.Cancel(sidecar.transfer);
+  if (sidecar.is_counted) --under_way_;
+  if (sidecar.is_awaited) --awaited_;
+  if (sidecar.is_unfiltered) --unfiltered_;
+  GiveUpPlace(sidecar.request.pool);
+  readings_.erase(sidecar.id);
+  const auto it = sidecars_.find(sidecar.id);
+  sidecars_.erase(it);
+}
+
+// Those whose moment in this round is over count as asked.
+void Scraper::Arrange() {
+  order_.clear();
+  order_.reserve(sidecars_.size());
+  for (const auto& [id, sidecar] : sidecars_) order_.push_back(sidecar.get());
+  std::stable_sort(order_.begin(), order_.end(),
+                   [](const Sidecar* a, const Sidecar* b) { return a->phase < b->phase; });
+  const MonotonicTime now = Clock::now();
+  next_ = static_cast<std::size_t>(
+      std::partition_point(order_.begin(), order_.end(),
+                           [&](const Sidecar* sidecar) { return MomentOf(*sidecar) <= now; }) -
+      order_.begin());
+}
+
+std::uint32_t Scraper::TakePlace() {
+  std::size_t pool = 0;
+  while (pool < places_taken_.size() && places_taken_[pool] == kSidecarsInPool) ++pool;
+  if (pool == places_taken_.size()) places_taken_.push_back(0);
+  ++places_taken_[pool];
+  return static_cast<std::uint32_t>(pool + 1);  // 0 is everybody else's
+}
+
+void Scraper::GiveUpPlace(std::uint32_t pool) {
+  if (--places_taken_[pool - 1] == 0) loop_.ClosePool(pool);
+}
+
+void Scraper::CheckFileLimit() {
+  const std::size_t needed = sidecars_.size() + kOtherFiles;
+  const std::size_t limit = base::IoLoop::OpenFileLimit();
+  if (std::exchange(limit_told_, needed > limit) || !limit_told_) return;
+  base::Log(base::LogLevel::kWarn,
+            "too few open files are allowed for a connection to each sidecar",
+            {{"limit", std::to_string(limit)}, {"needed", std::to_string(needed)}});
+}
+
+base::HttpRequest Scraper::MakeRequest(std::string url, std::uint32_t pool) const {
   base::HttpRequest request;
   request.url = std::move(url);
   request.connect_timeout = options_.scrape_timeout;
   request.timeout = options_.scrape_timeout;
   request.max_response_bytes = options_.max_page_bytes;
+  request.pool = pool;
   return request;
 }
 
-void Scraper::StartExchange(const std::string& id, const ScrapeTarget& target) {
-  Exchange& exchange = exchanges_[id];
-  exchange.started_at = Clock::now();
-  exchange.page =
-      loop_.Start(MakeRequest(PageUrl(target)),
-                  [this, id](Result<HttpResponse> answer) { OnPage(id, std::move(answer)); });
-  if (!target.admin) return;
-  exchange.dump =
-      loop_.Start(MakeRequest(RouteDumpUrl(target)),
-                  [this, id](Result<HttpResponse> answer) { OnDump(id, std::move(answer)); });
+void Scraper::Begin(Sidecar& sidecar) {
+  sidecar.started_at = Clock::now();
+  sidecar.error.clear();
+  sidecar.is_counted = !sidecar.is_failing;
+  under_way_ += sidecar.is_counted ? 1 : 0;
+  sidecar.transfer =
+      loop_.Read(sidecar.request, [this, &sidecar](const Page& page) { OnPage(sidecar, page); });
 }
 
-void Scraper::CancelExchange(const std::string& id) {
-  const auto it = exchanges_.find(id);
-  if (it == exchanges_.end()) return;
-  loop_.Cancel(it->second.page);
-  loop_.Cancel(it->second.dump);
-  exchanges_.erase(it);
-}
-
-void Scraper::OnPage(const std::string& id, Result<HttpResponse> answer) {
-  Exchange& exchange = exchanges_.at(id);
-  exchange.page = 0;
-  CountDuration(exchange.started_at);
-  const std::string url = "GET http://" + targets_.at(id).address;
-  if (const std::optional<Failure> failure = FailureOf(answer, url)) {
-    CountError(failure->reason);
-    exchange.error = failure->text;
-    return FinishIfAnswered(id);
-  }
-  auto page = std::make_shared<envoy::SidecarPage>(envoy::ReadSidecarPage(answer->body));
-  if (page->bad_line_count > 0) CountError("parse");
-  if (page->bad_line_count > 0 && page->subsets.empty() && !page->local_app) {
-    exchange.error = url + ": not a page of Envoy's, " + page->bad_lines.front();
+void Scraper::OnPage(Sidecar& sidecar, const Page& page) {
+  CountDuration(sidecar.started_at);
+  if (page.outcome == PageOutcome::kNotConnected) {
+    sidecar.retry_at = sidecar.started_at + BackOff(++sidecar.failures_to_connect);
   } else {
-    SidecarReading& reading = readings_[id];
-    reading.page = std::move(page);
-    reading.scraped_at = Clock::now();
+    sidecar.failures_to_connect = 0;
   }
-  FinishIfAnswered(id);
+  if (CheckAnswer(sidecar, page, /*dump=*/false)) TakePage(sidecar, page);
+  if (!sidecar.target.admin) return Finish(sidecar);
+  if (page.outcome == PageOutcome::kNotConnected || page.outcome == PageOutcome::kTimedOut) {
+    ReadingOf(sidecar).applied.clear();  // as in OnDump()
+    return Finish(sidecar);
+  }
+  // Only now: the connection serves both.
+  sidecar.transfer = loop_.Read(MakeRequest(RouteDumpUrl(sidecar.target), sidecar.request.pool),
+                                [this, &sidecar](const Page& dump) { OnDump(sidecar, dump); });
 }
 
-void Scraper::OnDump(const std::string& id, Result<HttpResponse> answer) {
-  Exchange& exchange = exchanges_.at(id);
-  exchange.dump = 0;
-  SidecarReading& reading = readings_[id];
-  const std::string url = "GET http://" + targets_.at(id).address + "/config_dump";
-  std::optional<Failure> failure = FailureOf(answer, url);
-  if (!failure) {
-    auto applied = envoy::ReadAppliedWeights(answer->body);
+// Whether a complete answer with status 200 has come.
+bool Scraper::CheckAnswer(Sidecar& sidecar, const Page& page, bool dump) {
+  if (page.outcome != PageOutcome::kAnswered) {
+    Fail(sidecar, ReasonOf(page.outcome),
+         fmt::format("{}: {}", NameOf(sidecar.target, dump), page.reason));
+  } else if (page.status != 200) {
+    Fail(sidecar, "status",
+         fmt::format("{}: status {}", NameOf(sidecar.target, dump), page.status));
+  } else if (!page.content_encoding.empty() && page.content_encoding != "identity") {
+    Fail(sidecar, "content-type",
+         fmt::format("{}: content encoding {}, which was not asked for",
+                     NameOf(sidecar.target, dump), page.content_encoding));
+  } else {
+    return true;
+  }
+  return false;
+}
+
+void Scraper::TakePage(Sidecar& sidecar, const Page& page) {
+  sidecar.request.expected_bytes = page.body.size();
+  NoteFilter(sidecar, page.body);
+  envoy::SidecarPage read = envoy::ReadSidecarPage(page.body);
+  const bool is_envoys = !read.subsets.empty() || read.local_app || !read.route_reloads.empty();
+  if (!is_envoys && !IsText(page.content_type)) {
+    return Fail(sidecar, "content-type",
+                fmt::format("{}: not a page of Envoy's, content type {}",
+                            NameOf(sidecar.target, /*dump=*/false), page.content_type));
+  }
+  if (!is_envoys && read.bad_line_count > 0) {
+    return Fail(sidecar, "parse",
+                fmt::format("{}: not a page of Envoy's, {}", NameOf(sidecar.target, /*dump=*/false),
+                            read.bad_lines.front()));
+  }
+  if (read.bad_line_count > 0) ++stats_.errors_by_reason["parse"];
+  collect::TakePage(std::move(read), Clock::now(), ReadingOf(sidecar));
+}
+
+// An Envoy that does not know `filter=`, or something before it that drops the query, sends
+// everything it has. It is read all the same, at a hundred times the cost.
+void Scraper::NoteFilter(Sidecar& sidecar, std::string_view body) {
+  const bool unfiltered = body.size() > kLargePage && body.find(kUnasked) != std::string_view::npos;
+  if (std::exchange(sidecar.is_unfiltered, unfiltered) == unfiltered) return;
+  unfiltered_ += unfiltered ? 1 : -1;
+  if (unfiltered && unfiltered_ == 1) {
+    base::Log(base::LogLevel::kWarn, "sidecar ignores the filter, its whole page is read",
+              {{"sidecar", sidecar.id},
+               {"url", "http://" + sidecar.target.address},
+               {"bytes", std::to_string(body.size())}});
+  } else if (!unfiltered && unfiltered_ == 0) {
+    base::Log(base::LogLevel::kInfo, "no sidecar ignores the filter any more");
+  }
+}
+
+void Scraper::OnDump(Sidecar& sidecar, const Page& page) {
+  SidecarReading& reading = ReadingOf(sidecar);
+  if (CheckAnswer(sidecar, page, /*dump=*/true)) {
+    auto applied = envoy::ReadAppliedWeights(page.body);
     if (applied) {
       reading.applied = *std::move(applied);
       reading.applied_at = Clock::now();
-      return FinishIfAnswered(id);
+      return Finish(sidecar);
     }
-    failure = Failure{"parse", url + ": " + applied.error().message};
+    Fail(sidecar, "parse",
+         fmt::format("{}: {}", NameOf(sidecar.target, /*dump=*/true), applied.error().message));
   }
   // Old weights must not pass for what the sidecar applies now.
   reading.applied.clear();
-  CountError(failure->reason);
-  if (exchange.error.empty()) exchange.error = failure->text;
-  FinishIfAnswered(id);
+  Finish(sidecar);
 }
 
-void Scraper::FinishIfAnswered(const std::string& id) {
-  const auto it = exchanges_.find(id);
-  if (it->second.page != 0 || it->second.dump != 0) return;
-  readings_[id].error = std::move(it->second.error);
-  exchanges_.erase(it);
-  if (exchanges_.empty()) EndRound();
+void Scraper::Finish(Sidecar& sidecar) {
+  sidecar.transfer = 0;
+  if (std::exchange(sidecar.is_counted, false)) --under_way_;
+  sidecar.is_failing = !sidecar.error.empty();
+  ReadingOf(sidecar).error = std::move(sidecar.error);
+  if (!std::exchange(sidecar.is_awaited, false)) return;
+  --awaited_;
+  EndRoundIfComplete();
 }
 
-void Scraper::CountError(const std::string& reason) { ++stats_.errors_by_reason[reason]; }
+// The first reason stands: the others often follow from it.
+void Scraper::Fail(Sidecar& sidecar, std::string_view reason, std::string text) {
+  ++stats_.errors_by_reason[std::string(reason)];
+  if (sidecar.error.empty()) sidecar.error = std::move(text);
+}
 
-void Scraper::CountDuration(base::MonotonicTime started_at) {
+SidecarReading& Scraper::ReadingOf(Sidecar& sidecar) {
+  if (sidecar.reading == nullptr) sidecar.reading = &readings_[sidecar.id];
+  return *sidecar.reading;
+}
+
+void Scraper::CountDuration(MonotonicTime started_at) {
   const double seconds = std::chrono::duration<double>(Clock::now() - started_at).count();
   ++stats_.scrapes;
   stats_.duration_sum_seconds += seconds;
-  for (auto& [bound, count] : stats_.duration_buckets) {
-    if (seconds <= bound) ++count;
+  for (auto it = stats_.duration_buckets.lower_bound(seconds); it != stats_.duration_buckets.end();
+       ++it) {
+    ++it->second;
   }
 }
 

@@ -12,11 +12,16 @@
 
 #include "exporter/base/clock.h"
 #include "exporter/base/result.h"
+#include "exporter/collect/shared.h"
 #include "exporter/consul/client.h"
 #include "exporter/consul/config_entries.h"
 #include "exporter/envoy/sidecar_page.h"
 
 namespace consul_canary::collect {
+
+// What one sidecar counted of one service, by subset.
+using SubsetReadings = Shared<std::map<std::string, envoy::SubsetCounters>>;
+using Instances = Shared<std::vector<consul::Instance>>;
 
 // One sidecar that calls the service, as last scraped. Only what concerns this service.
 struct CallerReading {
@@ -26,7 +31,7 @@ struct CallerReading {
   std::string address;   // host:port that is scraped; empty: no metrics address is known
   std::optional<base::MonotonicTime> scraped_at;  // of the last success
   std::string error;                              // of the last try; empty: it succeeded
-  std::map<std::string, envoy::SubsetCounters> subsets;
+  SubsetReadings subsets;
   std::map<std::string, double>
       applied_shares;  // subset → 0..1; empty: admin port unknown or not read
   std::optional<base::MonotonicTime> applied_at;  // when applied_shares were read
@@ -45,7 +50,7 @@ struct ServerReading {
   std::string address;                            // as CallerReading's
   std::optional<base::MonotonicTime> scraped_at;  // as CallerReading's
   std::string error;                              // as CallerReading's
-  std::optional<envoy::SubsetCounters> local_app;
+  SharedOptional<envoy::SubsetCounters> local_app;
 
   bool operator==(const ServerReading&) const = default;
 };
@@ -55,9 +60,8 @@ struct ServiceSnapshot {
   std::optional<consul::Splitter> splitter;
   std::optional<consul::Resolver> resolver;
   std::optional<consul::Router> router;
-  std::vector<consul::Instance> instances;  // every instance of the service
-  std::map<std::string, std::vector<consul::Instance>>
-      subset_instances;          // as Consul evaluates the filters
+  Instances instances;                                // every instance of the service
+  std::map<std::string, Instances> subset_instances;  // as Consul evaluates the filters
   bool instances_known = false;  // both of the above have been answered since the last error
   std::vector<CallerReading> callers;
   std::vector<ServerReading> servers;

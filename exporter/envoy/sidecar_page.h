@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "exporter/envoy/prometheus_text.h"
+
 namespace consul_canary::envoy {
 
 // Cumulative, since the sidecar's start (or since its cluster was built). All integral counters in
@@ -30,16 +32,24 @@ struct SubsetCounters {
   std::uint64_t retry_success = 0;  // upstream_rq_retry_success
   std::uint64_t timeouts = 0;       // upstream_rq_timeout
   std::uint64_t connect_failures = 0;
+  // upstream_rq_tx_reset: broken off by this sidecar, because the caller gave up or time was over.
+  // Where the sidecar speaks HTTP/2 to its upstream (http2, grpc); else nothing counts them.
+  std::uint64_t resets_sent = 0;
   std::map<int, std::uint64_t> responses;  // upstream_rq{envoy_response_code}: final responses
   std::map<int, std::uint64_t> retried_responses;  // retry_upstream_rq{envoy_response_code}
-  std::uint64_t active = 0;                        // gauge upstream_rq_active
-  std::uint64_t membership_healthy = 0;            // gauge
-  std::uint64_t membership_change = 0;             // counter
+  // gRPC status → calls that ended with it, retries apart, over all methods; only where Consul
+  // knows the protocol as grpc. The same calls stand in `responses`, mostly as 200.
+  std::map<int, std::uint64_t> grpc_statuses;
+  std::uint64_t active = 0;              // gauge upstream_rq_active
+  std::uint64_t membership_healthy = 0;  // gauge
+  std::uint64_t membership_change = 0;   // counter
   // By outlier detection. With failover (a shield), these and membership are the first target's:
   // the canary's own instances.
   std::uint64_t ejections_active = 0;    // gauge
   std::uint64_t ejections_enforced = 0;  // counter
   Histogram request_time;
+  // The cluster is an aggregate: what it counted may have been answered by other subsets.
+  bool has_failover = false;
 
   bool operator==(const SubsetCounters&) const = default;
 };
@@ -61,13 +71,22 @@ struct SidecarPage {
   std::map<std::string, std::uint64_t> route_reloads;  // RDS route name → config_reload
   std::vector<std::string> bad_lines;  // at most ten, each with its number and reason
   std::size_t bad_line_count = 0;
+  std::size_t duplicate_count = 0;  // series that stood there before; the first counts
+  bool cut_off = false;             // the page lacks its end: see SeriesLines
+};
+
+enum class PageParts {
+  kAll,
+  kCounts,  // without request_time, two thirds of the bytes: it moves at Envoy's flushes alone
 };
 
 // The regular expression for Envoy's `filter=` that lets through just what ReadSidecarPage reads;
 // not encoded.
-[[nodiscard]] std::string_view SidecarFilter();
+[[nodiscard]] std::string_view SidecarFilter(PageParts parts = PageParts::kAll);
 
-// Reads a page in the Prometheus text format. One bad line costs one line.
-[[nodiscard]] SidecarPage ReadSidecarPage(std::string_view page);
+// Reads a page, filtered or whole. One bad line costs one line. Lines of other series are passed
+// over unread, so they may be anything.
+[[nodiscard]] SidecarPage ReadSidecarPage(std::string_view page,
+                                          TextFormat format = TextFormat::kPrometheus);
 
 }  // namespace consul_canary::envoy

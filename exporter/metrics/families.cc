@@ -23,7 +23,8 @@ double ToDouble(std::uint64_t count) { return static_cast<double>(count); }
 constexpr std::string_view kViews[] = {"first-try", "attempts", "requests"};
 constexpr envoy::View kViewValues[] = {envoy::View::kFirstTry, envoy::View::kAttempts,
                                        envoy::View::kRequests};
-constexpr std::string_view kScrapeErrors[] = {"connect", "timeout", "status", "size", "parse"};
+constexpr std::string_view kScrapeErrors[] = {"connect", "timeout",      "broken", "status",
+                                              "size",    "content-type", "parse"};
 constexpr std::string_view kSidecarStates[] = {"read", "failing", "critical", "without-address"};
 
 // A weight that Consul rounded on its way to Envoy is off by 0.0001 at most.

@@ -9,10 +9,21 @@ namespace {
 // Until then a sidecar that left Consul may come back and go on counting from where it was.
 constexpr base::seconds kForgetAfter{600};
 
-envoy::OutcomeCounters AllCodes(const envoy::SubsetCounters& counters) {
-  envoy::OutcomeCounters outcomes = envoy::ToOutcomeCounters(counters);
-  outcomes.responses = counters.responses;
-  return outcomes;
+// Without the times, which are added up apart.
+envoy::OutcomeCounters CountsOf(const envoy::SubsetCounters& counters) {
+  envoy::OutcomeCounters counts;
+  counts.completed = counters.completed;
+  counts.retries = counters.retries;
+  counts.retry_success = counters.retry_success;
+  counts.responses = counters.responses;
+  counts.retried_responses = counters.retried_responses;
+  return counts;
+}
+
+bool HaveSameBounds(const envoy::Histogram& one, const envoy::Histogram& other) {
+  return std::equal(one.buckets.begin(), one.buckets.end(), other.buckets.begin(),
+                    other.buckets.end(),
+                    [](const auto& a, const auto& b) { return a.first == b.first; });
 }
 
 std::uint64_t CountUpTo(const envoy::Histogram& histogram, double bound) {
@@ -41,10 +52,15 @@ envoy::Histogram NewSince(const envoy::Histogram& later, const envoy::Histogram&
 }
 
 void AddHistogram(const envoy::Histogram& from, envoy::Histogram& to) {
-  std::map<double, std::uint64_t> sum;
-  for (const auto& [bound, count] : from.buckets) sum[bound] = count + CountUpTo(to, bound);
-  for (const auto& [bound, count] : to.buckets) sum[bound] = count + CountUpTo(from, bound);
-  to.buckets = std::move(sum);
+  if (HaveSameBounds(from, to)) {
+    auto more = from.buckets.begin();
+    for (auto& [bound, count] : to.buckets) count += (more++)->second;
+  } else {
+    std::map<double, std::uint64_t> sum;
+    for (const auto& [bound, count] : from.buckets) sum[bound] = count + CountUpTo(to, bound);
+    for (const auto& [bound, count] : to.buckets) sum[bound] = count + CountUpTo(from, bound);
+    to.buckets = std::move(sum);
+  }
   to.sum_ms += from.sum_ms;
   to.count += from.count;
 }
@@ -53,69 +69,75 @@ void Totals::Observe(const collect::MeshSnapshot& snapshot) {
   const auto is_gone = [&snapshot](const auto& item) {
     return !snapshot.services.contains(item.first);
   };
-  std::erase_if(services_, is_gone);
+  std::erase_if(sidecars_, is_gone);
   std::erase_if(totals_, is_gone);
   for (const auto& [name, service] : snapshot.services) {
-    ObserveService(*service, snapshot.taken_at);
+    Sidecars& sidecars = sidecars_[name];
+    if (service->resolver && service->resolver->has_failover) {
+      ObserveServers(*service, snapshot.taken_at, sidecars, totals_[name]);
+    } else {
+      ObserveCallers(*service, snapshot.taken_at, sidecars, totals_[name]);
+    }
+    std::erase_if(sidecars, [&](const auto& item) {
+      return snapshot.taken_at - item.second.seen_at > kForgetAfter;
+    });
   }
 }
 
-std::vector<Totals::Reading> Totals::ReadingsOf(const collect::ServiceSnapshot& snapshot) {
-  std::vector<Reading> readings;
-  if (!snapshot.resolver || !snapshot.resolver->has_failover) {
-    for (const collect::CallerReading& caller : snapshot.callers) {
-      if (caller.scraped_at) readings.push_back({caller.id, caller.subsets});
+void Totals::ObserveCallers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now,
+                            Sidecars& sidecars, Subsets& totals) {
+  for (const collect::CallerReading& caller : snapshot.callers) {
+    if (!caller.scraped_at) continue;
+    const auto [it, is_new] = sidecars.try_emplace(caller.id);
+    it->second.seen_at = now;
+    if (!is_new && caller.subsets.IsSame(it->second.last)) continue;
+    it->second.last = caller.subsets;
+    std::map<std::string, Counters> counted;
+    for (const auto& [subset, counters] : caller.subsets) {
+      counted.emplace(subset, Counters(caller.subsets.share(), &counters));
     }
-    return readings;
+    Advance(counted, is_new, it->second, totals);
   }
+}
+
+void Totals::ObserveServers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now,
+                            Sidecars& sidecars, Subsets& totals) {
   for (const collect::ServerReading& server : snapshot.servers) {
     if (!server.scraped_at || !server.local_app) continue;
     for (const std::string& subset : server.subsets) {
       // An instance that changes its subset must not bring its past along, so it counts as new
       // there.
-      readings.push_back({server.id + " in " + subset, {{subset, *server.local_app}}});
+      const auto [it, is_new] = sidecars.try_emplace(server.id + " in " + subset);
+      it->second.seen_at = now;
+      Advance({{subset, server.local_app.share()}}, is_new, it->second, totals);
     }
-  }
-  return readings;
-}
-
-void Totals::ObserveService(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now) {
-  Service& service = services_[snapshot.service];
-  Subsets& totals = totals_[snapshot.service];
-  std::map<std::string, envoy::SubsetOutcomes> outcomes;
-  for (const Reading& reading : ReadingsOf(snapshot)) {
-    service.last_seen[reading.id] = now;
-    envoy::SubsetOutcomes& counted = outcomes[reading.id];
-    for (const auto& [subset, counters] : reading.subsets) counted[subset] = AllCodes(counters);
-    AddTimes(reading, service, totals);
-  }
-  const envoy::TickOutcomes tick = envoy::Advance(service.baselines, outcomes);
-  for (const auto& [subset, added] : tick.by_subset) totals[subset].outcomes += added;
-  Forget(service, now);
-}
-
-void Totals::AddTimes(const Reading& reading, Service& service, Subsets& totals) {
-  const auto [sidecar, is_new] = service.times.try_emplace(reading.id);
-  for (const auto& [subset, counters] : reading.subsets) {
-    envoy::Histogram& last = sidecar->second.by_subset[subset];
-    // Unchanged between two of Envoy's flushes, so most of the time there is nothing to add.
-    if (!is_new && counters.request_time != last) {
-      AddHistogram(NewSince(counters.request_time, last), totals[subset].request_time);
-    }
-    last = counters.request_time;
   }
 }
 
-void Totals::Forget(Service& service, base::MonotonicTime now) {
-  for (auto it = service.last_seen.begin(); it != service.last_seen.end();) {
-    if (now - it->second <= kForgetAfter) {
-      ++it;
-      continue;
+void Totals::Advance(const std::map<std::string, Counters>& counted, bool is_new, Sidecar& sidecar,
+                     Subsets& totals) {
+  static const envoy::SubsetCounters kNothing;
+  std::map<std::string, envoy::OutcomeCounters> differences;
+  bool went_down = false;
+  for (const auto& [subset, counters] : counted) {
+    Counters& before = sidecar.by_subset[subset];
+    // A subset that a known sidecar did not show before starts from 0.
+    const envoy::SubsetCounters& earlier = before ? *before : kNothing;
+    if (!is_new && before != counters) {
+      const auto difference = envoy::Difference(CountsOf(*counters), CountsOf(earlier));
+      went_down = went_down || !difference;
+      if (difference) differences[subset] = *difference;
+      // Unchanged between two of Envoy's flushes, so most of the time there is nothing to add.
+      if (counters->request_time != earlier.request_time) {
+        AddHistogram(NewSince(counters->request_time, earlier.request_time),
+                     totals[subset].request_time);
+      }
     }
-    service.baselines.erase(it->first);
-    service.times.erase(it->first);
-    it = service.last_seen.erase(it);
+    before = counters;
   }
+  // A sidecar that restarted has lost, in all its subsets, what it counted since the last reading.
+  if (went_down) return;
+  for (const auto& [subset, difference] : differences) totals[subset].outcomes += difference;
 }
 
 }  // namespace consul_canary::metrics

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include "exporter/base/clock.h"
 #include "exporter/collect/snapshot.h"
@@ -32,27 +32,26 @@ class Totals {
   [[nodiscard]] const std::map<std::string, Subsets>& by_service() const { return totals_; }
 
  private:
-  struct SidecarTimes {
-    std::map<std::string, envoy::Histogram> by_subset;
-  };
-  struct Service {
-    envoy::Baselines baselines;
-    std::map<std::string, SidecarTimes> times;             // by sidecar
-    std::map<std::string, base::MonotonicTime> last_seen;  // by sidecar
-  };
+  using Counters = std::shared_ptr<const envoy::SubsetCounters>;
 
-  // What one sidecar has counted by now, by subset. `id` also says how it was counted.
-  struct Reading {
-    std::string id;
-    std::map<std::string, envoy::SubsetCounters> subsets;
+  // One sidecar, and for instances' own ones also the subset: what it had counted when it was last
+  // observed. Shares what the snapshot holds.
+  struct Sidecar {
+    collect::SubsetReadings last;
+    std::map<std::string, Counters> by_subset;
+    base::MonotonicTime seen_at;
   };
+  using Sidecars = std::map<std::string, Sidecar>;
 
-  static std::vector<Reading> ReadingsOf(const collect::ServiceSnapshot& snapshot);
-  void ObserveService(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now);
-  static void AddTimes(const Reading& reading, Service& service, Subsets& totals);
-  static void Forget(Service& service, base::MonotonicTime now);
+  static void ObserveCallers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now,
+                             Sidecars& sidecars, Subsets& totals);
+  static void ObserveServers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now,
+                             Sidecars& sidecars, Subsets& totals);
+  // Adds what `counted` has that `sidecar` had not, and makes it what it had.
+  static void Advance(const std::map<std::string, Counters>& counted, bool is_new, Sidecar& sidecar,
+                      Subsets& totals);
 
-  std::map<std::string, Service> services_;
+  std::map<std::string, Sidecars> sidecars_;  // by service
   std::map<std::string, Subsets> totals_;
 };
 

@@ -269,7 +269,7 @@ TEST_F(CollectorTest, KeepsTheLastReadingOfASidecarThatFails) {
 TEST_F(CollectorTest, RefusesAPageThatIsNotEnvoys) {
   sidecar_.SetPage("<html>hello</html>");
   Start();
-  EXPECT_NE(WaitForError("not a page of Envoy's, line 1: no metric name"), "");
+  EXPECT_NE(WaitForError("not a page of Envoy's, content type application/json"), "");
 }
 
 TEST_F(CollectorTest, RefusesAPageThatIsTooLarge) {

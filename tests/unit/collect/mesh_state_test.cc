@@ -59,8 +59,7 @@ MeshState Example() {
 
 SidecarReading Reading(envoy::SidecarPage page) {
   SidecarReading reading;
-  reading.scraped_at = base::MonotonicTime(base::seconds(5));
-  reading.page = std::make_shared<const envoy::SidecarPage>(std::move(page));
+  TakePage(std::move(page), base::MonotonicTime(base::seconds(5)), reading);
   return reading;
 }
 
@@ -102,7 +101,7 @@ TEST(WantedPaths, AsksTheNewFilterWhenTheResolverChanges) {
   };
   EXPECT_TRUE(asks(Client::ConnectPath("api", "Service.Meta.version == v3")));
   EXPECT_FALSE(asks(Client::ConnectPath("api", kCanaryFilter)));
-  const auto services = Assemble(state, {});
+  const auto services = Assemble(Outline(state), {});
   EXPECT_FALSE(services.at("api")->subset_instances.contains("canary"));
   EXPECT_FALSE(services.at("api")->instances_known);
 }
@@ -122,7 +121,7 @@ TEST(Assemble, GivesTheServiceItsCallersAndServers) {
   envoy::SidecarPage own;
   own.local_app = Completed(9);
   const auto services =
-      Assemble(Example(), {{"n1/web-proxy", Reading(page)}, {"n1/api-1-proxy", Reading(own)}});
+      Assemble(Outline(Example()), {{"n1/web-proxy", Reading(page)}, {"n1/api-1-proxy", Reading(own)}});
   ASSERT_EQ(services.size(), 1U);
   const ServiceSnapshot& api = *services.at("api");
   EXPECT_TRUE(api.instances_known);
@@ -158,7 +157,7 @@ class WithGateway : public ::testing::Test {
 };
 
 TEST_F(WithGateway, ItIsACallerOfTheServicesThatConsulNames) {
-  const auto services = Assemble(state_, {});
+  const auto services = Assemble(Outline(state_), {});
   ASSERT_EQ(services.at("api")->callers.size(), 2U);
   EXPECT_EQ(services.at("api")->callers[1].id, "n1/edge-1");
   EXPECT_EQ(services.at("api")->callers[1].service, "edge");
@@ -169,7 +168,7 @@ TEST_F(WithGateway, ItIsACallerOfTheServicesThatConsulNames) {
 TEST_F(WithGateway, TheMeshIsNotCompleteBeforeItsServicesAreKnown) {
   state_.gateway_services.clear();
   EXPECT_FALSE(IsComplete(state_));
-  EXPECT_EQ(Assemble(state_, {}).at("api")->callers.size(), 1U);
+  EXPECT_EQ(Assemble(Outline(state_), {}).at("api")->callers.size(), 1U);
 }
 
 TEST(ParseGatewayServices, ReadsNamesAndRefusesWhatIsNoList) {
@@ -185,7 +184,7 @@ TEST(Assemble, TakesNoPartitionForASubset) {
   envoy::SidecarPage page;
   page.subsets[{"api", "no-such-subset"}] = Completed(7);
   page.subsets[{"api", ""}] = Completed(1);
-  const auto services = Assemble(Example(), {{"n1/web-proxy", Reading(page)}});
+  const auto services = Assemble(Outline(Example()), {{"n1/web-proxy", Reading(page)}});
   EXPECT_EQ(services.at("api")->callers[0].subsets,
             (std::map<std::string, envoy::SubsetCounters>{{"", Completed(1)}}));
 }
@@ -194,7 +193,7 @@ TEST(Assemble, KeepsInstancesButCallsThemUnknownWhileTheirPathErrs) {
   MeshState state = Example();
   state.health[Client::ConnectPath("api", kCanaryFilter)].error =
       base::Error{base::ErrorCode::kUnavailable, "GET: 503"};
-  const auto services = Assemble(state, {});
+  const auto services = Assemble(Outline(state), {});
   EXPECT_FALSE(services.at("api")->instances_known);
   EXPECT_EQ(services.at("api")->instances.size(), 1U);
   // One path is no reason to call Consul silent for every service; the heartbeat is.

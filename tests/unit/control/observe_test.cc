@@ -161,8 +161,8 @@ TEST(Observe, AppliedWeightsAreThoseOfTheAdminPort) {
 
 TEST(Observe, SeesSeveralVersionsInThePrimarySubset) {
   ServiceSnapshot service = ApiSnapshot();
-  service.subset_instances["primary"].push_back(Instance("d", "v0"));
-  service.subset_instances["primary"].push_back(Instance("e", "v9", false));
+  service.subset_instances["primary"].Own().push_back(Instance("d", "v0"));
+  service.subset_instances["primary"].Own().push_back(Instance("e", "v9", false));
   EXPECT_EQ(ObserveApi(service).primary_versions, (std::vector<std::string>{"v1", "v0"}));
 }
 

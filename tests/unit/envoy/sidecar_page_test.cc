@@ -51,12 +51,54 @@ TEST(ReadSidecarPage, ReadsARecordedOwnSidecarAsLocalApp) {
   EXPECT_EQ(page.local_app->responses, (std::map<int, std::uint64_t>{{200, 224}, {500, 58}}));
 }
 
+TEST(ReadSidecarPage, ReadsGrpcStatusesBySubset) {
+  const SidecarPage page = ReadSidecarPage(Recorded("caller_with_grpc.prom"));
+  EXPECT_EQ(page.bad_line_count, 0U);
+  // The client of this sidecar saw 301 OK, 50 UNKNOWN and 49 NOT_FOUND; retries saved 49 calls.
+  const SubsetCounters& canary = page.subsets.at(kCanary);
+  EXPECT_EQ(canary.grpc_statuses, (std::map<int, std::uint64_t>{{0, 99}, {2, 50}, {5, 49}}));
+  EXPECT_EQ(canary.completed, 198U);
+  EXPECT_EQ(canary.responses, (std::map<int, std::uint64_t>{{200, 198}}));
+  EXPECT_EQ(canary.retried_responses, (std::map<int, std::uint64_t>{{200, 49}}));
+  EXPECT_EQ(canary.retry_success, 49U);
+  EXPECT_EQ(page.subsets.at(kPrimary).grpc_statuses, (std::map<int, std::uint64_t>{{0, 202}}));
+}
+
+TEST(ReadSidecarPage, ReadsGrpcStatusesOfTheInstanceWithRetriedCalls) {
+  const SidecarPage page = ReadSidecarPage(Recorded("own_sidecar_with_grpc.prom"));
+  ASSERT_TRUE(page.local_app);
+  EXPECT_EQ(page.local_app->grpc_statuses,
+            (std::map<int, std::uint64_t>{{0, 99}, {2, 50}, {5, 49}, {14, 49}}));
+  EXPECT_EQ(page.local_app->completed, 247U);
+}
+
+TEST(ReadSidecarPage, TakesNothingElseThatEnvoyCountsOfGrpc) {
+  const SidecarPage page = ReadSidecarPage(
+      Series("grpc_shop_Get_success", "1") + Series("grpc_shop_Get_total", "2") +
+      Series("grpc_shop_Get5_request_message_count", "3") + Series("grpc_web_shop_Get_0", "4") +
+      Series("grpc_0", "5") + Series("grpc_shop_Get_", "6") + Series("grpc_shop_Get_1000", "7"));
+  EXPECT_EQ(page.subsets.at(kCanary).grpc_statuses, (std::map<int, std::uint64_t>{{0, 9}}));
+}
+
+TEST(ReadSidecarPage, CountsWhatDidNotGoWell) {
+  const SidecarPage page =
+      ReadSidecarPage(Series("upstream_rq_timeout", "1") + Series("upstream_cx_connect_fail", "2") +
+                      Series("upstream_rq_tx_reset", "3") + Series("upstream_rq_active", "4"));
+  const SubsetCounters& canary = page.subsets.at(kCanary);
+  EXPECT_EQ(canary.timeouts, 1U);
+  EXPECT_EQ(canary.connect_failures, 2U);
+  EXPECT_EQ(canary.resets_sent, 3U);
+  EXPECT_EQ(canary.active, 4U);
+}
+
 TEST(ReadSidecarPage, TakesHostsOfTheFirstFailoverTargetOnly) {
   const SidecarPage page = ReadSidecarPage(Recorded("caller_with_failover.prom"));
   const SubsetCounters& canary = page.subsets.at(kCanary);
   EXPECT_EQ(canary.ejections_enforced, 4U);
   EXPECT_EQ(canary.membership_healthy, 1U);
   EXPECT_EQ(canary.completed, 889U);  // of the aggregate cluster, once
+  EXPECT_TRUE(canary.has_failover);
+  EXPECT_FALSE(page.subsets.at(kPrimary).has_failover);
 }
 
 TEST(ReadSidecarPage, IgnoresTheAggregateClustersStaleMembership) {
@@ -79,6 +121,121 @@ TEST(ReadSidecarPage, AddsUpClustersOfOneSubset) {
       Series("upstream_rq_completed", "3") +
       Series("upstream_rq_completed", "4", ",consul_destination_custom_hash=\"abcd1234\"");
   EXPECT_EQ(ReadSidecarPage(page).subsets.at(kCanary).completed, 7U);
+}
+
+TEST(ReadSidecarPage, KeepsClustersApartWhoseLabelsBeginAlike) {
+  const std::string page =
+      Series("upstream_rq_completed", "3") + Series("upstream_rq_completed", "4", ",zone=\"a\"") +
+      Series("upstream_rq_completed", "5", ",zone=\"a\",rack=\"b\"") +
+      Series("upstream_rq_retry", "10", ",zone=\"a\",rack=\"b\"") +
+      Series("upstream_rq_retry", "20") + Series("upstream_rq_retry", "40", ",zone=\"a\"");
+  const SidecarPage read = ReadSidecarPage(page);
+  EXPECT_EQ(read.subsets.at(kCanary).completed, 12U);
+  EXPECT_EQ(read.subsets.at(kCanary).retries, 70U);
+  EXPECT_EQ(read.duplicate_count, 0U);
+}
+
+TEST(ReadSidecarPage, TakesLabelsInAnyOrderAndForm) {
+  const SidecarPage page = ReadSidecarPage(
+      "envoy_cluster_upstream_rq{consul_destination_service=\"api\",envoy_response_code=\"200\","
+      "consul_destination_service_subset=\"canary\"} 1\n"
+      "envoy_cluster_upstream_rq {envoy_response_code = \"201\", "
+      "consul_destination_service=\"api\" "
+      ",consul_destination_service_subset=\"canary\",} 2 1395066363000\n"
+      "envoy_cluster_upstream_rq{consul_destination_service=\"api\","
+      "consul_destination_service_subset=\"canary\",envoy_response_code=\"202\"} 3\n"
+      "envoy_cluster_upstream_rq{envoy_response_code=\"203\",consul_destination_service=\"api\","
+      "consul_destination_service_subset=\"canary\"} 4\r\n");
+  EXPECT_EQ(page.bad_line_count, 0U);
+  EXPECT_EQ(page.subsets.at(kCanary).responses,
+            (std::map<int, std::uint64_t>{{200, 1}, {201, 2}, {202, 3}, {203, 4}}));
+}
+
+TEST(ReadSidecarPage, TellsANewlineInALabelFromItsEscape) {
+  const std::string begin = "envoy_cluster_upstream_rq_completed{consul_destination_service=\"a";
+  const SidecarPage page = ReadSidecarPage(begin + "\\nb\"} 1\n" + begin + "\\\\nb\"} 2\n" + begin +
+                                           "\\nb\"} 4\n" + begin + "\nb\"} 8\n");
+  EXPECT_EQ(page.subsets.at({"a\nb", ""}).completed, 1U);
+  EXPECT_EQ(page.subsets.at({"a\\nb", ""}).completed, 2U);
+  EXPECT_EQ(page.duplicate_count, 1U);
+  EXPECT_EQ(page.bad_line_count, 2U);  // a bare newline ends the line
+}
+
+TEST(ReadSidecarPage, CountsSeriesThatStandTwiceAndTakesTheFirst) {
+  std::string page;
+  for (const char* value : {"1", "2"}) {
+    page += Series("upstream_rq_completed", value) +
+            Series("upstream_rq", value, ",envoy_response_code=\"200\"") +
+            Series("upstream_rq_time_bucket", value, ",le=\"5\"") +
+            Series("upstream_rq_time_count", value);
+  }
+  page +=
+      Series("grpc_shop_Get_0", "1") + Series("grpc_shop_Get_0", "2") +
+      "envoy_http_rds_api_config_reload{a=\"b\"} 1\nenvoy_http_rds_api_config_reload{a=\"b\"} 2\n";
+  const SidecarPage read = ReadSidecarPage(page);
+  EXPECT_EQ(read.duplicate_count, 6U);
+  EXPECT_EQ(read.bad_line_count, 0U);
+  const SubsetCounters& canary = read.subsets.at(kCanary);
+  EXPECT_EQ(canary.completed, 1U);
+  EXPECT_EQ(canary.responses.at(200), 1U);
+  EXPECT_EQ(canary.request_time.buckets.at(5), 1U);
+  EXPECT_EQ(canary.request_time.count, 1U);
+  EXPECT_EQ(canary.grpc_statuses.at(0), 1U);
+  EXPECT_EQ(read.route_reloads.at("api"), 1U);
+}
+
+TEST(ReadSidecarPage, ReadsOpenMetrics) {
+  const std::string text = "# TYPE envoy_cluster_upstream_rq counter\n" +
+                           Series("upstream_rq_total", "7 1520879607.789 # {id=\"x\"} 1",
+                                  ",envoy_response_code=\"200\"") +
+                           Series("upstream_rq_total", "9") +
+                           Series("upstream_rq_completed_total", "8.0") +
+                           Series("upstream_rq_completed_created", "1520430000.123") +
+                           Series("upstream_rq_active", "2") +
+                           Series("outlier_detection_ejections_enforced_total", "3") +
+                           "envoy_http_rds_api_config_reload_total 4\n# EOF\n";
+  const SidecarPage page = ReadSidecarPage(text, TextFormat::kOpenMetrics);
+  EXPECT_EQ(page.bad_line_count, 0U) << page.bad_lines.front();
+  EXPECT_FALSE(page.cut_off);
+  const SubsetCounters& canary = page.subsets.at(kCanary);
+  EXPECT_EQ(canary.responses, (std::map<int, std::uint64_t>{{200, 7}}));
+  EXPECT_EQ(canary.completed, 8U);
+  EXPECT_EQ(canary.active, 2U);
+  EXPECT_EQ(canary.ejections_enforced, 3U);
+  EXPECT_EQ(page.route_reloads.at("api"), 4U);
+}
+
+TEST(ReadSidecarPage, TellsAPageThatWasCutOff) {
+  const std::string whole = Recorded("caller_with_retries.prom");
+  EXPECT_FALSE(ReadSidecarPage(whole).cut_off);
+  const SidecarPage cut = ReadSidecarPage(whole.substr(0, whole.size() / 2));
+  EXPECT_TRUE(cut.cut_off);
+  EXPECT_LE(cut.bad_line_count, 1U);
+  EXPECT_TRUE(ReadSidecarPage(whole, TextFormat::kOpenMetrics).cut_off);
+}
+
+TEST(ReadSidecarPage, ReadsTheSameOfAWholePage) {
+  const std::string filtered = Recorded("caller_with_retries.prom");
+  std::string whole = "# TYPE envoy_cluster_assignment_stale counter\n";
+  for (std::size_t begin = 0; begin < filtered.size();) {
+    const std::size_t end = filtered.find('\n', begin) + 1;
+    whole += filtered.substr(begin, end - begin);
+    whole += Series("upstream_rq_pending_total", "1") + "envoy_server_uptime{} what \xff\n" +
+             Series("external_upstream_rq_completed", "5");
+    begin = end;
+  }
+  const SidecarPage read = ReadSidecarPage(whole);
+  EXPECT_EQ(read.bad_line_count, 0U);
+  EXPECT_EQ(read.subsets, ReadSidecarPage(filtered).subsets);
+  EXPECT_EQ(read.route_reloads, ReadSidecarPage(filtered).route_reloads);
+}
+
+TEST(ReadSidecarPage, FindsNothingInAPageOfAnotherKind) {
+  for (const char* page : {"<!doctype html>\n<p>404</p>\n", "{\"error\": \"no\"}\n",
+                           "upstream connect error or disconnect\n", "\x1f\x8b\x08\x01\n"}) {
+    EXPECT_GT(ReadSidecarPage(page).bad_line_count, 0U) << page;
+    EXPECT_TRUE(ReadSidecarPage(page).subsets.empty()) << page;
+  }
 }
 
 struct Ignored {
@@ -140,14 +297,23 @@ TEST(ReadSidecarPage, ReportsValuesThatAreNoCounts) {
   EXPECT_EQ(read.bad_lines.front(), "line 1: count is negative, too large or not a number");
   EXPECT_EQ(read.subsets.at(kCanary).retry_success, 2U);
   EXPECT_EQ(read.subsets.at(kCanary).completed, 0U);
+  EXPECT_TRUE(read.subsets.at(kCanary).request_time.buckets.empty());
 }
 
 TEST(ReadSidecarPage, KeepsTenBadLinesAndCountsAll) {
   std::string page;
-  for (int i = 0; i < 25; ++i) page += "no good\n";
+  for (int i = 0; i < 25; ++i) page += Series("upstream_rq_completed", "x");
   const SidecarPage read = ReadSidecarPage(page);
   EXPECT_EQ(read.bad_line_count, 25U);
   EXPECT_EQ(read.bad_lines.size(), 10U);
+}
+
+TEST(SidecarFilter, LeavesOutHistogramsWhereCountsAreEnough) {
+  const std::string cluster = "cluster.canary.api.default.dc1.internal.1-2.consul.";
+  const std::regex counts{std::string(SidecarFilter(PageParts::kCounts))};
+  EXPECT_TRUE(std::regex_search(cluster + "upstream_rq_completed", counts));
+  EXPECT_TRUE(std::regex_search(cluster + "upstream_rq_200", counts));
+  EXPECT_FALSE(std::regex_search(cluster + "upstream_rq_time", counts));
 }
 
 TEST(SidecarFilter, LetsThroughEnvoysNamesOfWhatIsReadAndNothingElse) {
@@ -155,19 +321,22 @@ TEST(SidecarFilter, LetsThroughEnvoysNamesOfWhatIsReadAndNothingElse) {
   const std::string cluster = "cluster.canary.api.default.dc1.internal.1-2.consul.";
   for (const char* wanted :
        {"upstream_rq_completed", "upstream_rq_retry", "upstream_rq_retry_success",
-        "upstream_rq_timeout", "upstream_rq_active", "upstream_rq_time", "upstream_rq_200",
-        "retry.upstream_rq_503", "upstream_cx_connect_fail", "membership_healthy",
-        "membership_change", "outlier_detection.ejections_active",
-        "outlier_detection.ejections_enforced_total"}) {
+        "upstream_rq_timeout", "upstream_rq_active", "upstream_rq_tx_reset", "upstream_rq_time",
+        "upstream_rq_200", "retry.upstream_rq_503", "upstream_cx_connect_fail",
+        "membership_healthy", "membership_change", "outlier_detection.ejections_active",
+        "outlier_detection.ejections_enforced_total", "grpc.shop.v1.Orders.GetOrder.14",
+        "grpc-web.shop.Orders.Get.0"}) {
     EXPECT_TRUE(std::regex_search(cluster + wanted, filter)) << wanted;
   }
   for (const char* unwanted :
        {"external.upstream_rq_200", "internal.upstream_rq_completed", "upstream_rq_total",
         "upstream_rq_5xx", "upstream_cx_total", "membership_total", "upstream_rq_retry_overflow",
-        "external.upstream_rq_time", "retry.upstream_rq_completed"}) {
+        "external.upstream_rq_time", "retry.upstream_rq_completed", "grpc.shop.Orders.Get.total",
+        "grpc.shop.Orders.Get.response_message_count"}) {
     EXPECT_FALSE(std::regex_search(cluster + unwanted, filter)) << unwanted;
   }
   EXPECT_TRUE(std::regex_search("cluster.local_app.upstream_rq_500", filter));
+  EXPECT_TRUE(std::regex_search("cluster.local_app.grpc.shop.Orders.Get.2", filter));
   EXPECT_TRUE(
       std::regex_search("http.upstream.api.default.default.dc1.rds.api.config_reload", filter));
   EXPECT_FALSE(std::regex_search("cluster.local_agent.upstream_rq_200", filter));
