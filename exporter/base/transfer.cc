@@ -185,20 +185,21 @@ void Transfer::SetHeaders() {
   Set(easy_.get(), CURLOPT_HTTPHEADER, headers_.get());
 }
 
-// Where the length is known, or was last time, the body need not grow by copying.
-void Transfer::ReserveBody() {
+// Where the length is told, or was the same last time, the body need not grow by copying.
+void Transfer::BeginBody() {
   curl_off_t length = -1;
   (void)curl_easy_getinfo(easy_.get(), CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-  const std::size_t told = length > 0 ? static_cast<std::size_t>(length) : expected_bytes_;
-  body_.reserve(std::min(told, max_bytes_));
+  const std::size_t told = length > 0 ? static_cast<std::size_t>(length) : 0;
+  too_large_ = told > max_bytes_;
+  if (!too_large_) body_.reserve(std::min(std::max(told, expected_bytes_), max_bytes_));
 }
 
 std::size_t Transfer::OnBody(char* data, std::size_t size, std::size_t count, void* self) {
   auto* transfer = static_cast<Transfer*>(self);
   const std::size_t bytes = size * count;
-  if (transfer->received_bytes_ == 0) transfer->ReserveBody();
+  if (transfer->received_bytes_ == 0) transfer->BeginBody();
   transfer->received_bytes_ += bytes;
-  transfer->too_large_ = transfer->received_bytes_ > transfer->max_bytes_;
+  transfer->too_large_ = transfer->too_large_ || transfer->received_bytes_ > transfer->max_bytes_;
   if (transfer->too_large_) return 0;
   transfer->body_.append(data, bytes);
   return bytes;
@@ -256,18 +257,13 @@ Result<HttpResponse> Transfer::TakeResponse(CURLcode code) {
 PageOutcome Transfer::OutcomeOf(CURLcode code) const {
   if (too_large_) return PageOutcome::kTooLarge;
   if (code == CURLE_OK) return PageOutcome::kAnswered;
-  if (IsBadUrl(code)) return PageOutcome::kBadUrl;
+  // Set, and never to 0, when the request is about to be sent; on a kept connection too.
   curl_off_t connected_us = 0;
-  (void)curl_easy_getinfo(easy_.get(), CURLINFO_CONNECT_TIME_T, &connected_us);
-  long connects = 0;
-  (void)curl_easy_getinfo(easy_.get(), CURLINFO_NUM_CONNECTS, &connects);
-  // A connection that was there already counts as none made, and takes no time.
-  if (connected_us == 0 && (connects > 0 || code != CURLE_OPERATION_TIMEDOUT) && Status() == 0 &&
-      (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
-       code == CURLE_OPERATION_TIMEDOUT)) {
-    return PageOutcome::kNotConnected;
+  (void)curl_easy_getinfo(easy_.get(), CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+  if (connected_us > 0) {
+    return code == CURLE_OPERATION_TIMEDOUT ? PageOutcome::kTimedOut : PageOutcome::kBroken;
   }
-  return code == CURLE_OPERATION_TIMEDOUT ? PageOutcome::kTimedOut : PageOutcome::kBroken;
+  return IsBadUrl(code) ? PageOutcome::kBadUrl : PageOutcome::kNotConnected;
 }
 
 void Transfer::Deliver(CURLcode code) {

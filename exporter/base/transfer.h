@@ -62,7 +62,7 @@ class Transfer {
   void SetTlsOptions();
   void SetBody();
   void SetHeaders();
-  void ReserveBody();
+  void BeginBody();
   [[nodiscard]] PageOutcome OutcomeOf(CURLcode code) const;
   [[nodiscard]] std::string ReasonOf(CURLcode code) const;
   [[nodiscard]] Result<HttpResponse> TakeResponse(CURLcode code);

@@ -37,12 +37,14 @@ constexpr int kOwnCore = 0;
 constexpr int kFarmCore = 1;
 constexpr std::size_t kCallersOfService = 50;
 constexpr milliseconds kWarmUp{3000};
+constexpr std::size_t kMostUnderWay = 500;  // as the scraper's
 
 struct Measured {
   std::uint64_t pages = 0;
   std::uint64_t failures = 0;
   double cpu_seconds = 0;
   double resident_bytes = 0;
+  double rounds_us_per_page = 0;  // snapshots and totals
 
   [[nodiscard]] double MicrosecondsPerPage() const {
     return pages == 0 ? 0 : cpu_seconds * 1e6 / static_cast<double>(pages);
@@ -89,7 +91,7 @@ Measured Run(base::IoLoop& loop, int seconds, const std::function<std::uint64_t(
   std::stop_source stop;
   Measured measured;
   loop.After(kWarmUp, [&] {
-    measured = {pages(), failures(), ThreadCpuSeconds(), 0};
+    measured = {pages(), failures(), ThreadCpuSeconds()};
     loop.After(base::seconds(seconds), [&] {
       measured.pages = pages() - measured.pages;
       measured.failures = failures() - measured.failures;
@@ -109,12 +111,15 @@ Measured RunOurs(const collect::MeshState& state, int seconds) {
   metrics::Totals totals;
   std::shared_ptr<const collect::MeshSnapshot> latest;
   std::unique_ptr<collect::Scraper> scraper;
+  double rounds_cpu_seconds = 0;
   scraper = std::make_unique<collect::Scraper>(loop, collect::CollectorOptions(), [&] {
+    const double before = ThreadCpuSeconds();
     auto snapshot = std::make_shared<collect::MeshSnapshot>();
     snapshot->taken_at = std::chrono::steady_clock::now();
     snapshot->services = collect::Assemble(outline, scraper->readings());
     latest = snapshot;
     totals.Observe(*snapshot);
+    rounds_cpu_seconds += ThreadCpuSeconds() - before;
   });
   scraper->SetTargets(collect::WantedTargets(state));
   scraper->Start();
@@ -172,6 +177,7 @@ class Receiver {
   base::MonotonicTime begun_at_;
   std::vector<base::HttpRequest> requests_;
   std::size_t begun_ = 0;
+  std::size_t ended_ = 0;
   std::uint64_t pages_ = 0;
   std::uint64_t failures_ = 0;
 };
@@ -222,6 +228,8 @@ int Main(std::size_t sidecars, int seconds, PageKind kind) {
         "µs", "bare sharded libcurl that only receives", bare_us);
   Print("CPU of our own code for each sidecar read", ours.MicrosecondsPerPage() - bare_us, "µs",
         "goal: half of all", ours.MicrosecondsPerPage() / 2);
+  Print("CPU of snapshots and totals for each sidecar read", ours.rounds_us_per_page, "µs", "all",
+        ours.MicrosecondsPerPage());
   Print("sidecars that one core would read each second", 1e6 / ours.MicrosecondsPerPage(), "1/s",
         "goal", 10000);
   Print("resident memory", ours.resident_bytes / 1e6, "MB", "goal", 200);

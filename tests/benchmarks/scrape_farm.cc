@@ -112,7 +112,7 @@ base::Result<void> ScrapeFarm::StartServer(std::size_t number, std::size_t sidec
   const auto config = folder_.Write(
       fmt::format("{}.conf", number),
       fmt::format(fmt::runtime(kConfig), fmt::arg("folder", folder), fmt::arg("number", number),
-                  fmt::arg("connections", 2 * sidecars + 200), fmt::arg("steps", 2 * kSteps),
+                  fmt::arg("connections", 4 * sidecars + 200), fmt::arg("steps", 2 * kSteps),
                   fmt::arg("listens", listens)));
   auto server = testing::Process::Start({.argv = {"taskset", "--cpu-list", std::to_string(core),
                                                   "nginx", "-p", folder, "-c", config.string()},
