@@ -15,6 +15,7 @@
 
 #include "exporter/base/io_loop.h"
 #include "exporter/collect/collector.h"
+#include "exporter/collect/page_check.h"
 #include "exporter/collect/reading.h"
 #include "exporter/collect/targets.h"
 
@@ -81,6 +82,7 @@ class Scraper {
   void EndRoundIfComplete();
   void Await(Sidecar& sidecar);
   void AwaitRound();
+  void CountRoundsBehind();
   void ReadDue();
   void Arrange();
   Sidecar& AddSidecar(const std::string& id, const ScrapeTarget& target);
@@ -95,10 +97,9 @@ class Scraper {
   void Begin(Sidecar& sidecar);
   void OnPage(Sidecar& sidecar, const base::Page& page);
   void OnDump(Sidecar& sidecar, const base::Page& page);
-  [[nodiscard]] bool CheckAnswer(Sidecar& sidecar, const base::Page& page, bool dump);
-  void TakePage(Sidecar& sidecar, const base::Page& page);
+  [[nodiscard]] std::optional<PageFailure> TakePage(Sidecar& sidecar, const base::Page& page);
   void Finish(Sidecar& sidecar);
-  void Fail(Sidecar& sidecar, std::string_view reason, std::string text);
+  void Fail(Sidecar& sidecar, const PageFailure& failure, bool dump);
   void NoteFilter(Sidecar& sidecar, std::string_view body);
   void CheckFileLimit();
   void CountDuration(base::MonotonicTime started_at);
@@ -116,6 +117,7 @@ class Scraper {
   std::size_t awaited_ = 0;
   std::size_t under_way_ = 0;  // of those that did not fail last time
   std::size_t unfiltered_ = 0;
+  int rounds_behind_ = 0;  // in a row
   ScrapeStats stats_;
   base::MonotonicTime round_began_at_;
   base::IoLoop::Id round_timer_ = 0;
