@@ -16,8 +16,8 @@ namespace consul_canary::collect {
 struct CollectorOptions {
   base::milliseconds interval{1000};       // between two scrapes of the same sidecar
   base::milliseconds scrape_timeout{900};  // connecting included
-  std::size_t max_page_bytes =
-      8u << 20u;  // a whole page, where the filter is ignored, has 5 to 7 MB
+  // A whole page, where the filter is ignored, has 5 to 7 MB.
+  std::size_t max_page_bytes = 8u << 20u;
 };
 
 // Counts for the scrape-health metrics. Cumulative.

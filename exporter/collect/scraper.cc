@@ -35,6 +35,9 @@ constexpr std::uint32_t kSidecarsInPool = 200;
 constexpr std::size_t kMostUnderWay = 500;
 // For Consul, our own clients and logs.
 constexpr std::size_t kOtherFiles = 256;
+// Whole pages, of which thousands at once would fill the memory.
+constexpr std::size_t kLargePage = 1u << 20u;
+constexpr std::size_t kMostLargeUnderWay = 8;
 // So many rounds in a row that were not over in time are no accident.
 constexpr int kRoundsBehind = 5;
 
@@ -122,6 +125,10 @@ void Scraper::Await(Sidecar& sidecar) {
   if (!std::exchange(sidecar.is_awaited, true)) ++awaited_;
 }
 
+void Scraper::Unawait(Sidecar& sidecar) {
+  if (std::exchange(sidecar.is_awaited, false)) --awaited_;
+}
+
 void Scraper::EndRoundIfComplete() {
   if (awaited_ == 0) EndRound();
 }
@@ -155,9 +162,17 @@ void Scraper::ReadDue() {
       turn_began_at_ = round_began_at_;
     }
     if (next_ == order_.size() || MomentOf(*order_[next_]) > now) break;
-    Sidecar& sidecar = *order_[next_++];
+    Sidecar& sidecar = *order_[next_];
+    const bool must_wait = sidecar.is_large && large_under_way_ >= kMostLargeUnderWay;
+    if (must_wait && !sidecar.is_failing) break;
+    ++next_;
     // One that is still being waited for from the last round gets no second request.
-    if (sidecar.transfer == 0 && !IsLeftAlone(sidecar)) Begin(sidecar);
+    if (sidecar.transfer != 0) continue;
+    if (must_wait || IsLeftAlone(sidecar)) {
+      Unawait(sidecar);
+    } else {
+      Begin(sidecar);
+    }
   }
   if (next_ < order_.size()) {
     const auto wait = std::chrono::ceil<milliseconds>(MomentOf(*order_[next_]) - now);
@@ -219,7 +234,8 @@ Scraper::Sidecar& Scraper::AddSidecar(const std::string& id, const ScrapeTarget&
 void Scraper::RemoveSidecar(Sidecar& sidecar) {
   loop_.Cancel(sidecar.transfer);
   if (sidecar.is_counted) --under_way_;
-  if (sidecar.is_awaited) --awaited_;
+  if (sidecar.is_counted_large) --large_under_way_;
+  Unawait(sidecar);
   if (sidecar.is_unfiltered) --unfiltered_;
   GiveUpPlace(sidecar.request.pool);
   readings_.erase(sidecar.id);
@@ -277,6 +293,8 @@ void Scraper::Begin(Sidecar& sidecar) {
   sidecar.error.clear();
   sidecar.is_counted = !sidecar.is_failing;
   under_way_ += sidecar.is_counted ? 1 : 0;
+  sidecar.is_counted_large = sidecar.is_large;
+  large_under_way_ += sidecar.is_large ? 1 : 0;
   sidecar.transfer =
       loop_.Read(sidecar.request, [this, &sidecar](const Page& page) { OnPage(sidecar, page); });
 }
@@ -288,6 +306,8 @@ void Scraper::OnPage(Sidecar& sidecar, const Page& page) {
   } else {
     sidecar.failures_to_connect = 0;
   }
+  if (page.outcome == PageOutcome::kAnswered) sidecar.is_large = page.body.size() > kLargePage;
+  if (page.outcome == PageOutcome::kTooLarge) sidecar.is_large = true;
   std::optional<PageFailure> failure = FailureOf(page);
   if (!failure) failure = TakePage(sidecar, page);
   if (failure) Fail(sidecar, *failure, /*dump=*/false);
@@ -349,10 +369,11 @@ void Scraper::OnDump(Sidecar& sidecar, const Page& page) {
 void Scraper::Finish(Sidecar& sidecar) {
   sidecar.transfer = 0;
   if (std::exchange(sidecar.is_counted, false)) --under_way_;
+  if (std::exchange(sidecar.is_counted_large, false)) --large_under_way_;
   sidecar.is_failing = !sidecar.error.empty();
   ReadingOf(sidecar).error = std::move(sidecar.error);
-  if (!std::exchange(sidecar.is_awaited, false)) return;
-  --awaited_;
+  if (!sidecar.is_awaited) return;
+  Unawait(sidecar);
   EndRoundIfComplete();
 }
 

@@ -68,11 +68,13 @@ class Scraper {
     base::IoLoop::Id transfer = 0;
     base::MonotonicTime started_at;
     std::string error;
-    bool is_counted = false;  // in under_way_
+    bool is_counted = false;        // in under_way_
+    bool is_counted_large = false;  // in large_under_way_
 
     bool is_awaited = false;  // the round does not end without it
     bool is_failing = false;  // the last try failed
     bool is_unfiltered = false;
+    bool is_large = false;        // the last page, or its refused beginning
     int failures_to_connect = 0;  // in a row
     base::MonotonicTime retry_at;
   };
@@ -81,6 +83,7 @@ class Scraper {
   void EndRound();
   void EndRoundIfComplete();
   void Await(Sidecar& sidecar);
+  void Unawait(Sidecar& sidecar);
   void AwaitRound();
   void CountRoundsBehind();
   void ReadDue();
@@ -116,6 +119,7 @@ class Scraper {
   std::vector<std::uint32_t> places_taken_;  // by pool
   std::size_t awaited_ = 0;
   std::size_t under_way_ = 0;  // of those that did not fail last time
+  std::size_t large_under_way_ = 0;
   std::size_t unfiltered_ = 0;
   int rounds_behind_ = 0;  // in a row
   ScrapeStats stats_;

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <stop_token>
 
 #include "tests/unit/base/raw_server.h"
@@ -367,6 +370,53 @@ TEST_F(ScraperTest, DoesNotWaitAgainForOneThatHung) {
   const std::uint64_t timeouts = scraper_->stats().errors_by_reason.at("timeout");
   ASSERT_TRUE(RunRounds(1));
   EXPECT_EQ(scraper_->stats().errors_by_reason.at("timeout"), timeouts);
+}
+
+// Thousands of whole pages at once would fill the memory.
+TEST_F(ScraperTest, ReadsAFewLargePagesAtATime) {
+  std::string whole = CallerPage(90, 10);
+  whole.resize(1'200'000, '#');
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool hangs = false;
+  int hanging = 0;
+  auto server = base::HttpServer::Start({.listen_addresses = {"127.0.0.1:0"}, .threads = 30},
+                                        [&](const base::ServerRequest&) {
+                                          std::unique_lock lock(mutex);
+                                          hanging += hangs ? 1 : 0;
+                                          changed.wait(lock, [&] { return !hangs; });
+                                          return base::ServerResponse{.body = whole};
+                                        });
+  ASSERT_TRUE(server);
+  const ScrapeTarget target{"127.0.0.1:" + std::to_string((*server)->ports()[0])};
+  Make({.interval = milliseconds(300), .scrape_timeout = seconds(30), .max_page_bytes = 2'000'000});
+  std::map<std::string, ScrapeTarget> targets;
+  for (int i = 0; i < 20; ++i) targets["n1/web-" + std::to_string(i)] = target;
+  scraper_->SetTargets(targets);
+  scraper_->Start();
+  ASSERT_TRUE(RunUntil([&] {
+    return std::ranges::all_of(targets, [this](const auto& item) {
+      return ReadingOf(item.first) != nullptr && ReadingOf(item.first)->scraped_at;
+    });
+  }));
+  const auto set_hangs = [&](bool value) {
+    const std::lock_guard lock(mutex);
+    hangs = value;
+    changed.notify_all();
+  };
+  set_hangs(true);
+  EXPECT_TRUE(RunUntil([&] {
+    const std::lock_guard lock(mutex);
+    return hanging >= 8;
+  }));
+  EXPECT_TRUE(RunRounds(1));
+  set_hangs(false);
+  EXPECT_EQ(hanging, 8);
+  const auto before = Clock::now();
+  EXPECT_TRUE(RunUntil([&] {
+    return std::ranges::all_of(
+        targets, [&](const auto& item) { return ReadingOf(item.first)->scraped_at > before; });
+  }));
 }
 
 // An Envoy that does not know `filter=` sends everything, and so does one behind something that
