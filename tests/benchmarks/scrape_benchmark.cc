@@ -2,7 +2,7 @@
 // totals on one core, nginx as the sidecars on another. Beside it, in the same run, the same
 // IoLoop with a callback that does nothing, and a bare libcurl loop that only receives.
 //
-//     scrape_benchmark [SIDECARS] [SECONDS] [counters|recorded]
+//     scrape_benchmark [SIDECARS] [SECONDS] [counters|recorded|whole]
 //
 // Prints one JSON object a line.
 #include <fmt/format.h>
@@ -149,12 +149,13 @@ Measured RunOurs(const collect::MeshState& state, int seconds) {
 // Our loop with a callback that does nothing.
 class Receiver {
  public:
-  explicit Receiver(const std::vector<std::string>& urls)
+  Receiver(const std::vector<std::string>& urls, std::size_t page_bytes)
       : begun_at_(std::chrono::steady_clock::now()) {
     for (std::size_t i = 0; i < urls.size(); ++i) {
       base::HttpRequest& request = requests_.emplace_back();
       request.url = urls[i];
       request.timeout = milliseconds(900);
+      request.expected_bytes = page_bytes;
       request.pool = static_cast<std::uint32_t>(i / 200 + 1);
     }
     Continue();
@@ -219,7 +220,7 @@ int Main(std::size_t sidecars, int seconds, PageKind kind) {
     urls.push_back(collect::PageUrl({.address = address, .admin = false}));
   }
   const Measured ours = RunOurs(MeshOf(addresses), seconds);
-  const Measured received = Receiver(urls).Measure(seconds);
+  const Measured received = Receiver(urls, page_bytes).Measure(seconds);
   const BareScrape bare = ScrapeBare(urls, seconds);
   const double bare_us = bare.cpu_seconds * 1e6 / static_cast<double>(bare.pages);
   const std::string of = fmt::format("{} sidecars, pages of {:.1f} KB", sidecars,
@@ -253,7 +254,9 @@ int main(int argc, char** argv) {
   using consul_canary::benchmarks::PageKind;
   const std::size_t sidecars = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 10000;
   const int seconds = argc > 2 ? std::atoi(argv[2]) : 20;
-  const bool recorded = argc > 3 && std::string_view(argv[3]) == "recorded";
-  return consul_canary::benchmarks::Main(sidecars, seconds,
-                                         recorded ? PageKind::kRecorded : PageKind::kCounters);
+  const std::string_view pages = argc > 3 ? argv[3] : "counters";
+  const PageKind kind = pages == "whole"      ? PageKind::kWhole
+                        : pages == "recorded" ? PageKind::kRecorded
+                                              : PageKind::kCounters;
+  return consul_canary::benchmarks::Main(sidecars, seconds, kind);
 }

@@ -14,6 +14,7 @@ namespace consul_canary::benchmarks {
 namespace {
 
 constexpr int kSteps = 100;
+constexpr std::size_t kWholeBytes = 5'400'000;
 // nginx holds a file for each address and one for each connection, of at most 20,000 here and
 // there.
 constexpr std::size_t kSidecarsOfServer = 2500;
@@ -80,6 +81,12 @@ std::string SidecarPageText(PageKind kind, int step) {
       line = fmt::format("{} {:.15g}", line.substr(0, blank), value + static_cast<double>(added));
     }
     page += line + '\n';
+  }
+  if (kind != PageKind::kWhole) return page;
+  for (int cluster = 0; page.size() < kWholeBytes; ++cluster) {
+    page += fmt::format(
+        "envoy_server_worker_watchdog_miss{{local_cluster=\"web\",envoy_worker_id=\"{}\"}} 0\n",
+        cluster);
   }
   return page;
 }
