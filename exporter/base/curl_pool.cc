@@ -37,6 +37,7 @@ void CurlPool::OnReady(const Poller::Ready& ready) {
   if ((ready.events & EPOLLIN) != 0) what |= CURL_CSELECT_IN;
   if ((ready.events & EPOLLOUT) != 0) what |= CURL_CSELECT_OUT;
   if ((ready.events & (EPOLLERR | EPOLLHUP)) != 0) what |= CURL_CSELECT_ERR;
+  may_have_finished_ = true;
   int running = 0;
   (void)curl_multi_socket_action(multi_.get(), ready.fd, what, &running);
 }
@@ -44,17 +45,20 @@ void CurlPool::OnReady(const Poller::Ready& ready) {
 void CurlPool::OnTime(MonotonicTime now) {
   if (!due_ || *due_ > now) return;
   due_.reset();  // curl sets the next one from inside the call
+  may_have_finished_ = true;
   int running = 0;
   (void)curl_multi_socket_action(multi_.get(), CURL_SOCKET_TIMEOUT, 0, &running);
 }
 
 CURL* CurlPool::NextFinished(CURLcode& code) {
+  if (!may_have_finished_) return nullptr;
   int left = 0;
   while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
     if (message->msg != CURLMSG_DONE) continue;
     code = message->data.result;
     return message->easy_handle;
   }
+  may_have_finished_ = false;
   return nullptr;
 }
 

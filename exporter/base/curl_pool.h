@@ -44,6 +44,7 @@ class CurlPool {
   Poller& poller_;
   std::uint32_t number_;
   std::size_t transfers_ = 0;
+  bool may_have_finished_ = false;  // curl has run since the last look
   std::optional<MonotonicTime> due_;
   std::unique_ptr<CURLM, MultiDeleter> multi_;
 };

@@ -111,6 +111,9 @@ void Transfer::Prepare(IoLoop::Id id, HttpRequest request, IoLoop::HttpCallback 
   request_ = std::move(request);
   on_response_ = std::move(callback);
   id_ = id;
+  Set(easy_.get(), CURLOPT_URL, request_.url.c_str());
+  if (!target_.empty()) Set(easy_.get(), CURLOPT_REQUEST_TARGET, static_cast<const char*>(nullptr));
+  target_.clear();
   SetExchangeOptions(request_);
   is_plain_ = request_.method == "GET" && request_.headers.empty() && request_.body.empty() &&
               !request_.url.starts_with("https:");
@@ -125,7 +128,21 @@ void Transfer::Prepare(IoLoop::Id id, const HttpRequest& request, IoLoop::PageCa
          !request.url.starts_with("https:"));
   on_page_ = std::move(callback);
   id_ = id;
+  SetTarget(request.url);
   SetExchangeOptions(request);
+}
+
+// libcurl goes through a URL byte by byte, several times. Path and query, which are long and most
+// often the same as last time, are given to it apart, as what it has to send.
+void Transfer::SetTarget(std::string_view url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t path = scheme == std::string_view::npos ? scheme : url.find('/', scheme + 3);
+  const std::string_view target = path == std::string_view::npos ? "/" : url.substr(path);
+  origin_ = url.substr(0, path);
+  Set(easy_.get(), CURLOPT_URL, origin_.c_str());
+  if (target == target_) return;
+  target_ = target;
+  Set(easy_.get(), CURLOPT_REQUEST_TARGET, target_.c_str());
 }
 
 void Transfer::SetExchangeOptions(const HttpRequest& request) {
@@ -143,7 +160,6 @@ void Transfer::SetExchangeOptions(const HttpRequest& request) {
   expected_bytes_ = request.expected_bytes;
   received_bytes_ = 0;
   too_large_ = false;
-  Set(easy, CURLOPT_URL, request.url.c_str());
   Set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
   Set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
   // An address needs no cache, and with thousands of sidecars the cache costs more than it saves.
@@ -192,20 +208,21 @@ void Transfer::SetHeaders() {
   Set(easy_.get(), CURLOPT_HTTPHEADER, headers_.get());
 }
 
-// Where the length is known, or was last time, the body need not grow by copying.
-void Transfer::ReserveBody() {
+// Where the length is told, or was the same last time, the body need not grow by copying.
+void Transfer::BeginBody() {
   curl_off_t length = -1;
   (void)curl_easy_getinfo(easy_.get(), CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-  const std::size_t told = length > 0 ? static_cast<std::size_t>(length) : expected_bytes_;
-  body_.reserve(std::min(told, max_bytes_));
+  const std::size_t told = length > 0 ? static_cast<std::size_t>(length) : 0;
+  too_large_ = told > max_bytes_;
+  if (!too_large_) body_.reserve(std::min(std::max(told, expected_bytes_), max_bytes_));
 }
 
 std::size_t Transfer::OnBody(char* data, std::size_t size, std::size_t count, void* self) {
   auto* transfer = static_cast<Transfer*>(self);
   const std::size_t bytes = size * count;
-  if (transfer->received_bytes_ == 0) transfer->ReserveBody();
+  if (transfer->received_bytes_ == 0) transfer->BeginBody();
   transfer->received_bytes_ += bytes;
-  transfer->too_large_ = transfer->received_bytes_ > transfer->max_bytes_;
+  transfer->too_large_ = transfer->too_large_ || transfer->received_bytes_ > transfer->max_bytes_;
   if (transfer->too_large_) return 0;
   transfer->body_.append(data, bytes);
   return bytes;
@@ -214,7 +231,10 @@ std::size_t Transfer::OnBody(char* data, std::size_t size, std::size_t count, vo
 std::size_t Transfer::OnHeader(char* data, std::size_t size, std::size_t count, void* self) {
   auto* transfer = static_cast<Transfer*>(self);
   const std::string_view line(data, size * count);
-  if (!transfer->on_response_) return line.size();
+  if (!transfer->on_response_) {
+    transfer->NoteEncoding(line);
+    return line.size();
+  }
   if (line.starts_with("HTTP/")) {
     transfer->response_.headers.clear();  // an interim answer (100) came before
     return line.size();
@@ -224,6 +244,17 @@ std::size_t Transfer::OnHeader(char* data, std::size_t size, std::size_t count, 
     transfer->response_.headers[Lower(line.substr(0, colon))] = Trim(line.substr(colon + 1));
   }
   return line.size();
+}
+
+// The only header of a page that libcurl does not keep for us where it costs nothing.
+void Transfer::NoteEncoding(std::string_view line) {
+  constexpr std::string_view kName = "content-encoding:";
+  if (line.starts_with("HTTP/")) {
+    encoding_.clear();
+  } else if (line.size() > kName.size() && line[kName.size() - 1] == ':' &&
+             Lower(line.substr(0, kName.size())) == kName) {
+    encoding_ = Trim(line.substr(kName.size()));
+  }
 }
 
 curl_socket_t Transfer::OnOpen(void* poller, curlsocktype /*purpose*/, curl_sockaddr* address) {
@@ -263,18 +294,13 @@ Result<HttpResponse> Transfer::TakeResponse(CURLcode code) {
 PageOutcome Transfer::OutcomeOf(CURLcode code) const {
   if (too_large_) return PageOutcome::kTooLarge;
   if (code == CURLE_OK) return PageOutcome::kAnswered;
-  if (IsBadUrl(code)) return PageOutcome::kBadUrl;
+  // Set, and never to 0, when the request is about to be sent; on a kept connection too.
   curl_off_t connected_us = 0;
-  (void)curl_easy_getinfo(easy_.get(), CURLINFO_CONNECT_TIME_T, &connected_us);
-  long connects = 0;
-  (void)curl_easy_getinfo(easy_.get(), CURLINFO_NUM_CONNECTS, &connects);
-  // A connection that was there already counts as none made, and takes no time.
-  if (connected_us == 0 && (connects > 0 || code != CURLE_OPERATION_TIMEDOUT) && Status() == 0 &&
-      (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
-       code == CURLE_OPERATION_TIMEDOUT)) {
-    return PageOutcome::kNotConnected;
+  (void)curl_easy_getinfo(easy_.get(), CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+  if (connected_us > 0) {
+    return code == CURLE_OPERATION_TIMEDOUT ? PageOutcome::kTimedOut : PageOutcome::kBroken;
   }
-  return code == CURLE_OPERATION_TIMEDOUT ? PageOutcome::kTimedOut : PageOutcome::kBroken;
+  return IsBadUrl(code) ? PageOutcome::kBadUrl : PageOutcome::kNotConnected;
 }
 
 void Transfer::Deliver(CURLcode code) {
@@ -291,11 +317,7 @@ void Transfer::Deliver(CURLcode code) {
   const char* type = nullptr;
   (void)curl_easy_getinfo(easy_.get(), CURLINFO_CONTENT_TYPE, &type);
   if (type != nullptr) page.content_type = type;
-  curl_header* encoding = nullptr;
-  if (curl_easy_header(easy_.get(), "Content-Encoding", 0, CURLH_HEADER, -1, &encoding) ==
-      CURLHE_OK) {
-    page.content_encoding = encoding->value;
-  }
+  page.content_encoding = encoding_;
   page.body = body_;
   const IoLoop::PageCallback callback = std::move(on_page_);
   callback(page);
@@ -307,8 +329,10 @@ void Transfer::Clear(bool keep_memory) {
   response_ = HttpResponse();
   if (!keep_memory) body_ = std::string();
   body_.clear();
+  encoding_.clear();
   if (is_plain_) return;
   curl_easy_reset(easy_.get());
+  target_.clear();
   request_ = HttpRequest();
   headers_.reset();
   SetLastingOptions();

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "exporter/base/io_loop.h"
@@ -62,7 +63,9 @@ class Transfer {
   void SetTlsOptions();
   void SetBody();
   void SetHeaders();
-  void ReserveBody();
+  void SetTarget(std::string_view url);
+  void NoteEncoding(std::string_view line);
+  void BeginBody();
   [[nodiscard]] PageOutcome OutcomeOf(CURLcode code) const;
   [[nodiscard]] std::string ReasonOf(CURLcode code) const;
   [[nodiscard]] Result<HttpResponse> TakeResponse(CURLcode code);
@@ -72,6 +75,7 @@ class Transfer {
   long buffer_bytes_;
   EasyHandle easy_;
   bool is_plain_ = true;  // no option is set that the next exchange must not find
+  std::string target_;    // that is set on the handle; empty: it sends what is in its URL
   std::array<char, CURL_ERROR_SIZE> error_text_{};
 
   // Of the exchange.
@@ -83,6 +87,8 @@ class Transfer {
   HeaderList headers_;
   HttpResponse response_;
   std::string body_;
+  std::string origin_;    // of a page: scheme and host
+  std::string encoding_;  // of a page
   std::size_t max_bytes_ = 0;
   std::size_t expected_bytes_ = 0;
   std::size_t received_bytes_ = 0;

@@ -1,4 +1,5 @@
 // Keeps a MeshSnapshot current: blocking queries on Consul, one scrape of each sidecar an interval.
+// It is published once a round and with each change in Consul; between two, nothing is copied.
 // Lives on an IoLoop; readers on other threads take the newest snapshot.
 #pragma once
 
@@ -13,8 +14,9 @@
 namespace consul_canary::collect {
 
 struct CollectorOptions {
-  base::milliseconds interval{1000};  // between two scrapes of the same sidecar
-  base::milliseconds scrape_timeout{900};
+  base::milliseconds interval{1000};       // between two scrapes of the same sidecar
+  base::milliseconds scrape_timeout{900};  // connecting included
+  // A whole page, where the filter is ignored, has 5 to 7 MB.
   std::size_t max_page_bytes = 8u << 20u;
 };
 
@@ -52,8 +54,14 @@ class Collector {
   // sidecars counted is missed; Latest() gives it already. Set before Start().
   void OnPublish(std::function<void(const MeshSnapshot&)> callback);
 
-  // Called on the loop's thread when a round of scrapes is over, about once an interval, after its
-  // snapshot has been published: the moment to look at what was counted. Set before Start().
+  // Called on the loop's thread once an interval, after its snapshot has been published: the moment
+  // to look at what was counted. A round holds one reading of every sidecar that answers, taken
+  // within the interval before: up to Scraper::kReadTogether sidecars are read together, and the
+  // round is over as soon as they have answered; more are read one after another over nine tenths
+  // of the interval. Each is read at the same moment of every interval, so what lies between two of
+  // its readings is one interval. One that failed last time is not waited for: what it says when it
+  // answers again is in the next snapshot. While sidecars are few, one that appears is read in a
+  // short round of its own. Set before Start().
   void OnRound(std::function<void()> callback);
 
  private:

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "exporter/base/log.h"
+#include "exporter/collect/page_check.h"
 #include "exporter/collect/reading.h"
 #include "exporter/envoy/applied_weights.h"
 #include "exporter/envoy/sidecar_page.h"
@@ -34,35 +35,16 @@ constexpr std::uint32_t kSidecarsInPool = 200;
 constexpr std::size_t kMostUnderWay = 500;
 // For Consul, our own clients and logs.
 constexpr std::size_t kOtherFiles = 256;
-constexpr std::size_t kLargePage = 64u << 10u;
-// On every whole page, and never let through by the filter.
-constexpr std::string_view kUnasked = "\nenvoy_server_";
-
-std::string_view ReasonOf(PageOutcome outcome) {
-  switch (outcome) {
-    case PageOutcome::kNotConnected:
-    case PageOutcome::kBadUrl:
-      return "connect";
-    case PageOutcome::kTimedOut:
-      return "timeout";
-    case PageOutcome::kTooLarge:
-      return "size";
-    case PageOutcome::kBroken:
-    case PageOutcome::kAnswered:
-      break;
-  }
-  return "broken";
-}
+// Whole pages, of which thousands at once would fill the memory.
+constexpr std::size_t kLargePage = 1u << 20u;
+constexpr std::size_t kMostLargeUnderWay = 8;
+// So many rounds in a row that were not over in time are no accident.
+constexpr int kRoundsBehind = 5;
 
 // As base::Describe, for messages.
 std::string NameOf(const ScrapeTarget& target, bool dump) {
   const std::string_view page = target.admin ? "/stats/prometheus" : "/metrics";
   return fmt::format("GET http://{}{}", target.address, dump ? "/config_dump" : page);
-}
-
-bool IsText(std::string_view content_type) {
-  return content_type.empty() || content_type.starts_with("text/plain") ||
-         content_type.starts_with("application/openmetrics-text");
 }
 
 }  // namespace
@@ -111,9 +93,22 @@ void Scraper::BeginRound() {
     EndRound();
     BeginRound();
   });
+  CountRoundsBehind();
   round_open_ = true;
   AwaitRound();
   ReadDue();
+}
+
+// Everybody is asked less often then, which only the age of the readings tells otherwise.
+void Scraper::CountRoundsBehind() {
+  const bool was_behind = rounds_behind_ >= kRoundsBehind;
+  rounds_behind_ = next_ < order_.size() ? rounds_behind_ + 1 : 0;
+  if (was_behind == (rounds_behind_ >= kRoundsBehind)) return;
+  base::Log(was_behind ? base::LogLevel::kInfo : base::LogLevel::kWarn,
+            was_behind ? "sidecars are read in time again"
+                       : "cannot read all sidecars within the interval",
+            {{"sidecars", std::to_string(order_.size())},
+             {"interval_ms", std::to_string(options_.interval.count())}});
 }
 
 void Scraper::AwaitRound() {
@@ -128,6 +123,10 @@ void Scraper::AwaitRound() {
 
 void Scraper::Await(Sidecar& sidecar) {
   if (!std::exchange(sidecar.is_awaited, true)) ++awaited_;
+}
+
+void Scraper::Unawait(Sidecar& sidecar) {
+  if (std::exchange(sidecar.is_awaited, false)) --awaited_;
 }
 
 void Scraper::EndRoundIfComplete() {
@@ -163,9 +162,17 @@ void Scraper::ReadDue() {
       turn_began_at_ = round_began_at_;
     }
     if (next_ == order_.size() || MomentOf(*order_[next_]) > now) break;
-    Sidecar& sidecar = *order_[next_++];
+    Sidecar& sidecar = *order_[next_];
+    const bool must_wait = sidecar.is_large && large_under_way_ >= kMostLargeUnderWay;
+    if (must_wait && !sidecar.is_failing) break;
+    ++next_;
     // One that is still being waited for from the last round gets no second request.
-    if (sidecar.transfer == 0 && !IsLeftAlone(sidecar)) Begin(sidecar);
+    if (sidecar.transfer != 0) continue;
+    if (must_wait || IsLeftAlone(sidecar)) {
+      Unawait(sidecar);
+    } else {
+      Begin(sidecar);
+    }
   }
   if (next_ < order_.size()) {
     const auto wait = std::chrono::ceil<milliseconds>(MomentOf(*order_[next_]) - now);
@@ -227,7 +234,8 @@ Scraper::Sidecar& Scraper::AddSidecar(const std::string& id, const ScrapeTarget&
 void Scraper::RemoveSidecar(Sidecar& sidecar) {
   loop_.Cancel(sidecar.transfer);
   if (sidecar.is_counted) --under_way_;
-  if (sidecar.is_awaited) --awaited_;
+  if (sidecar.is_counted_large) --large_under_way_;
+  Unawait(sidecar);
   if (sidecar.is_unfiltered) --unfiltered_;
   GiveUpPlace(sidecar.request.pool);
   readings_.erase(sidecar.id);
@@ -285,6 +293,8 @@ void Scraper::Begin(Sidecar& sidecar) {
   sidecar.error.clear();
   sidecar.is_counted = !sidecar.is_failing;
   under_way_ += sidecar.is_counted ? 1 : 0;
+  sidecar.is_counted_large = sidecar.is_large;
+  large_under_way_ += sidecar.is_large ? 1 : 0;
   sidecar.transfer =
       loop_.Read(sidecar.request, [this, &sidecar](const Page& page) { OnPage(sidecar, page); });
 }
@@ -296,7 +306,11 @@ void Scraper::OnPage(Sidecar& sidecar, const Page& page) {
   } else {
     sidecar.failures_to_connect = 0;
   }
-  if (CheckAnswer(sidecar, page, /*dump=*/false)) TakePage(sidecar, page);
+  if (page.outcome == PageOutcome::kAnswered) sidecar.is_large = page.body.size() > kLargePage;
+  if (page.outcome == PageOutcome::kTooLarge) sidecar.is_large = true;
+  std::optional<PageFailure> failure = FailureOf(page);
+  if (!failure) failure = TakePage(sidecar, page);
+  if (failure) Fail(sidecar, *failure, /*dump=*/false);
   if (!sidecar.target.admin) return Finish(sidecar);
   if (page.outcome == PageOutcome::kNotConnected || page.outcome == PageOutcome::kTimedOut) {
     ReadingOf(sidecar).applied.clear();  // as in OnDump()
@@ -307,47 +321,21 @@ void Scraper::OnPage(Sidecar& sidecar, const Page& page) {
                                 [this, &sidecar](const Page& dump) { OnDump(sidecar, dump); });
 }
 
-// Whether a complete answer with status 200 has come.
-bool Scraper::CheckAnswer(Sidecar& sidecar, const Page& page, bool dump) {
-  if (page.outcome != PageOutcome::kAnswered) {
-    Fail(sidecar, ReasonOf(page.outcome),
-         fmt::format("{}: {}", NameOf(sidecar.target, dump), page.reason));
-  } else if (page.status != 200) {
-    Fail(sidecar, "status",
-         fmt::format("{}: status {}", NameOf(sidecar.target, dump), page.status));
-  } else if (!page.content_encoding.empty() && page.content_encoding != "identity") {
-    Fail(sidecar, "content-type",
-         fmt::format("{}: content encoding {}, which was not asked for",
-                     NameOf(sidecar.target, dump), page.content_encoding));
-  } else {
-    return true;
-  }
-  return false;
-}
-
-void Scraper::TakePage(Sidecar& sidecar, const Page& page) {
+std::optional<PageFailure> Scraper::TakePage(Sidecar& sidecar, const Page& page) {
   sidecar.request.expected_bytes = page.body.size();
   NoteFilter(sidecar, page.body);
   envoy::SidecarPage read = envoy::ReadSidecarPage(page.body);
-  const bool is_envoys = !read.subsets.empty() || read.local_app || !read.route_reloads.empty();
-  if (!is_envoys && !IsText(page.content_type)) {
-    return Fail(sidecar, "content-type",
-                fmt::format("{}: not a page of Envoy's, content type {}",
-                            NameOf(sidecar.target, /*dump=*/false), page.content_type));
-  }
-  if (!is_envoys && read.bad_line_count > 0) {
-    return Fail(sidecar, "parse",
-                fmt::format("{}: not a page of Envoy's, {}", NameOf(sidecar.target, /*dump=*/false),
-                            read.bad_lines.front()));
-  }
+  std::optional<PageFailure> failure = FailureOf(read, page.content_type);
+  if (failure) return failure;
   if (read.bad_line_count > 0) ++stats_.errors_by_reason["parse"];
   collect::TakePage(std::move(read), Clock::now(), ReadingOf(sidecar));
+  return std::nullopt;
 }
 
 // An Envoy that does not know `filter=`, or something before it that drops the query, sends
 // everything it has. It is read all the same, at a hundred times the cost.
 void Scraper::NoteFilter(Sidecar& sidecar, std::string_view body) {
-  const bool unfiltered = body.size() > kLargePage && body.find(kUnasked) != std::string_view::npos;
+  const bool unfiltered = IsUnfiltered(body);
   if (std::exchange(sidecar.is_unfiltered, unfiltered) == unfiltered) return;
   unfiltered_ += unfiltered ? 1 : -1;
   if (unfiltered && unfiltered_ == 1) {
@@ -362,35 +350,38 @@ void Scraper::NoteFilter(Sidecar& sidecar, std::string_view body) {
 
 void Scraper::OnDump(Sidecar& sidecar, const Page& page) {
   SidecarReading& reading = ReadingOf(sidecar);
-  if (CheckAnswer(sidecar, page, /*dump=*/true)) {
+  std::optional<PageFailure> failure = FailureOf(page);
+  if (!failure) {
     auto applied = envoy::ReadAppliedWeights(page.body);
     if (applied) {
       reading.applied = *std::move(applied);
       reading.applied_at = Clock::now();
       return Finish(sidecar);
     }
-    Fail(sidecar, "parse",
-         fmt::format("{}: {}", NameOf(sidecar.target, /*dump=*/true), applied.error().message));
+    failure = PageFailure{"parse", applied.error().message};
   }
   // Old weights must not pass for what the sidecar applies now.
   reading.applied.clear();
+  Fail(sidecar, *failure, /*dump=*/true);
   Finish(sidecar);
 }
 
 void Scraper::Finish(Sidecar& sidecar) {
   sidecar.transfer = 0;
   if (std::exchange(sidecar.is_counted, false)) --under_way_;
+  if (std::exchange(sidecar.is_counted_large, false)) --large_under_way_;
   sidecar.is_failing = !sidecar.error.empty();
   ReadingOf(sidecar).error = std::move(sidecar.error);
-  if (!std::exchange(sidecar.is_awaited, false)) return;
-  --awaited_;
+  if (!sidecar.is_awaited) return;
+  Unawait(sidecar);
   EndRoundIfComplete();
 }
 
 // The first reason stands: the others often follow from it.
-void Scraper::Fail(Sidecar& sidecar, std::string_view reason, std::string text) {
-  ++stats_.errors_by_reason[std::string(reason)];
-  if (sidecar.error.empty()) sidecar.error = std::move(text);
+void Scraper::Fail(Sidecar& sidecar, const PageFailure& failure, bool dump) {
+  ++stats_.errors_by_reason[std::string(failure.reason)];
+  if (!sidecar.error.empty()) return;
+  sidecar.error = fmt::format("{}: {}", NameOf(sidecar.target, dump), failure.text);
 }
 
 SidecarReading& Scraper::ReadingOf(Sidecar& sidecar) {

@@ -15,6 +15,7 @@
 
 #include "exporter/base/io_loop.h"
 #include "exporter/collect/collector.h"
+#include "exporter/collect/page_check.h"
 #include "exporter/collect/reading.h"
 #include "exporter/collect/targets.h"
 
@@ -67,11 +68,13 @@ class Scraper {
     base::IoLoop::Id transfer = 0;
     base::MonotonicTime started_at;
     std::string error;
-    bool is_counted = false;  // in under_way_
+    bool is_counted = false;        // in under_way_
+    bool is_counted_large = false;  // in large_under_way_
 
     bool is_awaited = false;  // the round does not end without it
     bool is_failing = false;  // the last try failed
     bool is_unfiltered = false;
+    bool is_large = false;        // the last page, or its refused beginning
     int failures_to_connect = 0;  // in a row
     base::MonotonicTime retry_at;
   };
@@ -80,7 +83,9 @@ class Scraper {
   void EndRound();
   void EndRoundIfComplete();
   void Await(Sidecar& sidecar);
+  void Unawait(Sidecar& sidecar);
   void AwaitRound();
+  void CountRoundsBehind();
   void ReadDue();
   void Arrange();
   Sidecar& AddSidecar(const std::string& id, const ScrapeTarget& target);
@@ -95,10 +100,9 @@ class Scraper {
   void Begin(Sidecar& sidecar);
   void OnPage(Sidecar& sidecar, const base::Page& page);
   void OnDump(Sidecar& sidecar, const base::Page& page);
-  [[nodiscard]] bool CheckAnswer(Sidecar& sidecar, const base::Page& page, bool dump);
-  void TakePage(Sidecar& sidecar, const base::Page& page);
+  [[nodiscard]] std::optional<PageFailure> TakePage(Sidecar& sidecar, const base::Page& page);
   void Finish(Sidecar& sidecar);
-  void Fail(Sidecar& sidecar, std::string_view reason, std::string text);
+  void Fail(Sidecar& sidecar, const PageFailure& failure, bool dump);
   void NoteFilter(Sidecar& sidecar, std::string_view body);
   void CheckFileLimit();
   void CountDuration(base::MonotonicTime started_at);
@@ -115,7 +119,9 @@ class Scraper {
   std::vector<std::uint32_t> places_taken_;  // by pool
   std::size_t awaited_ = 0;
   std::size_t under_way_ = 0;  // of those that did not fail last time
+  std::size_t large_under_way_ = 0;
   std::size_t unfiltered_ = 0;
+  int rounds_behind_ = 0;  // in a row
   ScrapeStats stats_;
   base::MonotonicTime round_began_at_;
   base::IoLoop::Id round_timer_ = 0;

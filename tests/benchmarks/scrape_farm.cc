@@ -14,6 +14,7 @@ namespace consul_canary::benchmarks {
 namespace {
 
 constexpr int kSteps = 100;
+constexpr std::size_t kWholeBytes = 5'400'000;
 // nginx holds a file for each address and one for each connection, of at most 20,000 here and
 // there.
 constexpr std::size_t kSidecarsOfServer = 2500;
@@ -81,6 +82,12 @@ std::string SidecarPageText(PageKind kind, int step) {
     }
     page += line + '\n';
   }
+  if (kind != PageKind::kWhole) return page;
+  for (int cluster = 0; page.size() < kWholeBytes; ++cluster) {
+    page += fmt::format(
+        "envoy_server_worker_watchdog_miss{{local_cluster=\"web\",envoy_worker_id=\"{}\"}} 0\n",
+        cluster);
+  }
   return page;
 }
 
@@ -112,7 +119,7 @@ base::Result<void> ScrapeFarm::StartServer(std::size_t number, std::size_t sidec
   const auto config = folder_.Write(
       fmt::format("{}.conf", number),
       fmt::format(fmt::runtime(kConfig), fmt::arg("folder", folder), fmt::arg("number", number),
-                  fmt::arg("connections", 2 * sidecars + 200), fmt::arg("steps", 2 * kSteps),
+                  fmt::arg("connections", 4 * sidecars + 200), fmt::arg("steps", 2 * kSteps),
                   fmt::arg("listens", listens)));
   auto server = testing::Process::Start({.argv = {"taskset", "--cpu-list", std::to_string(core),
                                                   "nginx", "-p", folder, "-c", config.string()},

@@ -18,6 +18,7 @@ namespace consul_canary::benchmarks {
 enum class PageKind {
   kCounters,  // of one caller of a service with two subsets, labelled as Consul labels from 1.2x on
   kRecorded,  // the recorded page: both generations of labels, and histograms
+  kWhole,     // that among 5.4 MB of what nobody asked for, as where the filter is ignored
 };
 
 // `step` steps later: every request counter is higher by what was served meanwhile.

@@ -320,6 +320,185 @@ TEST(IoLoop, DropsWhatIsPendingWhenItIsDestroyed) {
   EXPECT_EQ(witness.use_count(), 1);
 }
 
+// What a page's callback was told, kept.
+struct SeenPage {
+  PageOutcome outcome = PageOutcome::kAnswered;
+  int status = 0;
+  std::string content_type;
+  std::string content_encoding;
+  std::string body;
+  std::string reason;
+};
+
+SeenPage ReadPage(LoopRun& run, const HttpRequest& request) {
+  std::optional<SeenPage> seen;
+  run.loop.Read(request, [&](const Page& page) {
+    EXPECT_FALSE(seen.has_value()) << "called back twice";
+    seen = {page.outcome,
+            page.status,
+            std::string(page.content_type),
+            std::string(page.content_encoding),
+            std::string(page.body),
+            std::string(page.reason)};
+    run.loop.After(milliseconds{1}, [&run] { run.stop.request_stop(); });
+  });
+  EXPECT_FALSE(seen.has_value()) << "called back from inside Read()";
+  run.stop = std::stop_source();
+  run.Run();
+  return seen.value_or(SeenPage{.reason = "not called back"});
+}
+
+TEST(ReadPage, TellsStatusTypeAndBody) {
+  const RawServer server([](int socket) {
+    if (!ReadRequest(socket)) return;
+    WriteAll(socket,
+             "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\nContent-Type: text/plain; x=y\r\n"
+             "Content-Encoding: br\r\n\r\nbody");
+  });
+  LoopRun run;
+  const SeenPage page = ReadPage(run, To(server.Url("/")));
+  EXPECT_EQ(page.outcome, PageOutcome::kAnswered);
+  EXPECT_EQ(page.status, 404);
+  EXPECT_EQ(page.content_type, "text/plain; x=y");
+  EXPECT_EQ(page.content_encoding, "br");
+  EXPECT_EQ(page.body, "body");
+  EXPECT_EQ(page.reason, "");
+}
+
+TEST(ReadPage, TellsApartHowAPageFailed) {
+  const struct {
+    const char* what;
+    const char* answer;
+    bool closes;
+    PageOutcome outcome;
+  } kRows[] = {
+      {"silent", "", false, PageOutcome::kTimedOut},
+      {"slow", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", false, PageOutcome::kTimedOut},
+      {"closed before a word", "", true, PageOutcome::kBroken},
+      {"truncated", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", true, PageOutcome::kBroken},
+      {"no HTTP", "\x16\x03\x01 hello", true, PageOutcome::kBroken},
+      {"told to be too large", "HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\nabc", false,
+       PageOutcome::kTooLarge},
+      {"too large", "HTTP/1.1 200 OK\r\n\r\n12345678901", false, PageOutcome::kTooLarge},
+  };
+  for (const auto& row : kRows) {
+    const RawServer server([&row](int socket) {
+      while (ReadRequest(socket) && WriteAll(socket, row.answer) && !row.closes) {
+      }
+    });
+    HttpRequest request = To(server.Url("/"));
+    request.timeout = milliseconds{100};
+    request.max_response_bytes = 10;
+    LoopRun run;
+    const SeenPage page = ReadPage(run, request);
+    EXPECT_EQ(page.outcome, row.outcome) << row.what << ": " << page.reason;
+    EXPECT_NE(page.reason, "") << row.what;
+  }
+}
+
+TEST(ReadPage, TellsThatNobodyTookTheConnection) {
+  std::string url;
+  {
+    url = RawServer([](int) {}).Url("/");
+  }
+  LoopRun run;
+  EXPECT_EQ(ReadPage(run, To(url)).outcome, PageOutcome::kNotConnected);
+  EXPECT_EQ(ReadPage(run, To("http://a b/")).outcome, PageOutcome::kBadUrl);
+  EXPECT_EQ(ReadPage(run, To("http://name.invalid/")).outcome, PageOutcome::kNotConnected);
+}
+
+TEST(ReadPage, ShowsNothingOfThePageBefore) {
+  int asked = 0;
+  const RawServer server([&asked](int socket) {
+    while (ReadRequest(socket)) {
+      ++asked;
+      WriteAll(socket, asked == 1 ? "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: a/b\r\n"
+                                    "Content-Encoding: gzip\r\n\r\nfirst"
+                                  : "HTTP/1.1 204 No Content\r\n\r\n");
+    }
+  });
+  LoopRun run;
+  EXPECT_EQ(ReadPage(run, To(server.Url("/"))).body, "first");
+  const SeenPage second = ReadPage(run, To(server.Url("/")));
+  EXPECT_EQ(second.status, 204);
+  EXPECT_EQ(second.body, "");
+  EXPECT_EQ(second.content_type, "");
+  EXPECT_EQ(second.content_encoding, "");
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST(ReadPage, IsNotSpoiltByTheRequestThatUsedTheHandleBefore) {
+  const auto server = Serve([](const ServerRequest& request) {
+    return ServerResponse{.body = request.method + " " + request.body +
+                                  (request.headers.contains("x-token") ? " with token" : "")};
+  });
+  LoopRun run;
+  HttpRequest put = To(Url(*server, "/"));
+  put.method = "PUT";
+  put.headers = {"X-Token: t"};
+  put.body = "b";
+  ASSERT_EQ(run.Get(put)->body, "PUT b with token");
+  EXPECT_EQ(ReadPage(run, To(Url(*server, "/"))).body, "GET ");
+}
+
+TEST(IoLoop, ClosesAnIdlePool) {
+  std::atomic<int> closed = 0;
+  const RawServer server([&closed](int socket) {
+    while (ReadRequest(socket) &&
+           WriteAll(socket, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) {
+    }
+    ++closed;
+    closed.notify_all();
+  });
+  LoopRun run;
+  HttpRequest request = To(server.Url("/"));
+  request.pool = 3;
+  EXPECT_EQ(ReadPage(run, request).body, "ok");
+  EXPECT_EQ(ReadPage(run, request).body, "ok");
+  EXPECT_EQ(server.connections(), 1);
+  run.loop.ClosePool(3);
+  run.loop.ClosePool(77);  // never used
+  closed.wait(0);
+  EXPECT_EQ(ReadPage(run, request).body, "ok");
+  EXPECT_EQ(server.connections(), 2);
+}
+
+// A descriptor's number is soon another connection's: what was registered for the first must not
+// stand for the second.
+TEST(IoLoop, GoesOnWhereServersCloseAfterEachAnswer) {
+  const auto serve = [](int socket) {
+    if (ReadRequest(socket)) WriteAll(socket, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  };
+  const RawServer one(serve);
+  const RawServer other(serve);
+  LoopRun run;
+  for (int i = 0; i < 10; ++i) {
+    HttpRequest request = To((i % 2 == 0 ? one : other).Url("/"));
+    request.pool = static_cast<std::uint32_t>(i % 3);
+    ASSERT_EQ(ReadPage(run, request).body, "ok") << i;
+  }
+  EXPECT_EQ(one.connections() + other.connections(), 10);
+}
+
+TEST(IoLoop, ServesManyTransfersInManyPools) {
+  const auto server = Serve(
+      [](const ServerRequest& request) { return ServerResponse{.body = request.query.at("n")}; });
+  LoopRun run;
+  int left = 200;
+  for (int i = 0; i < 200; ++i) {
+    HttpRequest request = To(Url(*server, "/?n=" + std::to_string(i)));
+    request.timeout = seconds{20};
+    request.connect_timeout = seconds{20};
+    request.pool = static_cast<std::uint32_t>(i % 7);
+    run.loop.Read(request, [&, i](const Page& page) {
+      EXPECT_EQ(page.body, std::to_string(i)) << page.reason;
+      if (--left == 0) run.stop.request_stop();
+    });
+  }
+  run.Run();
+  EXPECT_EQ(left, 0);
+}
+
 TEST(Fetch, WaitsForTheAnswer) {
   const auto server = Serve([](const ServerRequest&) { return ServerResponse{.body = "hello"}; });
   IoThread thread;

@@ -289,6 +289,22 @@ TEST_F(CollectorTest, NamesASidecarThatCannotBeReached) {
   EXPECT_NE(WaitForError("127.0.0.1:1"), "");
 }
 
+// After five failures in a row it would be left alone for ten seconds.
+TEST_F(CollectorTest, AsksASidecarAnewWheneverConsulSaysSomethingNewOfIt) {
+  FakeInstance web = Web("web-1", sidecar_);
+  web.prometheus_bind_addr = "127.0.0.1:1";
+  consul_.Set(kWebProxy, HealthJson({web}));
+  Start();
+  ASSERT_NE(WaitForError("127.0.0.1:1"), "");
+  const auto tries = [this] { return collector_->scrape_stats().errors_by_reason["connect"]; };
+  for (int change = 0; change < 5; ++change) {
+    const std::uint64_t before = tries();
+    web.passing = !web.passing;
+    consul_.Set(kWebProxy, HealthJson({web}));
+    ASSERT_TRUE(WaitFor([&](const MeshSnapshot&) { return tries() > before; })) << change;
+  }
+}
+
 TEST_F(CollectorTest, ShowsACallerWithoutAddressWithoutReadingIt) {
   consul_.Set(kWebProxy, HealthJson({{.id = "web-1",
                                       .service = "web-sidecar-proxy",

@@ -120,8 +120,8 @@ TEST(Assemble, GivesTheServiceItsCallersAndServers) {
   page.route_reloads["api"] = 3;
   envoy::SidecarPage own;
   own.local_app = Completed(9);
-  const auto services =
-      Assemble(Outline(Example()), {{"n1/web-proxy", Reading(page)}, {"n1/api-1-proxy", Reading(own)}});
+  const auto services = Assemble(
+      Outline(Example()), {{"n1/web-proxy", Reading(page)}, {"n1/api-1-proxy", Reading(own)}});
   ASSERT_EQ(services.size(), 1U);
   const ServiceSnapshot& api = *services.at("api");
   EXPECT_TRUE(api.instances_known);

@@ -46,6 +46,49 @@ TEST(Totals, AddNothingTwice) {
   EXPECT_EQ(Canary(totals).outcomes.completed, 2U);
 }
 
+TEST(Totals, AddNothingWhereTheSameReadingIsPublishedAgain) {
+  Totals totals;
+  totals.Observe(With(Counters(10)));
+  const collect::MeshSnapshot snapshot = With(Counters(12));
+  totals.Observe(snapshot);
+  totals.Observe(snapshot);
+  EXPECT_EQ(Canary(totals).outcomes.completed, 2U);
+}
+
+TEST(Totals, GoOnFromWhereASubsetWasBeforeItWasMissing) {
+  const auto without_canary = [] {
+    collect::CallerReading caller = Caller("a", Counters(0), Counters(0));
+    caller.subsets = {{"primary", Counters(0)}};
+    return Mesh(Api({caller}));
+  };
+  Totals totals;
+  totals.Observe(With(Counters(10)));
+  totals.Observe(without_canary());
+  totals.Observe(With(Counters(13)));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 3U);
+}
+
+TEST(Totals, CountASubsetFromZeroThatAKnownSidecarShowsForTheFirstTime) {
+  collect::CallerReading caller = Caller("a", Counters(0), Counters(0));
+  caller.subsets = {{"primary", Counters(0)}};
+  Totals totals;
+  totals.Observe(Mesh(Api({caller})));
+  totals.Observe(With(Counters(4)));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 4U);
+}
+
+TEST(Totals, DropWhatARestartedSidecarSaysOfAllItsSubsets) {
+  const auto mesh = [](std::uint64_t primary, std::uint64_t canary) {
+    return Mesh(Api({Caller("a", Counters(primary), Counters(canary))}));
+  };
+  Totals totals;
+  totals.Observe(mesh(1000, 10));
+  totals.Observe(mesh(20, 12));  // the canary's count passed what it was before the restart
+  EXPECT_EQ(Canary(totals).outcomes.completed, 0U);
+  totals.Observe(mesh(21, 15));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 3U);
+}
+
 TEST(Totals, NeverGoDownWhenASidecarRestarts) {
   Totals totals;
   totals.Observe(With(Counters(10)));
