@@ -11,10 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "exporter/base/build_info.h"
 #include "exporter/base/daemon.h"
 #include "exporter/base/http_server.h"
 #include "exporter/base/io_loop.h"
 #include "exporter/base/log.h"
+#include "exporter/base/web_gate.h"
 #include "exporter/collect/collector.h"
 #include "exporter/collect/mesh_log.h"
 #include "exporter/consul/client.h"
@@ -32,6 +34,7 @@ constexpr base::milliseconds kLongestScrapeTimeout{10'000};
 struct Flags {
   std::vector<std::string> listen_addresses{"127.0.0.1:9655"};
   std::string telemetry_path = "/metrics";
+  std::string web_config_file;
   std::string log_level = "info";
   std::string log_format = "logfmt";
   std::string scrape_interval = "1s";
@@ -46,7 +49,7 @@ struct Config {
 };
 
 void Declare(CLI::App& app, Flags& flags) {
-  app.set_version_flag("--version", fmt::format("{} {}", kName, CONSUL_CANARY_VERSION));
+  app.set_version_flag("--version", base::VersionLine(kName));
   app.add_option("--web.listen-address", flags.listen_addresses,
                  "Address to serve on; may be given several times")
       ->capture_default_str()
@@ -54,6 +57,8 @@ void Declare(CLI::App& app, Flags& flags) {
       ->take_all();
   app.add_option("--web.telemetry-path", flags.telemetry_path, "Path of the metrics")
       ->capture_default_str();
+  app.add_option("--web.config.file", flags.web_config_file,
+                 "Users and headers, in the format of Prometheus' exporter-toolkit (no TLS)");
   app.add_option("--log.level", flags.log_level, "debug, info, warn or error")
       ->capture_default_str();
   app.add_option("--log.format", flags.log_format, "logfmt or json")->capture_default_str();
@@ -135,15 +140,15 @@ class Exporter {
   Exporter(const Exporter&) = delete;
   Exporter& operator=(const Exporter&) = delete;
 
-  [[nodiscard]] std::string Metrics() const {
+  // Of what is known: it waits neither for a sidecar nor for Consul.
+  [[nodiscard]] std::string Metrics(base::MetricsSyntax syntax) {
     const metrics::Now now{std::chrono::steady_clock::now(), std::chrono::system_clock::now()};
-    std::vector<prometheus::MetricFamily> families =
-        metrics_.Families(*collector_->Latest(), collector_->scrape_stats(), now);
-    for (prometheus::MetricFamily& family :
-         metrics::ProcessFamilies(CONSUL_CANARY_VERSION, base::ReadProcessStats())) {
-      families.push_back(std::move(family));
-    }
-    return metrics::Render(families);
+    metrics::TextWriter page(syntax, page_size_.Expected());
+    metrics_.Write(*collector_->Latest(), collector_->scrape_stats(), now, page);
+    metrics::WriteProcess(kName, base::Build(), base::ReadProcessStats(), page);
+    std::string text = page.Finish();
+    page_size_.Saw(text.size());
+    return text;
   }
 
   [[nodiscard]] std::optional<std::string> WhyNotReady() const {
@@ -159,40 +164,56 @@ class Exporter {
  private:
   base::IoThread io_;
   metrics::MeshMetrics metrics_;
+  metrics::PageSize page_size_;
   collect::MeshLog log_;
   std::unique_ptr<consul::Client> client_;
   std::unique_ptr<collect::Collector> collector_;
   std::atomic<bool> draining_ = false;
 };
 
-// The token file is read anew whenever it has changed, so there is nothing else to do.
-base::Result<void> Reload() {
-  base::Log(base::LogLevel::kInfo, "reload asked for; the token file is read when it changes");
-  return {};
+// The token file is read anew whenever it has changed, so the web config file is all there is to
+// do.
+base::Result<void> Reload(base::WebGate& gate) {
+  const base::Result<void> done = gate.Reload();
+  if (done) {
+    base::Log(base::LogLevel::kInfo, "reloaded");
+  } else {
+    base::Log(base::LogLevel::kError, "reload failed; what was read before stays",
+              {{"error", done.error().message}});
+  }
+  return done;
 }
 
-base::DaemonPages PagesOf(const Exporter& exporter, const Flags& flags) {
+base::DaemonPages PagesOf(Exporter& exporter, base::WebGate& gate, const Flags& flags) {
   base::DaemonPages pages;
   pages.name = kName;
   pages.version = CONSUL_CANARY_VERSION;
   pages.telemetry_path = flags.telemetry_path;
-  pages.metrics = [&exporter] { return exporter.Metrics(); };
+  pages.metrics = [&exporter](base::MetricsSyntax syntax) { return exporter.Metrics(syntax); };
   pages.why_not_ready = [&exporter] { return exporter.WhyNotReady(); };
-  pages.reload = Reload;
+  pages.reload = [&gate] { return Reload(gate); };
   return pages;
 }
 
-int Serve(const Config& config) {
+base::Result<std::unique_ptr<base::HttpServer>> StartServer(const Flags& flags,
+                                                            base::DaemonPages pages,
+                                                            const base::WebGate& gate) {
+  const auto answer = [pages = std::move(pages)](const base::ServerRequest& request) {
+    return base::AnswerCommonPages(pages, request)
+        .value_or(base::ErrorResponse(
+            {base::ErrorCode::kNotFound, fmt::format("no page {}", request.path)}));
+  };
+  base::ServerOptions options;
+  options.listen_addresses = flags.listen_addresses;
+  return base::HttpServer::Start(options, [answer, &gate](const base::ServerRequest& request) {
+    return gate.Answer(request, answer);
+  });
+}
+
+int Serve(const Config& config, base::WebGate& gate) {
   base::BlockSignals();
   Exporter exporter(config);
-  base::ServerOptions options;
-  options.listen_addresses = config.flags.listen_addresses;
-  auto server = base::HttpServer::Start(
-      options, [pages = PagesOf(exporter, config.flags)](const base::ServerRequest& request) {
-        return base::AnswerCommonPages(pages, request)
-            .value_or(base::ErrorResponse(
-                {base::ErrorCode::kNotFound, fmt::format("no page {}", request.path)}));
-      });
+  auto server = StartServer(config.flags, PagesOf(exporter, gate, config.flags), gate);
   if (!server) {
     fmt::print(stderr, "{}: --web.listen-address: {}\n", kName, server.error().message);
     return kBadConfiguration;
@@ -201,7 +222,7 @@ int Serve(const Config& config) {
     base::Log(base::LogLevel::kInfo, "listening",
               {{"port", std::to_string(port)}, {"consul", config.consul.address}});
   }
-  base::WaitForEnd([] { (void)Reload(); });
+  base::WaitForEnd([&gate] { (void)Reload(gate); });
   base::Log(base::LogLevel::kInfo, "shutting down");
   exporter.Drain();
   server->reset();  // waits for requests that are being answered
@@ -217,9 +238,11 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kBadConfiguration;
   }
-  const std::vector<std::string> complaints = Complete(config);
+  std::vector<std::string> complaints = Complete(config);
+  const auto gate = base::WebGate::Open(config.flags.web_config_file);
+  if (!gate) complaints.push_back("--web.config.file: " + gate.error().message);
   for (const std::string& complaint : complaints) fmt::print(stderr, "{}: {}\n", kName, complaint);
-  return complaints.empty() ? Serve(config) : kBadConfiguration;
+  return complaints.empty() ? Serve(config, **gate) : kBadConfiguration;
 }
 
 }  // namespace

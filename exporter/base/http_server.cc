@@ -113,8 +113,12 @@ void Write(mg_connection* connection, std::string_view method, const ServerRespo
     text += fmt::format("{}: {}\r\n", OneLine(name), OneLine(value));
   }
   text += "\r\n";
-  if (method != "HEAD") text += response.body;
+  // A small answer in one packet; a large one is not copied.
+  constexpr std::size_t kSmallBytes = 16384;
+  const std::string_view body = method == "HEAD" ? std::string_view() : response.body;
+  if (body.size() <= kSmallBytes) text += body;
   (void)mg_write(connection, text.data(), text.size());
+  if (body.size() > kSmallBytes) (void)mg_write(connection, body.data(), body.size());
 }
 
 ServerResponse PlainError(int status, std::string_view message) {
