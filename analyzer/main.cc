@@ -27,6 +27,7 @@
 #include "exporter/collect/collector.h"
 #include "exporter/collect/mesh_log.h"
 #include "exporter/consul/client.h"
+#include "exporter/consul/registration.h"
 #include "exporter/metrics/mesh_metrics.h"
 
 namespace consul_canary {
@@ -34,11 +35,15 @@ namespace {
 
 constexpr int kBadConfiguration = 2;
 constexpr const char* kName = "consul-canary-analyzer";
+constexpr base::milliseconds kPatienceAtTheEnd{2'000};
 
 struct Flags {
   std::vector<std::string> listen_addresses{"127.0.0.1:9656"};
   std::string telemetry_path = "/metrics";
   std::string web_config_file;
+  bool registers = false;
+  std::string register_name = kName;
+  std::string register_address;
   std::string log_level = "info";
   std::string log_format = "logfmt";
   std::string source = "envoy";
@@ -65,6 +70,12 @@ void Declare(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--web.config.file", flags.web_config_file,
                  "Users and headers, in the format of Prometheus' exporter-toolkit (no TLS)");
+  app.add_flag("--consul.register", flags.registers,
+               "Register as a service at Consul's agent, so that Prometheus finds it");
+  app.add_option("--consul.register-name", flags.register_name, "Name of that service")
+      ->capture_default_str();
+  app.add_option("--consul.register-address", flags.register_address,
+                 "Its address (default: of --web.listen-address, else the agent's)");
   app.add_option("--log.level", flags.log_level, "debug, info, warn or error")
       ->capture_default_str();
   app.add_option("--log.format", flags.log_format, "logfmt or json")->capture_default_str();
@@ -91,6 +102,9 @@ std::vector<std::string> Complete(Config& config) {
     complaints.emplace_back(
         "--web.telemetry-path: must begin with /, and neither be / nor lie below /-/, /api/ or "
         "/hooks/");
+  }
+  if (config.flags.register_name.empty()) {
+    complaints.emplace_back("--consul.register-name: must not be empty");
   }
   if (config.flags.source != "envoy") {
     complaints.push_back(fmt::format("--source: \"{}\" is not built in this version; envoy is",
@@ -146,6 +160,7 @@ class Analyzer {
   ~Analyzer() {
     if (loop_) loop_->Stop();
     io_.Stop();
+    registration_.reset();
     hook_.reset();
     api_.reset();
     loop_.reset();
@@ -165,6 +180,7 @@ class Analyzer {
     hook_ = std::make_unique<hooks::AlertmanagerHook>(io_.loop(), *client_, *loop_, config_.auth);
     loop_->Start();
     io_.loop().Post([this] { collector_->Start(); });
+    if (config_.flags.registers) Register(port);
     base::Log(base::LogLevel::kInfo, "analyzer started",
               {{"id", options.analyzer_id}, {"consul", config_.consul.address}});
     running_ = true;
@@ -174,6 +190,7 @@ class Analyzer {
   void Drain() {
     running_ = false;
     loop_->Stop();
+    consul::EndAndWait(io_.loop(), registration_, kPatienceAtTheEnd);
   }
 
   // What brings a bearer token is for the API and the hook to check; nothing else takes one.
@@ -201,6 +218,17 @@ class Analyzer {
   }
 
  private:
+  void Register(int port) {
+    const Flags& flags = config_.flags;
+    io_.loop().Post(
+        [this, service = consul::DescribeDaemon(flags.register_name, flags.register_address,
+                                                flags.listen_addresses.front(), port,
+                                                flags.telemetry_path, CONSUL_CANARY_VERSION)] {
+          registration_ = std::make_unique<consul::Registration>(*client_, service);
+          registration_->Start();
+        });
+  }
+
   [[nodiscard]] base::ServerResponse Dispatch(const base::ServerRequest& request) {
     if (auto response = base::AnswerCommonPages(pages_, request)) return *std::move(response);
     const bool api = request.path.starts_with("/api/");
@@ -267,6 +295,7 @@ class Analyzer {
   collect::MeshLog log_;
   std::unique_ptr<consul::Client> client_;
   std::unique_ptr<collect::Collector> collector_;
+  std::unique_ptr<consul::Registration> registration_;  // of the loop's thread; null: not asked for
   std::unique_ptr<control::Loop> loop_;
   std::unique_ptr<api::Api> api_;
   std::unique_ptr<hooks::AlertmanagerHook> hook_;

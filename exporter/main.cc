@@ -20,6 +20,7 @@
 #include "exporter/collect/collector.h"
 #include "exporter/collect/mesh_log.h"
 #include "exporter/consul/client.h"
+#include "exporter/consul/registration.h"
 #include "exporter/metrics/mesh_metrics.h"
 
 namespace consul_canary {
@@ -30,11 +31,15 @@ constexpr const char* kName = "consul-canary-exporter";
 constexpr base::milliseconds kShortestInterval{100};
 constexpr base::milliseconds kLongestInterval{3'600'000};
 constexpr base::milliseconds kLongestScrapeTimeout{10'000};
+constexpr base::milliseconds kPatienceAtTheEnd{2'000};
 
 struct Flags {
   std::vector<std::string> listen_addresses{"127.0.0.1:9655"};
   std::string telemetry_path = "/metrics";
   std::string web_config_file;
+  bool registers = false;
+  std::string register_name = kName;
+  std::string register_address;
   std::string log_level = "info";
   std::string log_format = "logfmt";
   std::string scrape_interval = "1s";
@@ -59,6 +64,12 @@ void Declare(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--web.config.file", flags.web_config_file,
                  "Users and headers, in the format of Prometheus' exporter-toolkit (no TLS)");
+  app.add_flag("--consul.register", flags.registers,
+               "Register as a service at Consul's agent, so that Prometheus finds it");
+  app.add_option("--consul.register-name", flags.register_name, "Name of that service")
+      ->capture_default_str();
+  app.add_option("--consul.register-address", flags.register_address,
+                 "Its address (default: of --web.listen-address, else the agent's)");
   app.add_option("--log.level", flags.log_level, "debug, info, warn or error")
       ->capture_default_str();
   app.add_option("--log.format", flags.log_format, "logfmt or json")->capture_default_str();
@@ -97,6 +108,7 @@ std::vector<std::string> Complete(Config& config) {
     config.collector.interval = *interval;
     config.collector.scrape_timeout = std::min(*interval * 9 / 10, kLongestScrapeTimeout);
   }
+  if (config.flags.register_name.empty()) complain("--consul.register-name", "must not be empty");
   if (config.flags.subsets.primary == config.flags.subsets.canary) {
     complain("--subset.canary", "must differ from --subset.primary");
   }
@@ -131,9 +143,10 @@ class Exporter {
     started.get_future().wait();
   }
 
-  // The loop stops first, and goes last: the other two cancel in it what they still wait for.
+  // The loop stops first, and goes last: the others cancel in it what they still wait for.
   ~Exporter() {
     io_.Stop();
+    registration_.reset();
     collector_.reset();
     client_.reset();
   }
@@ -159,7 +172,22 @@ class Exporter {
                               : "the mesh has not been read yet";
   }
 
-  void Drain() { draining_ = true; }
+  // Once the port is known.
+  void Register(const Flags& flags, int port) {
+    io_.loop().Post(
+        [this, service = consul::DescribeDaemon(flags.register_name, flags.register_address,
+                                                flags.listen_addresses.front(), port,
+                                                flags.telemetry_path, CONSUL_CANARY_VERSION)] {
+          registration_ = std::make_unique<consul::Registration>(*client_, service);
+          registration_->Start();
+        });
+  }
+
+  // Takes itself out of Consul; pages are served until the end.
+  void Drain() {
+    draining_ = true;
+    consul::EndAndWait(io_.loop(), registration_, kPatienceAtTheEnd);
+  }
 
  private:
   base::IoThread io_;
@@ -168,6 +196,7 @@ class Exporter {
   collect::MeshLog log_;
   std::unique_ptr<consul::Client> client_;
   std::unique_ptr<collect::Collector> collector_;
+  std::unique_ptr<consul::Registration> registration_;  // of the loop's thread; null: not asked for
   std::atomic<bool> draining_ = false;
 };
 
@@ -221,6 +250,9 @@ int Serve(const Config& config, base::WebGate& gate) {
   for (const int port : (*server)->ports()) {
     base::Log(base::LogLevel::kInfo, "listening",
               {{"port", std::to_string(port)}, {"consul", config.consul.address}});
+  }
+  if (config.flags.registers) {
+    exporter.Register(config.flags, (*server)->ports().front());
   }
   base::WaitForEnd([&gate] { (void)Reload(gate); });
   base::Log(base::LogLevel::kInfo, "shutting down");
