@@ -89,7 +89,7 @@ Registration::~Registration() { client_.loop().Cancel(timer_); }
 void Registration::Start() {
   if (IsLoopback(service_.address)) {
     base::Log(
-        LogLevel::kWarn, "registered with an address that only this host can reach",
+        LogLevel::kWarn, "to be registered with an address that only this host can reach",
         {{"address", service_.address},
          {"instead", "--web.listen-address of another interface, or --consul.register-address"}});
   }

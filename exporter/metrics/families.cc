@@ -105,6 +105,19 @@ void WriteTroubles(const Rows& rows, TextWriter& page) {
   page.Begin("consul_canary_retries_total", "Retries that callers' sidecars sent.", kCounter);
   WriteCounts(
       rows, [](const SubsetRow& row) { return row.totals->outcomes.retries; }, page);
+  page.Begin("consul_canary_timeouts_total",
+             "Requests that callers' sidecars gave up because their route's time was over.",
+             kCounter);
+  WriteCounts(
+      rows, [](const SubsetRow& row) { return row.totals->troubles.timeouts; }, page);
+  page.Begin("consul_canary_connect_failures_total",
+             "Connections of callers' sidecars to instances that did not come about.", kCounter);
+  WriteCounts(
+      rows, [](const SubsetRow& row) { return row.totals->troubles.connect_failures; }, page);
+  page.Begin("consul_canary_ejections_total",
+             "Instances that outlier detection at callers' sidecars took out.", kCounter);
+  WriteCounts(
+      rows, [](const SubsetRow& row) { return row.totals->troubles.ejections; }, page);
   page.Begin("consul_canary_active_requests", "Requests in flight at passing callers' sidecars.",
              kGauge);
   WriteCounts(
@@ -192,7 +205,8 @@ void WriteScrapes(const collect::ScrapeStats& scrapes, TextWriter& page) {
   page.EndHistogram({}, scrapes.duration_sum_seconds, scrapes.scrapes);
   // From the start, so that a rate is there before the first error of its kind.
   std::map<std::string, std::uint64_t> errors = scrapes.errors_by_reason;
-  for (const char* reason : {"connect", "timeout", "status", "size", "parse"}) {
+  for (const char* reason :
+       {"connect", "timeout", "broken", "status", "size", "content-type", "parse"}) {
     errors.try_emplace(reason, 0);
   }
   page.Begin("consul_canary_sidecar_scrape_errors_total", "Failed reads of a sidecar, by reason.",

@@ -103,6 +103,10 @@ void Totals::AddTimes(const Reading& reading, Service& service, Subsets& totals)
       AddHistogram(NewSince(counters.request_time, last), totals[subset].request_time);
     }
     last = counters.request_time;
+    // A subset that a known sidecar did not show before starts from 0.
+    Troubles& earlier = sidecar->second.troubles[subset];
+    if (!is_new) AddNew(TroublesOf(counters), earlier, totals[subset].troubles);
+    earlier = TroublesOf(counters);
   }
 }
 

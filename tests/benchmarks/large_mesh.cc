@@ -35,6 +35,7 @@ SubsetCounters CountersOf(unsigned round, unsigned per_round) {
   counters.retried_responses = {{503, total / 50}};
   counters.active = per_round % 7;
   counters.membership_healthy = 3;
+  counters.ejections_enforced = total / 3000;
   std::uint64_t below = 0;
   for (std::size_t i = 0; i < kEdges.size(); ++i) {
     below = i + 1 == kEdges.size() ? total : total * (i + 1) / kEdges.size();

@@ -110,6 +110,10 @@ TEST(MeshSeries, ShowRequestsAndFailuresInAllThreeViews) {
   canary.retry_success = 39;
   canary.retried_responses = {{500, 51}};
   canary.active = 4;
+  canary.timeouts = 5;
+  canary.connect_failures = 6;
+  canary.ejections_enforced = 7;
+  canary.ejections_active = 2;
   collect::ServiceSnapshot api = Api({Caller("a", Counters(0), canary)});
   api.router.emplace();
   api.router->retries = {{{500, 503}, false}};
@@ -132,6 +136,10 @@ TEST(MeshSeries, ShowRequestsAndFailuresInAllThreeViews) {
   EXPECT_TRUE(has("responses_total", R"(,code="500")", "1"));
   EXPECT_TRUE(has("retries_total", "", "51"));
   EXPECT_TRUE(has("active_requests", "", "4"));
+  EXPECT_TRUE(has("timeouts_total", "", "5"));
+  EXPECT_TRUE(has("connect_failures_total", "", "6"));
+  EXPECT_TRUE(has("ejections_total", "", "7"));
+  EXPECT_TRUE(has("active_ejections", "", "2"));
   EXPECT_TRUE(has("request_duration_seconds_count", "", "192"));
   EXPECT_TRUE(has("request_duration_seconds_sum", "", "1.92"));
   EXPECT_TRUE(has("request_duration_seconds_bucket", R"(,le="0.025")", "192"));
