@@ -1,6 +1,6 @@
 // Writes a page of metrics, in the text format 0.0.4 or as OpenMetrics 1.0, straight into one
 // string: no list of series stands between what is counted and the page (prometheus-cpp's takes
-// several times as long, docs/performance.md). Pure.
+// several times as long: tests/benchmarks/run metrics). Pure.
 //
 // It refuses to check names: metrics and labels are named in our own source, and promtool reads
 // them in the tests. Values of labels and texts of help may hold anything.
