@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory_resource>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -31,9 +32,8 @@ void ForEachSubset(const Rows& rows, const Work& work) {
 void WriteWeights(const Rows& rows, TextWriter& page) {
   page.Begin("consul_canary_split_weight_ratio",
              "Share of traffic that the service-splitter gives the subset.", kGauge);
-  ForEachSubset(rows, [&](const ServiceRow& row, const SubsetRow& subset) {
-    if (!row.service->splitter) return;
-    page.Add(subset.labels, {}, row.service->splitter->WeightOf(subset.subset) / 100);
+  ForEachSubset(rows, [&](const ServiceRow& /*row*/, const SubsetRow& subset) {
+    if (subset.wanted_ratio) page.Add(subset.labels, {}, *subset.wanted_ratio);
   });
   page.Begin("consul_canary_split_modify_index", "ModifyIndex of the service-splitter in Consul.",
              kGauge);
@@ -146,6 +146,9 @@ void WriteInstances(const Rows& rows, TextWriter& page) {
   }
 }
 
+// Memory set aside at once; there may be more.
+constexpr std::size_t kLikelySidecars = 1024;
+
 enum class SidecarState { kRead, kFailing, kCritical, kWithoutAddress };
 constexpr std::array<std::string_view, 4> kSidecarStates{"read", "failing", "critical",
                                                          "without-address"};
@@ -160,7 +163,9 @@ SidecarState StateOf(const Reading& sidecar) {
 
 void WriteSidecars(const MeshSnapshot& snapshot, TextWriter& page) {
   // By id: a sidecar may call several services. The ids lie in the snapshot.
-  std::unordered_map<std::string_view, SidecarState> states;
+  std::pmr::monotonic_buffer_resource memory(kLikelySidecars * 64);
+  std::pmr::unordered_map<std::string_view, SidecarState> states(&memory);
+  states.reserve(kLikelySidecars);
   for (const auto& [name, service] : snapshot.services) {
     for (const CallerReading& caller : service->callers) states[caller.id] = StateOf(caller);
     for (const ServerReading& server : service->servers) states[server.id] = StateOf(server);

@@ -42,41 +42,52 @@ void ApplyViews(const ServiceSnapshot& service, SubsetRow& row) {
   }
 }
 
-// Sums over passing callers, and the least of the shares that they apply.
-void AddCallers(const ServiceSnapshot& service, SubsetRow& row) {
-  for (const CallerReading& caller : service.callers) {
-    if (!caller.passing) continue;
-    if (const auto it = caller.subsets.find(row.subset); it != caller.subsets.end()) {
-      row.active_requests += it->second.active;
-      row.active_ejections += it->second.ejections_active;
-    }
-    if (caller.applied_shares.empty()) continue;
-    const auto it = caller.applied_shares.find(row.subset);
-    const double share = it == caller.applied_shares.end() ? 0 : it->second;
-    row.applied_ratio = std::min(row.applied_ratio.value_or(share), share);
+// nullptr: no such subset. There are few.
+SubsetRow* Find(ServiceRow& row, std::string_view subset) {
+  const auto it = std::find_if(row.subsets.begin(), row.subsets.end(),
+                               [&](const SubsetRow& each) { return each.subset == subset; });
+  return it == row.subsets.end() ? nullptr : &*it;
+}
+
+// Whether the caller applies what the splitter says. Its shares go into `shares`, one for each
+// subset of the row.
+bool TakeShares(const CallerReading& caller, ServiceRow& row, std::vector<double>& shares) {
+  shares.assign(row.subsets.size(), 0);
+  for (const auto& [subset, share] : caller.applied_shares) {
+    const SubsetRow* found = Find(row, subset);
+    if (found != nullptr) shares[static_cast<std::size_t>(found - row.subsets.data())] = share;
   }
+  bool agrees = true;
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    SubsetRow& subset = row.subsets[i];
+    subset.applied_ratio = std::min(subset.applied_ratio.value_or(shares[i]), shares[i]);
+    agrees = agrees && subset.wanted_ratio &&
+             std::abs(shares[i] - *subset.wanted_ratio) <= kShareTolerance;
+  }
+  return agrees;
 }
 
-bool Agrees(const CallerReading& caller, const ServiceRow& row) {
-  return std::all_of(row.subsets.begin(), row.subsets.end(), [&](const SubsetRow& subset) {
-    const auto it = caller.applied_shares.find(subset.subset);
-    const double share = it == caller.applied_shares.end() ? 0 : it->second;
-    const double wanted = row.service->splitter->WeightOf(subset.subset) / 100;
-    return std::abs(share - wanted) <= kShareTolerance;
-  });
-}
-
-std::optional<double> AgreeingRatio(const ServiceRow& row) {
-  if (!row.service->splitter) return std::nullopt;
+// Sums over passing callers, and what they apply. Each is looked at once: there are many, and they
+// lie all over the memory.
+void AddCallers(ServiceRow& row) {
+  std::vector<double> shares;
   int telling = 0;
   int agreeing = 0;
   for (const CallerReading& caller : row.service->callers) {
-    if (!caller.passing || caller.applied_shares.empty()) continue;
+    if (!caller.passing) continue;
+    for (const auto& [name, counters] : caller.subsets) {
+      SubsetRow* subset = Find(row, name);
+      if (subset == nullptr) continue;
+      subset->active_requests += counters.active;
+      subset->active_ejections += counters.ejections_active;
+    }
+    if (caller.applied_shares.empty()) continue;
     ++telling;
-    if (Agrees(caller, row)) ++agreeing;
+    if (TakeShares(caller, row, shares)) ++agreeing;
   }
-  if (telling == 0) return std::nullopt;
-  return static_cast<double>(agreeing) / telling;
+  if (telling > 0 && row.service->splitter) {
+    row.agreeing_ratio = static_cast<double>(agreeing) / telling;
+  }
 }
 
 }  // namespace
@@ -100,10 +111,10 @@ std::vector<ServiceRow> RowsOf(const collect::MeshSnapshot& snapshot, const Tota
           {{"service_name", name}, {"subset", subset}, {"role", roles.RoleOf(name, subset)}});
       part.place = LabelText({{"service_name", name}, {"subset", subset}});
       part.totals = counts != nullptr && counts->contains(subset) ? &counts->at(subset) : &kNothing;
+      if (service->splitter) part.wanted_ratio = service->splitter->WeightOf(subset) / 100;
       ApplyViews(*service, part);
-      AddCallers(*service, part);
     }
-    row.agreeing_ratio = AgreeingRatio(row);
+    AddCallers(row);
   }
   return rows;
 }

@@ -29,8 +29,9 @@ struct SubsetRow {
   LabelText place;                       // service_name, subset
   const SubsetTotals* totals = nullptr;  // never null; of the Totals that the rows are made from
   std::array<std::optional<envoy::Outcomes>, kViews.size()> outcomes;  // nullopt: cannot be told
-  std::uint64_t active_requests = 0;                                   // at passing callers
-  std::uint64_t active_ejections = 0;                                  // at passing callers
+  std::optional<double> wanted_ratio;   // by the splitter; nullopt: there is none
+  std::uint64_t active_requests = 0;    // at passing callers
+  std::uint64_t active_ejections = 0;   // at passing callers
   std::optional<double> applied_ratio;  // least at a passing caller; nullopt: none tells
 };
 

@@ -53,6 +53,13 @@ void AppendCount(std::string& page, Integer count) {
   page.append(digits.data(), end);
 }
 
+void AppendCountAndEnd(std::string& page, std::uint64_t count) {
+  std::array<char, 21> digits{};
+  char* const end = std::to_chars(digits.data(), digits.data() + digits.size(), count).ptr;
+  *end = '\n';
+  page.append(digits.data(), end + 1);
+}
+
 // The shortest text that reads as the same number; whole numbers without exponent.
 void AppendNumber(std::string& page, double value) {
   constexpr double kLargestWhole = 1e15;
@@ -149,8 +156,7 @@ void TextWriter::Add(const LabelText& common, Labels more, double value) {
 
 void TextWriter::AddCount(const LabelText& common, Labels more, std::uint64_t count) {
   BeginSeries("", common, more);
-  AppendCount(page_, count);
-  page_ += '\n';
+  AppendCountAndEnd(page_, count);
 }
 
 const std::string& TextWriter::BoundText(double upper_bound) {
@@ -166,13 +172,15 @@ const std::string& TextWriter::BoundText(double upper_bound) {
 void TextWriter::AddBucket(const LabelText& labels, double upper_bound,
                            std::uint64_t cumulative_count) {
   if (!has_head_) WriteHead();
-  page_ += name_;
-  page_ += "_bucket{";
-  page_ += labels.text();
-  if (!labels.text().empty()) page_ += ',';
+  if (next_bound_ == 0) {
+    bucket_head_ = name_;
+    bucket_head_ += "_bucket{";
+    bucket_head_ += labels.text();
+    if (!labels.text().empty()) bucket_head_ += ',';
+  }
+  page_ += bucket_head_;
   page_ += BoundText(upper_bound);
-  AppendCount(page_, cumulative_count);
-  page_ += '\n';
+  AppendCountAndEnd(page_, cumulative_count);
   has_infinity_ = upper_bound == kInfinity;
 }
 
@@ -184,8 +192,7 @@ void TextWriter::EndHistogram(const LabelText& labels, double sum, std::uint64_t
   AppendNumber(page_, sum);
   page_ += '\n';
   BeginSeries("_count", labels, {});
-  AppendCount(page_, count);
-  page_ += '\n';
+  AppendCountAndEnd(page_, count);
 }
 
 std::string TextWriter::Finish() {

@@ -77,6 +77,7 @@ class TextWriter {
   bool has_head_ = false;
   std::vector<Bound> bounds_;  // of the family under way, in the order of the last series
   std::size_t next_bound_ = 0;
+  std::string bucket_head_;  // of the series under way: what its buckets begin with
   bool has_infinity_ = false;
 };
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <limits>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace consul_canary::benchmarks {
@@ -46,6 +47,13 @@ SubsetCounters CountersOf(unsigned round, unsigned per_round) {
   return counters;
 }
 
+// Of one sidecar to the canary in a round: each counts differently, as sidecars do.
+unsigned Requests(std::string_view service, std::size_t number) {
+  std::uint64_t seed = 14695981039346656037u + number;
+  for (const char c : service) seed = (seed ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  return 50 + static_cast<unsigned>(seed >> 40u) % 100000;
+}
+
 CallerReading CallerOf(const std::string& service, std::size_t number, unsigned round,
                        base::MonotonicTime now) {
   CallerReading caller;
@@ -54,7 +62,8 @@ CallerReading CallerOf(const std::string& service, std::size_t number, unsigned 
   caller.passing = true;
   caller.address = "10.0.0.1:9102";
   caller.scraped_at = now;
-  caller.subsets = {{"primary", CountersOf(round, 900)}, {"canary", CountersOf(round, 100)}};
+  caller.subsets = {{"primary", CountersOf(round, 9 * Requests(service, number))},
+                    {"canary", CountersOf(round, Requests(service, number))}};
   caller.applied_shares = {{"primary", 0.9}, {"canary", 0.1}};
   caller.applied_at = now;
   return caller;
@@ -69,7 +78,7 @@ ServerReading ServerOf(const std::string& service, std::size_t number, unsigned 
   server.passing = true;
   server.address = "10.0.0.2:9102";
   server.scraped_at = now;
-  server.local_app = CountersOf(round, 300);
+  server.local_app = CountersOf(round, 3 * Requests(service, number));
   return server;
 }
 
