@@ -177,7 +177,7 @@ TEST_F(Scrapes, AreAnsweredWhileASidecarHangsAndConsulIsStopped) {
            {"Connect",
             {{"SidecarService",
               {{"Port", 2},
-               {"Checks", json::array()},
+               {"Checks", json::array({json{{"TTL", "1h"}, {"Status", "passing"}}})},
                {"Proxy",
                 {{"Config",
                   {{"envoy_prometheus_bind_addr", fmt::format("127.0.0.1:{}", sidecar.port())}}},
@@ -192,8 +192,8 @@ TEST_F(Scrapes, AreAnsweredWhileASidecarHangsAndConsulIsStopped) {
   };
   const std::string_view no_timeout =
       "consul_canary_sidecar_scrape_errors_total{reason=\"timeout\"} 0";
-  ASSERT_TRUE(WaitUntil([&] { return !shows(no_timeout) && shows("state=\"failing\"} 1"); },
-                        seconds(20)))
+  ASSERT_TRUE(
+      WaitUntil([&] { return !shows(no_timeout) && shows("state=\"failing\"} 1"); }, seconds(20)))
       << consul_->http().Get((*exporter)->address() + "/metrics").value_or("");
   consul_->Pause();
   // Each within the time that the test's client gives an answer.
