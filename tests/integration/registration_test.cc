@@ -16,6 +16,16 @@ using nlohmann::json;
 
 constexpr const char* kManagementToken = "8a4f2f8e-0000-4000-8000-000000000006";
 
+// Web config files with the user prometheus, and the headers that let it in.
+constexpr std::string_view kCorrectHorse =
+    "basic_auth_users:\n"
+    "  prometheus: $2b$04$qDl/3ZndaLfa7Jq4lJB.A.yOUXB1QNCojU89EGDZaJFWdSCtTAopu\n";
+constexpr std::string_view kSecond =
+    "basic_auth_users:\n"
+    "  prometheus: $2b$04$RDJkM/.hG9p.BCevTmCNLuvRQXwCs9utZRqRdRnywJkRL/R8UbAjG\n";
+constexpr const char* kByCorrectHorse = "Basic cHJvbWV0aGV1czpjb3JyZWN0IGhvcnNl";
+constexpr const char* kBySecond = "Basic cHJvbWV0aGV1czpzZWNvbmQ=";
+
 class RegisteredDaemons : public ::testing::Test {
  protected:
   void StartConsul(ConsulOptions options = {}) {
@@ -31,6 +41,29 @@ class RegisteredDaemons : public ::testing::Test {
   }
   [[nodiscard]] bool WaitForPassing(const std::string& name) const {
     return WaitUntil([&] { return Instances(name, "?passing").size() == 1; }, seconds(20));
+  }
+
+  // With this agent's environment and further flags; ready when it answers at all, since the other
+  // pages may ask for a password.
+  [[nodiscard]] DaemonResult StartGuarded(const std::string& name, const std::string& program,
+                                          const std::vector<std::string>& flags) {
+    const std::string port = std::to_string(consul_->ports().Next());
+    Command command{.argv = {program, "--web.listen-address", "127.0.0.1:" + port},
+                    .env = consul_->Environment(),
+                    .output = consul_->folder().path() / (name + ".log")};
+    command.argv.insert(command.argv.end(), flags.begin(), flags.end());
+    return Daemon::Start(consul_->http(), {.name = name,
+                                           .command = std::move(command),
+                                           .address = "http://127.0.0.1:" + port,
+                                           .ready_path = "/-/healthy"});
+  }
+
+  [[nodiscard]] int StatusOf(const Daemon& daemon, std::string_view method, const std::string& path,
+                             const std::string& authorization) const {
+    std::vector<std::string> headers;
+    if (!authorization.empty()) headers.push_back("Authorization: " + authorization);
+    const auto answer = consul_->http().Call(method, daemon.address() + path, "", headers);
+    return answer ? answer->status : 0;
   }
 
   void CreatePolicy(const std::string& file) const {
@@ -88,31 +121,58 @@ TEST_F(RegisteredDaemons, AreNotThereWithoutTheFlag) {
 // Checked without a password, although the web config file asks for one.
 TEST_F(RegisteredDaemons, AreFoundSoundBehindAPassword) {
   StartConsul();
-  const auto file = consul_->folder().Write(
-      "web.yaml",
-      "basic_auth_users:\n"
-      "  prometheus: $2b$04$qDl/3ZndaLfa7Jq4lJB.A.yOUXB1QNCojU89EGDZaJFWdSCtTAopu\n");
-  const std::string port = std::to_string(consul_->ports().Next());
-  auto environment = consul_->Environment();
-  // StartExporter waits for /-/ready, which asks for the password.
-  const auto exporter = Daemon::Start(
-      consul_->http(),
-      {.name = "exporter",
-       .command = {.argv = {ExporterProgram(), "--web.listen-address", "127.0.0.1:" + port,
-                            "--web.config.file", file.string(), "--consul.register"},
-                   .env = std::move(environment),
-                   .output = consul_->folder().path() / "exporter.log"},
-       .address = "http://127.0.0.1:" + port,
-       .ready_path = "/-/healthy"});
+  const auto file = consul_->folder().Write("web.yaml", kCorrectHorse);
+  const auto exporter = StartGuarded("exporter", ExporterProgram(),
+                                     {"--web.config.file", file.string(), "--consul.register"});
   ASSERT_TRUE(exporter) << exporter.error().message;
   EXPECT_TRUE(WaitForPassing("consul-canary-exporter")) << Instances("consul-canary-exporter");
-  const auto status = [&](std::vector<std::string> headers) {
-    const auto answer =
-        consul_->http().Call("GET", (*exporter)->address() + "/metrics", "", std::move(headers));
-    return answer ? answer->status : 0;
+  EXPECT_EQ(StatusOf(**exporter, "GET", "/metrics", ""), 401);
+  EXPECT_EQ(StatusOf(**exporter, "GET", "/metrics", kByCorrectHorse), 200);
+}
+
+TEST_F(RegisteredDaemons, ReadTheWebConfigFileAnewAndRefuseABadOne) {
+  StartConsul();
+  const auto file = consul_->folder().Write("web.yaml", kCorrectHorse);
+  const auto exporter =
+      StartGuarded("exporter", ExporterProgram(), {"--web.config.file", file.string()});
+  ASSERT_TRUE(exporter) << exporter.error().message;
+  EXPECT_EQ(StatusOf(**exporter, "POST", "/-/reload", ""), 401);
+  consul_->folder().Write("web.yaml", "basic_auth_users:\n  a: plain\n");
+  (*exporter)->process().Signal(SIGHUP);
+  const auto logs = [&](const std::string& words) {
+    return ReadFile((*exporter)->process().output()).find(words) != std::string::npos;
   };
-  EXPECT_EQ(status({}), 401);
-  EXPECT_EQ(status({"Authorization: Basic cHJvbWV0aGV1czpjb3JyZWN0IGhvcnNl"}), 200);
+  EXPECT_TRUE(WaitUntil([&] { return logs("web.yaml:2: basic_auth_users.a: must be a bcrypt"); },
+                        seconds(10)));
+  EXPECT_EQ(StatusOf(**exporter, "POST", "/-/reload", kByCorrectHorse), 500);
+  EXPECT_EQ(StatusOf(**exporter, "GET", "/metrics", ""), 401);
+  consul_->folder().Write("web.yaml", kSecond);
+  EXPECT_EQ(StatusOf(**exporter, "POST", "/-/reload", kByCorrectHorse), 200);
+  EXPECT_EQ(StatusOf(**exporter, "GET", "/metrics", kByCorrectHorse), 401);
+  EXPECT_EQ(StatusOf(**exporter, "GET", "/metrics", kBySecond), 200);
+}
+
+// A bearer token goes to the check that knows such tokens, and to nothing else.
+TEST_F(RegisteredDaemons, AskForThePasswordAtTheAnalyzersApiToo) {
+  StartConsul();
+  const auto file = consul_->folder().Write("web.yaml", kCorrectHorse);
+  // Of "token", by sha256sum.
+  const auto tokens = consul_->folder().Write(
+      "tokens",
+      "operator:test:sha256:3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0\n");
+  const auto analyzer =
+      StartGuarded("analyzer", AnalyzerProgram(),
+                   {"--web.config.file", file.string(), "--auth.file", tokens.string()});
+  ASSERT_TRUE(analyzer) << analyzer.error().message;
+  const auto reads_rollouts = [&](const char* authorization, int status) {
+    return StatusOf(**analyzer, "GET", "/api/v1/rollouts", authorization) == status;
+  };
+  EXPECT_TRUE(WaitUntil([&] { return reads_rollouts("Bearer token", 200); }, seconds(10)));
+  EXPECT_TRUE(reads_rollouts("", 401));
+  EXPECT_TRUE(reads_rollouts("Bearer other", 403));
+  EXPECT_EQ(StatusOf(**analyzer, "GET", "/metrics", "Bearer token"), 401);
+  EXPECT_EQ(StatusOf(**analyzer, "GET", "/metrics", kByCorrectHorse), 200);
+  EXPECT_EQ(StatusOf(**analyzer, "POST", "/hooks/alertmanager", ""), 401);
 }
 
 TEST_F(RegisteredDaemons, NeedNoMoreThanThePolicyForItAndGoOnWithout) {

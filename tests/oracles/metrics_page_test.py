@@ -1,6 +1,7 @@
 """Our pages of metrics, read by the parsers of Prometheus' own Python client, which are strict about OpenMetrics."""
 
 import os
+import pathlib
 import subprocess
 import unittest
 
@@ -48,6 +49,13 @@ class MetricsPage(unittest.TestCase):
         services = {sample.labels["service_name"] for family in self.text for sample in family.samples
                     if "service_name" in sample.labels}
         self.assertEqual(services, {"service-0000", "service-0001", "service-0002", ODD})
+
+    def test_has_nothing_that_promtool_complains_of(self):
+        root = pathlib.Path(__file__).resolve().parent.parent.parent
+        promtool = subprocess.run([root / "deploy/real-parts/find", "promtool"], check=True, capture_output=True,
+                                  text=True).stdout.strip()
+        checked = subprocess.run([promtool, "check", "metrics"], input=page("text"), capture_output=True, text=True)
+        self.assertEqual((checked.returncode, checked.stdout, checked.stderr), (0, "", ""))
 
     def test_keeps_numbers(self):
         values = samples(self.text)
