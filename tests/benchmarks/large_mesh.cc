@@ -7,6 +7,7 @@
 #include <memory>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace consul_canary::benchmarks {
 namespace {
@@ -83,15 +84,19 @@ ServerReading ServerOf(const std::string& service, std::size_t number, unsigned 
 }
 
 void AddInstances(const LargeMesh& mesh, ServiceSnapshot& service) {
+  std::vector<consul::Instance> all;
   for (std::size_t i = 0; i < mesh.instances; ++i) {
     consul::Instance instance;
     instance.node = fmt::format("node-{}", i);
     instance.id = fmt::format("{}-{}", service.service, i);
     instance.service = service.service;
     instance.passing = true;
-    service.subset_instances[i == 0 ? "canary" : "primary"].push_back(instance);
-    service.instances.push_back(std::move(instance));
+    all.push_back(std::move(instance));
   }
+  const auto first_primary = all.begin() + (all.empty() ? 0 : 1);
+  service.subset_instances["canary"] = std::vector<consul::Instance>(all.begin(), first_primary);
+  service.subset_instances["primary"] = std::vector<consul::Instance>(first_primary, all.end());
+  service.instances = std::move(all);
   service.instances_known = true;
 }
 
