@@ -19,13 +19,16 @@
 #include "analyzer/control/loop.h"
 #include "analyzer/control/record.h"
 #include "analyzer/hooks/alertmanager.h"
+#include "exporter/base/build_info.h"
 #include "exporter/base/daemon.h"
 #include "exporter/base/http_server.h"
 #include "exporter/base/io_loop.h"
 #include "exporter/base/log.h"
+#include "exporter/base/web_gate.h"
 #include "exporter/collect/collector.h"
 #include "exporter/collect/mesh_log.h"
 #include "exporter/consul/client.h"
+#include "exporter/consul/registration.h"
 #include "exporter/metrics/mesh_metrics.h"
 
 namespace consul_canary {
@@ -33,10 +36,15 @@ namespace {
 
 constexpr int kBadConfiguration = 2;
 constexpr const char* kName = "consul-canary-analyzer";
+constexpr base::milliseconds kPatienceAtTheEnd{2'000};
 
 struct Flags {
   std::vector<std::string> listen_addresses{"127.0.0.1:9656"};
   std::string telemetry_path = "/metrics";
+  std::string web_config_file;
+  bool registers = false;
+  std::string register_name = kName;
+  std::string register_address;
   std::string log_level = "info";
   std::string log_format = "logfmt";
   std::string source = "envoy";
@@ -53,7 +61,7 @@ struct Config {
 };
 
 void Declare(CLI::App& app, Flags& flags) {
-  app.set_version_flag("--version", fmt::format("{} {}", kName, CONSUL_CANARY_VERSION));
+  app.set_version_flag("--version", base::VersionLine(kName));
   app.add_option("--web.listen-address", flags.listen_addresses,
                  "Address to serve on; may be given several times")
       ->capture_default_str()
@@ -61,6 +69,14 @@ void Declare(CLI::App& app, Flags& flags) {
       ->take_all();
   app.add_option("--web.telemetry-path", flags.telemetry_path, "Path of the metrics")
       ->capture_default_str();
+  app.add_option("--web.config.file", flags.web_config_file,
+                 "Users and headers, in the format of Prometheus' exporter-toolkit (no TLS)");
+  app.add_flag("--consul.register", flags.registers,
+               "Register as a service at Consul's agent, so that Prometheus finds it");
+  app.add_option("--consul.register-name", flags.register_name, "Name of that service")
+      ->capture_default_str();
+  app.add_option("--consul.register-address", flags.register_address,
+                 "Its address (default: of --web.listen-address, else the agent's)");
   app.add_option("--log.level", flags.log_level, "debug, info, warn or error")
       ->capture_default_str();
   app.add_option("--log.format", flags.log_format, "logfmt or json")->capture_default_str();
@@ -87,6 +103,9 @@ std::vector<std::string> Complete(Config& config) {
     complaints.emplace_back(
         "--web.telemetry-path: must begin with /, and neither be / nor lie below /-/, /api/ or "
         "/hooks/");
+  }
+  if (config.flags.register_name.empty()) {
+    complaints.emplace_back("--consul.register-name: must not be empty");
   }
   if (config.flags.source != "envoy") {
     complaints.push_back(fmt::format("--source: \"{}\" is not built in this version; envoy is",
@@ -122,7 +141,9 @@ std::string DefaultId(int port) {
 
 class Analyzer {
  public:
-  explicit Analyzer(const Config& config) : config_(config), metrics_(metrics::Roles{}) {
+  // Both must outlive it.
+  Analyzer(const Config& config, base::WebGate& gate)
+      : config_(config), gate_(gate), metrics_(metrics::Roles{}) {
     // Client and collector live on the loop's thread, which is already running.
     std::promise<void> started;
     io_.loop().Post([&] {
@@ -144,6 +165,7 @@ class Analyzer {
   ~Analyzer() {
     if (loop_) loop_->Stop();
     io_.Stop();
+    registration_.reset();
     hook_.reset();
     api_.reset();
     loop_.reset();
@@ -163,6 +185,7 @@ class Analyzer {
     hook_ = std::make_unique<hooks::AlertmanagerHook>(io_.loop(), *client_, *loop_, config_.auth);
     loop_->Start();
     io_.loop().Post([this] { collector_->Start(); });
+    if (config_.flags.registers) Register(port);
     base::Log(base::LogLevel::kInfo, "analyzer started",
               {{"id", options.analyzer_id}, {"consul", config_.consul.address}});
     running_ = true;
@@ -172,9 +195,46 @@ class Analyzer {
   void Drain() {
     running_ = false;
     loop_->Stop();
+    consul::EndAndWait(io_.loop(), registration_, kPatienceAtTheEnd);
   }
 
+  // What brings a bearer token is for the API and the hook to check; nothing else takes one.
   [[nodiscard]] base::ServerResponse Answer(const base::ServerRequest& request) {
+    const auto dispatch = [this](const base::ServerRequest& each) { return Dispatch(each); };
+    const auto header = request.headers.find("authorization");
+    const bool checks_itself =
+        (request.path.starts_with("/api/") || request.path.starts_with("/hooks/")) &&
+        header != request.headers.end() && header->second.starts_with("Bearer ");
+    return checks_itself ? gate_.AnswerUnchecked(request, dispatch)
+                         : gate_.Answer(request, dispatch);
+  }
+
+  // The web config file. Consul's token file is read anew whenever it has changed; bearer tokens
+  // are read at the start.
+  base::Result<void> Reload() {
+    const base::Result<void> done = gate_.Reload();
+    if (done) {
+      base::Log(base::LogLevel::kInfo, "reloaded");
+    } else {
+      base::Log(base::LogLevel::kError, "reload failed; what was read before stays",
+                {{"error", done.error().message}});
+    }
+    return done;
+  }
+
+ private:
+  void Register(int port) {
+    const Flags& flags = config_.flags;
+    io_.loop().Post(
+        [this, service = consul::DescribeDaemon(flags.register_name, flags.register_address,
+                                                flags.listen_addresses.front(), port,
+                                                flags.telemetry_path, CONSUL_CANARY_VERSION)] {
+          registration_ = std::make_unique<consul::Registration>(*client_, service);
+          registration_->Start();
+        });
+  }
+
+  [[nodiscard]] base::ServerResponse Dispatch(const base::ServerRequest& request) {
     if (auto response = base::AnswerCommonPages(pages_, request)) return *std::move(response);
     const bool api = request.path.starts_with("/api/");
     const bool hook = request.path == "/hooks/alertmanager";
@@ -187,31 +247,30 @@ class Analyzer {
     return api ? api_->Handle(request) : hook_->Handle(request);
   }
 
- private:
   base::DaemonPages Pages() {
     base::DaemonPages pages;
     pages.name = kName;
     pages.version = CONSUL_CANARY_VERSION;
     pages.telemetry_path = config_.flags.telemetry_path;
     pages.links = {{"/api/v1/rollouts", "Rollouts"}};
-    pages.metrics = [this] { return Metrics(); };
+    pages.metrics = [this](base::MetricsSyntax syntax) { return Metrics(syntax); };
     pages.why_not_ready = [this] { return WhyNotReady(); };
-    pages.reload = Reload;
+    pages.reload = [this] { return Reload(); };
     return pages;
   }
 
-  [[nodiscard]] std::string Metrics() {
+  [[nodiscard]] std::string Metrics(base::MetricsSyntax syntax) {
     const metrics::Now now{std::chrono::steady_clock::now(), std::chrono::system_clock::now()};
-    std::vector<prometheus::MetricFamily> families =
-        running_ ? api::AnalyzerFamilies(*loop_->Latest(), hook_->results())
-                 : std::vector<prometheus::MetricFamily>{};
-    if (running_) NameSubsets(*loop_->Latest());
-    const auto append = [&families](std::vector<prometheus::MetricFamily> more) {
-      for (prometheus::MetricFamily& family : more) families.push_back(std::move(family));
-    };
-    append(metrics_.Families(*collector_->Latest(), collector_->scrape_stats(), now));
-    append(metrics::ProcessFamilies(CONSUL_CANARY_VERSION, base::ReadProcessStats()));
-    return metrics::Render(families);
+    metrics::TextWriter page(syntax, page_size_.Expected());
+    if (running_) {
+      NameSubsets(*loop_->Latest());
+      api::WriteAnalyzer(*loop_->Latest(), hook_->results(), page);
+    }
+    metrics_.Write(*collector_->Latest(), collector_->scrape_stats(), now, page);
+    metrics::WriteProcess(kName, base::Build(), base::ReadProcessStats(), page);
+    std::string text = page.Finish();
+    page_size_.Saw(text.size());
+    return text;
   }
 
   // The roles of subsets on the exporter's metrics are those that the specifications name.
@@ -233,20 +292,15 @@ class Analyzer {
                               : "the mesh has not been read yet";
   }
 
- public:
-  // The token file is read anew whenever it has changed; bearer tokens are read at the start.
-  static base::Result<void> Reload() {
-    base::Log(base::LogLevel::kInfo, "reload asked for; the token file is read when it changes");
-    return {};
-  }
-
- private:
   const Config& config_;
+  base::WebGate& gate_;
   base::IoThread io_;
   metrics::MeshMetrics metrics_;
+  metrics::PageSize page_size_;
   collect::MeshLog log_;
   std::unique_ptr<consul::Client> client_;
   std::unique_ptr<collect::Collector> collector_;
+  std::unique_ptr<consul::Registration> registration_;  // of the loop's thread; null: not asked for
   std::unique_ptr<control::Loop> loop_;
   std::unique_ptr<api::Api> api_;
   std::unique_ptr<hooks::AlertmanagerHook> hook_;
@@ -254,9 +308,9 @@ class Analyzer {
   const base::DaemonPages pages_ = Pages();
 };
 
-int Serve(const Config& config) {
+int Serve(const Config& config, base::WebGate& gate) {
   base::BlockSignals();
-  Analyzer analyzer(config);
+  Analyzer analyzer(config, gate);
   base::ServerOptions options;
   options.listen_addresses = config.flags.listen_addresses;
   auto server = base::HttpServer::Start(
@@ -269,7 +323,7 @@ int Serve(const Config& config) {
     base::Log(base::LogLevel::kInfo, "listening", {{"port", std::to_string(port)}});
   }
   analyzer.Start((*server)->ports().front());
-  base::WaitForEnd([] { (void)Analyzer::Reload(); });
+  base::WaitForEnd([&analyzer] { (void)analyzer.Reload(); });
   base::Log(base::LogLevel::kInfo, "shutting down");
   analyzer.Drain();
   server->reset();  // waits for requests that are being answered
@@ -285,9 +339,11 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kBadConfiguration;
   }
-  const std::vector<std::string> complaints = Complete(config);
+  std::vector<std::string> complaints = Complete(config);
+  const auto gate = base::WebGate::Open(config.flags.web_config_file);
+  if (!gate) complaints.push_back("--web.config.file: " + gate.error().message);
   for (const std::string& complaint : complaints) fmt::print(stderr, "{}: {}\n", kName, complaint);
-  return complaints.empty() ? Serve(config) : kBadConfiguration;
+  return complaints.empty() ? Serve(config, **gate) : kBadConfiguration;
 }
 
 }  // namespace

@@ -11,13 +11,16 @@
 #include <string>
 #include <vector>
 
+#include "exporter/base/build_info.h"
 #include "exporter/base/daemon.h"
 #include "exporter/base/http_server.h"
 #include "exporter/base/io_loop.h"
 #include "exporter/base/log.h"
+#include "exporter/base/web_gate.h"
 #include "exporter/collect/collector.h"
 #include "exporter/collect/mesh_log.h"
 #include "exporter/consul/client.h"
+#include "exporter/consul/registration.h"
 #include "exporter/metrics/mesh_metrics.h"
 
 namespace consul_canary {
@@ -28,10 +31,15 @@ constexpr const char* kName = "consul-canary-exporter";
 constexpr base::milliseconds kShortestInterval{100};
 constexpr base::milliseconds kLongestInterval{3'600'000};
 constexpr base::milliseconds kLongestScrapeTimeout{10'000};
+constexpr base::milliseconds kPatienceAtTheEnd{2'000};
 
 struct Flags {
   std::vector<std::string> listen_addresses{"127.0.0.1:9655"};
   std::string telemetry_path = "/metrics";
+  std::string web_config_file;
+  bool registers = false;
+  std::string register_name = kName;
+  std::string register_address;
   std::string log_level = "info";
   std::string log_format = "logfmt";
   std::string scrape_interval = "1s";
@@ -46,7 +54,7 @@ struct Config {
 };
 
 void Declare(CLI::App& app, Flags& flags) {
-  app.set_version_flag("--version", fmt::format("{} {}", kName, CONSUL_CANARY_VERSION));
+  app.set_version_flag("--version", base::VersionLine(kName));
   app.add_option("--web.listen-address", flags.listen_addresses,
                  "Address to serve on; may be given several times")
       ->capture_default_str()
@@ -54,6 +62,14 @@ void Declare(CLI::App& app, Flags& flags) {
       ->take_all();
   app.add_option("--web.telemetry-path", flags.telemetry_path, "Path of the metrics")
       ->capture_default_str();
+  app.add_option("--web.config.file", flags.web_config_file,
+                 "Users and headers, in the format of Prometheus' exporter-toolkit (no TLS)");
+  app.add_flag("--consul.register", flags.registers,
+               "Register as a service at Consul's agent, so that Prometheus finds it");
+  app.add_option("--consul.register-name", flags.register_name, "Name of that service")
+      ->capture_default_str();
+  app.add_option("--consul.register-address", flags.register_address,
+                 "Its address (default: of --web.listen-address, else the agent's)");
   app.add_option("--log.level", flags.log_level, "debug, info, warn or error")
       ->capture_default_str();
   app.add_option("--log.format", flags.log_format, "logfmt or json")->capture_default_str();
@@ -92,6 +108,7 @@ std::vector<std::string> Complete(Config& config) {
     config.collector.interval = *interval;
     config.collector.scrape_timeout = std::min(*interval * 9 / 10, kLongestScrapeTimeout);
   }
+  if (config.flags.register_name.empty()) complain("--consul.register-name", "must not be empty");
   if (config.flags.subsets.primary == config.flags.subsets.canary) {
     complain("--subset.canary", "must differ from --subset.primary");
   }
@@ -126,24 +143,25 @@ class Exporter {
     started.get_future().wait();
   }
 
-  // The loop stops first, and goes last: the other two cancel in it what they still wait for.
+  // The loop stops first, and goes last: the others cancel in it what they still wait for.
   ~Exporter() {
     io_.Stop();
+    registration_.reset();
     collector_.reset();
     client_.reset();
   }
   Exporter(const Exporter&) = delete;
   Exporter& operator=(const Exporter&) = delete;
 
-  [[nodiscard]] std::string Metrics() const {
+  // Of what is known: it waits neither for a sidecar nor for Consul.
+  [[nodiscard]] std::string Metrics(base::MetricsSyntax syntax) {
     const metrics::Now now{std::chrono::steady_clock::now(), std::chrono::system_clock::now()};
-    std::vector<prometheus::MetricFamily> families =
-        metrics_.Families(*collector_->Latest(), collector_->scrape_stats(), now);
-    for (prometheus::MetricFamily& family :
-         metrics::ProcessFamilies(CONSUL_CANARY_VERSION, base::ReadProcessStats())) {
-      families.push_back(std::move(family));
-    }
-    return metrics::Render(families);
+    metrics::TextWriter page(syntax, page_size_.Expected());
+    metrics_.Write(*collector_->Latest(), collector_->scrape_stats(), now, page);
+    metrics::WriteProcess(kName, base::Build(), base::ReadProcessStats(), page);
+    std::string text = page.Finish();
+    page_size_.Saw(text.size());
+    return text;
   }
 
   [[nodiscard]] std::optional<std::string> WhyNotReady() const {
@@ -154,45 +172,77 @@ class Exporter {
                               : "the mesh has not been read yet";
   }
 
-  void Drain() { draining_ = true; }
+  // Once the port is known.
+  void Register(const Flags& flags, int port) {
+    io_.loop().Post(
+        [this, service = consul::DescribeDaemon(flags.register_name, flags.register_address,
+                                                flags.listen_addresses.front(), port,
+                                                flags.telemetry_path, CONSUL_CANARY_VERSION)] {
+          registration_ = std::make_unique<consul::Registration>(*client_, service);
+          registration_->Start();
+        });
+  }
+
+  // Takes itself out of Consul; pages are served until the end.
+  void Drain() {
+    draining_ = true;
+    consul::EndAndWait(io_.loop(), registration_, kPatienceAtTheEnd);
+  }
 
  private:
   base::IoThread io_;
   metrics::MeshMetrics metrics_;
+  metrics::PageSize page_size_;
   collect::MeshLog log_;
   std::unique_ptr<consul::Client> client_;
   std::unique_ptr<collect::Collector> collector_;
+  std::unique_ptr<consul::Registration> registration_;  // of the loop's thread; null: not asked for
   std::atomic<bool> draining_ = false;
 };
 
-// The token file is read anew whenever it has changed, so there is nothing else to do.
-base::Result<void> Reload() {
-  base::Log(base::LogLevel::kInfo, "reload asked for; the token file is read when it changes");
-  return {};
+// The token file is read anew whenever it has changed, so the web config file is all there is to
+// do.
+base::Result<void> Reload(base::WebGate& gate) {
+  const base::Result<void> done = gate.Reload();
+  if (done) {
+    base::Log(base::LogLevel::kInfo, "reloaded");
+  } else {
+    base::Log(base::LogLevel::kError, "reload failed; what was read before stays",
+              {{"error", done.error().message}});
+  }
+  return done;
 }
 
-base::DaemonPages PagesOf(const Exporter& exporter, const Flags& flags) {
+base::DaemonPages PagesOf(Exporter& exporter, base::WebGate& gate, const Flags& flags) {
   base::DaemonPages pages;
   pages.name = kName;
   pages.version = CONSUL_CANARY_VERSION;
   pages.telemetry_path = flags.telemetry_path;
-  pages.metrics = [&exporter] { return exporter.Metrics(); };
+  pages.metrics = [&exporter](base::MetricsSyntax syntax) { return exporter.Metrics(syntax); };
   pages.why_not_ready = [&exporter] { return exporter.WhyNotReady(); };
-  pages.reload = Reload;
+  pages.reload = [&gate] { return Reload(gate); };
   return pages;
 }
 
-int Serve(const Config& config) {
+base::Result<std::unique_ptr<base::HttpServer>> StartServer(const Flags& flags,
+                                                            base::DaemonPages pages,
+                                                            const base::WebGate& gate) {
+  const auto answer = [pages = std::move(pages)](const base::ServerRequest& request) {
+    return base::AnswerCommonPages(pages, request)
+        .value_or(base::ErrorResponse(
+            {base::ErrorCode::kNotFound, fmt::format("no page {}", request.path)}));
+  };
+  base::ServerOptions options;
+  options.listen_addresses = flags.listen_addresses;
+  return base::HttpServer::Start(options, [answer, &gate](const base::ServerRequest& request) {
+    return gate.Answer(request, answer);
+  });
+}
+
+int Serve(const Config& config, base::WebGate& gate) {
   base::BlockSignals();
   Exporter exporter(config);
-  base::ServerOptions options;
-  options.listen_addresses = config.flags.listen_addresses;
-  auto server = base::HttpServer::Start(
-      options, [pages = PagesOf(exporter, config.flags)](const base::ServerRequest& request) {
-        return base::AnswerCommonPages(pages, request)
-            .value_or(base::ErrorResponse(
-                {base::ErrorCode::kNotFound, fmt::format("no page {}", request.path)}));
-      });
+  auto server = StartServer(config.flags, PagesOf(exporter, gate, config.flags), gate);
   if (!server) {
     fmt::print(stderr, "{}: --web.listen-address: {}\n", kName, server.error().message);
     return kBadConfiguration;
@@ -201,7 +251,10 @@ int Serve(const Config& config) {
     base::Log(base::LogLevel::kInfo, "listening",
               {{"port", std::to_string(port)}, {"consul", config.consul.address}});
   }
-  base::WaitForEnd([] { (void)Reload(); });
+  if (config.flags.registers) {
+    exporter.Register(config.flags, (*server)->ports().front());
+  }
+  base::WaitForEnd([&gate] { (void)Reload(gate); });
   base::Log(base::LogLevel::kInfo, "shutting down");
   exporter.Drain();
   server->reset();  // waits for requests that are being answered
@@ -217,9 +270,11 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kBadConfiguration;
   }
-  const std::vector<std::string> complaints = Complete(config);
+  std::vector<std::string> complaints = Complete(config);
+  const auto gate = base::WebGate::Open(config.flags.web_config_file);
+  if (!gate) complaints.push_back("--web.config.file: " + gate.error().message);
   for (const std::string& complaint : complaints) fmt::print(stderr, "{}: {}\n", kName, complaint);
-  return complaints.empty() ? Serve(config) : kBadConfiguration;
+  return complaints.empty() ? Serve(config, **gate) : kBadConfiguration;
 }
 
 }  // namespace

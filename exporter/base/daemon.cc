@@ -15,7 +15,6 @@ namespace consul_canary::base {
 namespace {
 
 constexpr std::string_view kTextPlain = "text/plain; charset=utf-8";
-constexpr std::string_view kMetrics = "text/plain; version=0.0.4; charset=utf-8";
 
 sigset_t HandledSignals() {
   sigset_t set;
@@ -94,6 +93,15 @@ ServerResponse Reload(const DaemonPages& pages, const std::string& method) {
   return done ? Text(200, "reloaded") : Text(500, done.error().message);
 }
 
+ServerResponse Metrics(const DaemonPages& pages, const ServerRequest& request) {
+  const auto accept = request.headers.find("accept");
+  const MetricsFormat format =
+      ChooseMetricsFormat(accept == request.headers.end() ? "" : accept->second);
+  ServerResponse page = Page(200, format.content_type, pages.metrics(format.syntax));
+  page.headers["Vary"] = "Accept";
+  return page;
+}
+
 std::string ReadFile(const char* path) {
   std::ifstream file(path);
   std::ostringstream text;
@@ -165,7 +173,7 @@ std::optional<ServerResponse> AnswerCommonPages(const DaemonPages& pages,
                      request.path == "/-/healthy" || request.path == "/-/ready";
   if (!known) return std::nullopt;
   if (request.method != "GET" && request.method != "HEAD") return NotAllowed("GET, HEAD");
-  if (request.path == pages.telemetry_path) return Page(200, kMetrics, pages.metrics());
+  if (request.path == pages.telemetry_path) return Metrics(pages, request);
   if (request.path == "/-/healthy") return Text(200, "healthy");
   if (request.path == "/-/ready") return Readiness(pages);
   return LandingPage(pages);
@@ -191,6 +199,7 @@ ProcessStats ReadProcessStats() {
   stats.open_fds = OpenFiles();
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) stats.max_fds = limit.rlim_cur;
+  if (getrlimit(RLIMIT_AS, &limit) == 0) stats.max_virtual_bytes = limit.rlim_cur;
   return stats;
 }
 

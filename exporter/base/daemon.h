@@ -12,6 +12,7 @@
 
 #include "exporter/base/clock.h"
 #include "exporter/base/http_server.h"
+#include "exporter/base/metrics_format.h"
 #include "exporter/base/result.h"
 
 namespace consul_canary::base {
@@ -34,8 +35,8 @@ struct DaemonPages {
   std::string name;     // consul-canary-exporter
   std::string version;  // 0.1.0
   std::string telemetry_path = "/metrics";
-  std::vector<PageLink> links;           // on the landing page, besides those of this file
-  std::function<std::string()> metrics;  // the text format 0.0.4
+  std::vector<PageLink> links;  // on the landing page, besides those of this file
+  std::function<std::string(MetricsSyntax)> metrics;
   std::function<std::optional<std::string>()> why_not_ready;  // nullopt: ready
   std::function<Result<void>()> reload;
 };
@@ -51,6 +52,7 @@ struct ProcessStats {
   double start_time_seconds = 0;  // since the epoch
   std::uint64_t resident_bytes = 0;
   std::uint64_t virtual_bytes = 0;
+  std::uint64_t max_virtual_bytes = 0;  // the largest number where there is no limit
   std::uint64_t open_fds = 0;
   std::uint64_t max_fds = 0;
 };

@@ -7,6 +7,7 @@
 #include <array>
 #include <cassert>
 #include <cctype>
+#include <charconv>
 #include <chrono>
 #include <exception>
 #include <future>
@@ -113,8 +114,12 @@ void Write(mg_connection* connection, std::string_view method, const ServerRespo
     text += fmt::format("{}: {}\r\n", OneLine(name), OneLine(value));
   }
   text += "\r\n";
-  if (method != "HEAD") text += response.body;
+  // A small answer in one packet; a large one is not copied.
+  constexpr std::size_t kSmallBytes = 16384;
+  const std::string_view body = method == "HEAD" ? std::string_view() : response.body;
+  if (body.size() <= kSmallBytes) text += body;
   (void)mg_write(connection, text.data(), text.size());
+  if (body.size() > kSmallBytes) (void)mg_write(connection, body.data(), body.size());
 }
 
 ServerResponse PlainError(int status, std::string_view message) {
@@ -139,12 +144,16 @@ void AppendJsonString(std::string& json, std::string_view text) {
   json += '"';
 }
 
+constexpr unsigned kLargestPort = 65535;
+
 // Neither civetweb's lists ("80,81") nor its marks for TLS and redirection ("443s", "80r").
 bool IsHostAndPort(std::string_view address) {
   const std::size_t colon = address.rfind(':');
   if (colon == std::string_view::npos || address.find(',') != std::string_view::npos) return false;
   const std::string_view port = address.substr(colon + 1);
-  return !port.empty() && port.find_first_not_of("0123456789") == std::string_view::npos;
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  return error == std::errc() && end == port.data() + port.size() && number <= kLargestPort;
 }
 
 // civetweb's own forms: "9656" for every interface, "127.0.0.1:9656" for one.
@@ -271,7 +280,15 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const ServerOptions& optio
   }
   for (const std::string& address : options.listen_addresses) {
     if (!IsHostAndPort(address)) {
-      return Fail(ErrorCode::kInvalid, fmt::format("listen on {}: not HOST:PORT", address));
+      return Fail(
+          ErrorCode::kInvalid,
+          fmt::format("listen on {}: not HOST:PORT with a port up to {}", address, kLargestPort));
+    }
+  }
+  for (const std::string& address : options.listen_addresses) {
+    if (address.starts_with('[') && mg_check_feature(MG_FEATURES_IPV6) == 0) {
+      return Fail(ErrorCode::kInvalid,
+                  fmt::format("listen on {}: this civetweb is built without IPv6", address));
     }
   }
   if (!impl->Listen(options)) {

@@ -33,7 +33,7 @@ struct ServerResponse {
 };
 
 struct ServerOptions {
-  std::vector<std::string> listen_addresses{};  // "127.0.0.1:9656", ":9656", "[::1]:0"; port 0: any
+  std::vector<std::string> listen_addresses{};  // "127.0.0.1:9656", ":9656"; port 0: any
   std::size_t threads = 16;
   std::size_t max_body_bytes = 1u << 20u;  // more is answered 413
 };

@@ -15,6 +15,8 @@
 #include <iterator>
 #include <memory>
 
+#include "exporter/base/utf8.h"
+
 namespace consul_canary::base {
 namespace {
 
@@ -61,29 +63,14 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
   return spdlog::level::err;
 }
 
-// Length of the UTF-8 sequence at the start of `text`, 0 when it is not one.
-std::size_t SequenceLength(std::string_view text) {
-  const auto first = static_cast<unsigned char>(text[0]);
-  if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xC2 && first < 0xE0   ? 2
-                             : first >= 0xE0 && first < 0xF0 ? 3
-                             : first >= 0xF0 && first < 0xF5 ? 4
-                                                             : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((static_cast<unsigned char>(text[i]) & 0xC0u) != 0x80u) return 0;
-  }
-  return length;
-}
-
 // A quoted string that is right for JSON and for logfmt; bytes that are no UTF-8 become U+FFFD.
 void AppendQuoted(std::string& line, std::string_view text) {
   line += '"';
   while (!text.empty()) {
-    const std::size_t length = SequenceLength(text);
+    const std::size_t length = Utf8SequenceLength(text);
     const char c = text[0];
     if (length == 0) {
-      line += "\xEF\xBF\xBD";
+      line += kUtf8Replacement;
     } else if (c == '"' || c == '\\') {
       line += '\\';
       line += c;

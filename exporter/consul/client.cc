@@ -196,6 +196,24 @@ void Client::SessionList(Reply<std::vector<SessionInfo>> reply) {
       [](const HttpResponse& response) { return ParseSessions(response.body); }, std::move(reply));
 }
 
+void Client::RegisterService(std::string_view service_json, Reply<void> reply) {
+  impl_->Ask<void>(Put("agent", "/v1/agent/service/register?replace-existing-checks=true",
+                       std::string(service_json)),
+                   Nothing, std::move(reply));
+}
+
+void Client::DeregisterService(std::string_view id, Reply<void> reply) {
+  impl_->Ask<void>(Put("agent", "/v1/agent/service/deregister/" + UrlEncode(id)), Nothing,
+                   std::move(reply));
+}
+
+void Client::HasService(std::string_view id, Reply<bool> reply) {
+  impl_->Ask<bool>(
+      Read("agent", "/v1/agent/service/" + UrlEncode(id), true),
+      [](const HttpResponse& response) -> Result<bool> { return response.status != 404; },
+      std::move(reply));
+}
+
 void Client::Get(std::string_view operation, std::string_view path, Reply<HttpResponse> reply) {
   impl_->Ask<HttpResponse>(
       Read(operation, std::string(path)),

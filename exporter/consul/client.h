@@ -148,6 +148,12 @@ class Client {
   void SessionDestroy(std::string_view id, Reply<void> reply);
   void SessionList(Reply<std::vector<SessionInfo>> reply);
 
+  // Services of the agent that we speak to. A registration replaces one of the same ID, checks
+  // included.
+  void RegisterService(std::string_view service_json, Reply<void> reply);
+  void DeregisterService(std::string_view id, Reply<void> reply);
+  void HasService(std::string_view id, Reply<bool> reply);
+
   // Any GET, for what has no call of its own. `path` begins with /v1/ and may carry a query.
   void Get(std::string_view operation, std::string_view path, Reply<base::HttpResponse> reply);
 

@@ -1,20 +1,19 @@
-// From a snapshot of the mesh to Prometheus metric families. Families are built anew for each
-// scrape, so the series of what is gone vanish. Pure. Every metric is described in docs/metrics.md.
+// From a snapshot of the mesh to a page of metrics. Pages are written anew for each scrape, so the
+// series of what is gone vanish. Pure. Every metric is described in docs/metrics.md.
 #pragma once
-
-#include <prometheus/metric_family.h>
 
 #include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
+#include "exporter/base/build_info.h"
 #include "exporter/base/clock.h"
 #include "exporter/base/daemon.h"
 #include "exporter/collect/collector.h"
 #include "exporter/collect/snapshot.h"
+#include "exporter/metrics/text_writer.h"
 #include "exporter/metrics/totals.h"
 
 namespace consul_canary::metrics {
@@ -45,20 +44,15 @@ struct Now {
 
 // Weights, outcomes, instances and sidecars. Failures are the upper of the two bounds
 // (docs/outcomes.md#bounds): a counter must not go down when a doubt is resolved.
-[[nodiscard]] std::vector<prometheus::MetricFamily> MeshFamilies(
-    const collect::MeshSnapshot& snapshot, const Totals& totals, const Roles& roles);
+void WriteMesh(const collect::MeshSnapshot& snapshot, const Totals& totals, const Roles& roles,
+               TextWriter& page);
 
 // How reading the mesh goes.
-[[nodiscard]] std::vector<prometheus::MetricFamily> ReadingFamilies(
-    const collect::MeshSnapshot& snapshot, const collect::ScrapeStats& scrapes,
-    const ConsulRequests& requests, const Now& now);
+void WriteReading(const collect::MeshSnapshot& snapshot, const collect::ScrapeStats& scrapes,
+                  const ConsulRequests& requests, const Now& now, TextWriter& page);
 
 // build_info and process_*.
-[[nodiscard]] std::vector<prometheus::MetricFamily> ProcessFamilies(
-    std::string_view version, const base::ProcessStats& process);
-
-// The text format 0.0.4; to be served as kTextContentType.
-[[nodiscard]] std::string Render(const std::vector<prometheus::MetricFamily>& families);
-inline constexpr std::string_view kTextContentType = "text/plain; version=0.0.4; charset=utf-8";
+void WriteProcess(std::string_view program, const base::BuildInfo& build,
+                  const base::ProcessStats& process, TextWriter& page);
 
 }  // namespace consul_canary::metrics

@@ -1,6 +1,6 @@
 #include "exporter/metrics/mesh_metrics.h"
 
-#include <iterator>
+#include <string>
 #include <utility>
 
 namespace consul_canary::metrics {
@@ -13,7 +13,7 @@ void MeshMetrics::OnSnapshot(const collect::MeshSnapshot& snapshot) {
 }
 
 void MeshMetrics::OnConsulRequest(std::string_view operation, std::string_view result) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(requests_mutex_);
   ++requests_[{std::string(operation), std::string(result)}];
 }
 
@@ -22,16 +22,18 @@ void MeshMetrics::SetRoles(Roles roles) {
   roles_ = std::move(roles);
 }
 
-std::vector<prometheus::MetricFamily> MeshMetrics::Families(const collect::MeshSnapshot& snapshot,
-                                                            const collect::ScrapeStats& scrapes,
-                                                            const Now& now) const {
-  const std::lock_guard lock(mutex_);
-  std::vector<prometheus::MetricFamily> families = MeshFamilies(snapshot, totals_, roles_);
-  std::vector<prometheus::MetricFamily> reading =
-      ReadingFamilies(snapshot, scrapes, requests_, now);
-  families.insert(families.end(), std::make_move_iterator(reading.begin()),
-                  std::make_move_iterator(reading.end()));
-  return families;
+void MeshMetrics::Write(const collect::MeshSnapshot& snapshot, const collect::ScrapeStats& scrapes,
+                        const Now& now, TextWriter& page) const {
+  {
+    const std::lock_guard lock(mutex_);
+    WriteMesh(snapshot, totals_, roles_, page);
+  }
+  ConsulRequests requests;
+  {
+    const std::lock_guard lock(requests_mutex_);
+    requests = requests_;
+  }
+  WriteReading(snapshot, scrapes, requests, now, page);
 }
 
 }  // namespace consul_canary::metrics

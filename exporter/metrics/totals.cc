@@ -132,6 +132,7 @@ void Totals::Advance(const std::map<std::string, Counters>& counted, bool is_new
         AddHistogram(NewSince(counters->request_time, earlier.request_time),
                      totals[subset].request_time);
       }
+      AddNew(TroublesOf(*counters), TroublesOf(earlier), totals[subset].troubles);
     }
     before = counters;
   }

@@ -11,12 +11,14 @@
 #include "exporter/base/clock.h"
 #include "exporter/collect/snapshot.h"
 #include "exporter/envoy/outcomes.h"
+#include "exporter/metrics/troubles.h"
 
 namespace consul_canary::metrics {
 
 struct SubsetTotals {
   envoy::OutcomeCounters outcomes;  // with the responses of every code, not only from 400 on
   envoy::Histogram request_time;
+  Troubles troubles;
 
   bool operator==(const SubsetTotals&) const = default;
 };

@@ -59,7 +59,8 @@ TEST_F(HttpServerTest, NamesTheAddressThatCannotBeBound) {
   const std::string taken = "127.0.0.1:" + std::to_string(first->ports()[0]);
   for (const std::string& address :
        {taken, std::string("nonsense"), std::string("[::1]:x"), std::string("127.0.0.1:0s"),
-        std::string("127.0.0.1:0,127.0.0.1:0"), std::string("127.0.0.1:99999")}) {
+        std::string("127.0.0.1:0,127.0.0.1:0"), std::string("127.0.0.1:99999"),
+        std::string("[::1]:0")}) {
     const auto second = HttpServer::Start({.listen_addresses = {address}, .threads = 1},
                                           [](const ServerRequest&) { return ServerResponse{}; });
     ASSERT_FALSE(second.has_value()) << address;

@@ -12,7 +12,9 @@ DaemonPages Pages() {
   pages.name = "consul-canary-<test>";
   pages.version = "1.2.3";
   pages.links = {{"/ui/", "Status"}};
-  pages.metrics = [] { return std::string("up 1\n"); };
+  pages.metrics = [](MetricsSyntax syntax) {
+    return std::string(syntax == MetricsSyntax::kText ? "up 1\n" : "up 1\n# EOF\n");
+  };
   pages.why_not_ready = [] { return std::nullopt; };
   pages.reload = [] { return Result<void>(); };
   return pages;
@@ -32,6 +34,18 @@ TEST(AnswerCommonPages, ServesMetricsAsTextFormat) {
   EXPECT_EQ(answer->status, 200);
   EXPECT_EQ(answer->content_type, "text/plain; version=0.0.4; charset=utf-8");
   EXPECT_EQ(answer->body, "up 1\n");
+}
+
+TEST(AnswerCommonPages, ServesOpenMetricsToWhoAsksForIt) {
+  ServerRequest request;
+  request.method = "GET";
+  request.path = "/metrics";
+  request.headers["accept"] = "application/openmetrics-text; version=1.0.0, */*;q=0.1";
+  const auto answer = AnswerCommonPages(Pages(), request);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+  EXPECT_EQ(answer->body, "up 1\n# EOF\n");
+  EXPECT_EQ(answer->headers.at("Vary"), "Accept");
 }
 
 TEST(AnswerCommonPages, ServesMetricsWhereItIsTold) {

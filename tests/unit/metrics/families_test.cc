@@ -10,10 +10,18 @@
 namespace consul_canary::metrics {
 namespace {
 
-// The sample lines of a rendered page.
-std::set<std::string> Lines(const std::vector<prometheus::MetricFamily>& families) {
+// What `write` writes.
+template <class Write>
+std::string PageOf(const Write& write) {
+  TextWriter page(base::MetricsSyntax::kText);
+  write(page);
+  return page.Finish();
+}
+
+// The sample lines of a page.
+std::set<std::string> Lines(const std::string& page) {
   std::set<std::string> lines;
-  std::istringstream text(Render(families));
+  std::istringstream text(page);
   std::string line;
   while (std::getline(text, line)) {
     if (!line.starts_with('#')) lines.insert(line);
@@ -27,10 +35,16 @@ bool HasSeries(const std::set<std::string>& lines, const std::string& name) {
 }
 
 std::set<std::string> MeshLines(const collect::MeshSnapshot& mesh, const Totals& totals = {}) {
-  return Lines(MeshFamilies(mesh, totals, Roles()));
+  return Lines(PageOf([&](TextWriter& page) { WriteMesh(mesh, totals, Roles(), page); }));
 }
 
-TEST(MeshFamilies, ShowTheSplittersWeights) {
+std::set<std::string> ReadingLines(const collect::MeshSnapshot& mesh,
+                                   const collect::ScrapeStats& scrapes,
+                                   const ConsulRequests& requests, const Now& now) {
+  return Lines(PageOf([&](TextWriter& page) { WriteReading(mesh, scrapes, requests, now, page); }));
+}
+
+TEST(MeshSeries, ShowTheSplittersWeights) {
   const auto lines = MeshLines(Mesh(Api({})));
   EXPECT_TRUE(lines.contains(
       R"(consul_canary_split_weight_ratio{service_name="api",subset="canary",role="canary"} 0.1)"));
@@ -39,7 +53,7 @@ TEST(MeshFamilies, ShowTheSplittersWeights) {
   EXPECT_TRUE(lines.contains(R"(consul_canary_split_modify_index{service_name="api"} 49)"));
 }
 
-TEST(MeshFamilies, HaveNoWeightsWithoutASplitter) {
+TEST(MeshSeries, HaveNoWeightsWithoutASplitter) {
   collect::ServiceSnapshot api = Api({});
   api.splitter.reset();
   const auto lines = MeshLines(Mesh(api));
@@ -47,14 +61,14 @@ TEST(MeshFamilies, HaveNoWeightsWithoutASplitter) {
   EXPECT_FALSE(HasSeries(lines, "consul_canary_sidecars_applied_ratio"));
 }
 
-TEST(MeshFamilies, ShowASubsetWithoutSplitAsZero) {
+TEST(MeshSeries, ShowASubsetWithoutSplitAsZero) {
   collect::ServiceSnapshot api = Api({});
   api.splitter->splits = {{100, "", "primary"}};
   EXPECT_TRUE(MeshLines(Mesh(api)).contains(
       R"(consul_canary_split_weight_ratio{service_name="api",subset="canary",role="canary"} 0)"));
 }
 
-TEST(MeshFamilies, ShowTheLeastAppliedWeightOfPassingSidecars) {
+TEST(MeshSeries, ShowTheLeastAppliedWeightOfPassingSidecars) {
   collect::CallerReading applied = Caller("a", Counters(0), Counters(0));
   applied.applied_shares = {{"primary", 0.9}, {"canary", 0.1}};
   collect::CallerReading behind = Caller("b", Counters(0), Counters(0));
@@ -72,7 +86,7 @@ TEST(MeshFamilies, ShowTheLeastAppliedWeightOfPassingSidecars) {
 }
 
 // 99.47/0.53 reaches Envoy as 9947/52.
-TEST(MeshFamilies, TakeAWeightThatConsulRoundedForApplied) {
+TEST(MeshSeries, TakeAWeightThatConsulRoundedForApplied) {
   collect::CallerReading caller = Caller("a", Counters(0), Counters(0));
   caller.applied_shares = {{"primary", 9947.0 / 9999}, {"canary", 52.0 / 9999}};
   collect::ServiceSnapshot api = Api({caller});
@@ -81,14 +95,14 @@ TEST(MeshFamilies, TakeAWeightThatConsulRoundedForApplied) {
       R"(consul_canary_sidecars_applied_ratio{service_name="api"} 1)"));
 }
 
-TEST(MeshFamilies, SayNothingOfAppliedWeightsThatNobodyTells) {
+TEST(MeshSeries, SayNothingOfAppliedWeightsThatNobodyTells) {
   const auto lines = MeshLines(Mesh(Api({Caller("a", Counters(0), Counters(0))})));
   EXPECT_FALSE(HasSeries(lines, "consul_canary_applied_weight_ratio"));
   EXPECT_FALSE(HasSeries(lines, "consul_canary_sidecars_applied_ratio"));
 }
 
 // The retry trap of docs/outcomes.md: 192 requests, one of them failed; 51 attempts were retried.
-TEST(MeshFamilies, ShowRequestsAndFailuresInAllThreeViews) {
+TEST(MeshSeries, ShowRequestsAndFailuresInAllThreeViews) {
   Totals totals;
   totals.Observe(Mesh(Api({Caller("a", Counters(0), Counters(0))})));
   envoy::SubsetCounters canary = Counters(192, 1);
@@ -96,6 +110,10 @@ TEST(MeshFamilies, ShowRequestsAndFailuresInAllThreeViews) {
   canary.retry_success = 39;
   canary.retried_responses = {{500, 51}};
   canary.active = 4;
+  canary.timeouts = 5;
+  canary.connect_failures = 6;
+  canary.ejections_enforced = 7;
+  canary.ejections_active = 2;
   collect::ServiceSnapshot api = Api({Caller("a", Counters(0), canary)});
   api.router.emplace();
   api.router->retries = {{{500, 503}, false}};
@@ -118,27 +136,32 @@ TEST(MeshFamilies, ShowRequestsAndFailuresInAllThreeViews) {
   EXPECT_TRUE(has("responses_total", R"(,code="500")", "1"));
   EXPECT_TRUE(has("retries_total", "", "51"));
   EXPECT_TRUE(has("active_requests", "", "4"));
+  EXPECT_TRUE(has("timeouts_total", "", "5"));
+  EXPECT_TRUE(has("connect_failures_total", "", "6"));
+  EXPECT_TRUE(has("ejections_total", "", "7"));
+  EXPECT_TRUE(has("active_ejections", "", "2"));
   EXPECT_TRUE(has("request_duration_seconds_count", "", "192"));
   EXPECT_TRUE(has("request_duration_seconds_sum", "", "1.92"));
   EXPECT_TRUE(has("request_duration_seconds_bucket", R"(,le="0.025")", "192"));
 }
 
-TEST(MeshFamilies, StartEverySubsetsCountersAtZero) {
+TEST(MeshSeries, StartEverySubsetsCountersAtZero) {
   EXPECT_TRUE(MeshLines(Mesh(Api({})))
                   .contains("consul_canary_requests_total{service_name=\"api\",subset=\"canary\","
                             "role=\"canary\",view=\"first-try\"} 0"));
 }
 
-TEST(MeshFamilies, ShowAttemptsAloneWithFailover) {
+TEST(MeshSeries, ShowAttemptsAloneWithFailover) {
   collect::ServiceSnapshot api = Api({});
   api.resolver->has_failover = true;
-  const std::string text = Render(MeshFamilies(Mesh(api), {}, Roles()));
+  const collect::MeshSnapshot mesh = Mesh(api);
+  const std::string text = PageOf([&](TextWriter& page) { WriteMesh(mesh, {}, Roles(), page); });
   EXPECT_NE(text.find(R"(view="attempts")"), std::string::npos);
   EXPECT_EQ(text.find(R"(view="requests")"), std::string::npos);
   EXPECT_EQ(text.find(R"(view="first-try")"), std::string::npos);
 }
 
-TEST(MeshFamilies, CountInstancesByHealth) {
+TEST(MeshSeries, CountInstancesByHealth) {
   const auto lines = MeshLines(Mesh(Api({})));
   const auto count = [](const std::string& subset, const std::string& health) {
     return "consul_canary_instances{service_name=\"api\",subset=\"" + subset + "\",health=\"" +
@@ -150,13 +173,13 @@ TEST(MeshFamilies, CountInstancesByHealth) {
   EXPECT_TRUE(lines.contains(count("canary", "critical") + "0"));
 }
 
-TEST(MeshFamilies, SayNothingOfInstancesThatAreNotKnown) {
+TEST(MeshSeries, SayNothingOfInstancesThatAreNotKnown) {
   collect::ServiceSnapshot api = Api({});
   api.instances_known = false;
   EXPECT_FALSE(HasSeries(MeshLines(Mesh(api)), "consul_canary_instances"));
 }
 
-TEST(MeshFamilies, CountEachSidecarOnce) {
+TEST(MeshSeries, CountEachSidecarOnce) {
   collect::CallerReading failing = Caller("b", Counters(0), Counters(0));
   failing.error = "timed out";
   collect::CallerReading critical = Caller("c", Counters(0), Counters(0));
@@ -184,7 +207,7 @@ TEST(Roles, FollowTheNamesOfTheService) {
   EXPECT_EQ(roles.RoleOf("db", ""), "other");
 }
 
-TEST(ReadingFamilies, ShowHowReadingGoes) {
+TEST(ReadingSeries, ShowHowReadingGoes) {
   collect::MeshSnapshot mesh = Mesh(Api({Caller("a", Counters(0), Counters(0))}));
   mesh.consul_answered_at = At(90);
   collect::ScrapeStats scrapes;
@@ -194,7 +217,7 @@ TEST(ReadingFamilies, ShowHowReadingGoes) {
   scrapes.scrapes = 7;
   const Now now{At(110), base::WallTime(base::seconds(1'000'000))};
   const auto lines =
-      Lines(ReadingFamilies(mesh, scrapes, {{{"health", "ok"}, 12}, {{"kv", "conflict"}, 1}}, now));
+      ReadingLines(mesh, scrapes, {{{"health", "ok"}, 12}, {{"kv", "conflict"}, 1}}, now);
   for (const char* line :
        {R"(consul_canary_sidecar_scrape_errors_total{reason="timeout"} 3)",
         R"(consul_canary_sidecar_scrape_errors_total{reason="connect"} 0)",
@@ -208,20 +231,38 @@ TEST(ReadingFamilies, ShowHowReadingGoes) {
   }
 }
 
-TEST(ReadingFamilies, HaveNoTimeOfASuccessThatNeverCame) {
-  const auto lines = Lines(ReadingFamilies({}, {}, {}, {}));
+TEST(ReadingSeries, HaveNoTimeOfASuccessThatNeverCame) {
+  const auto lines = ReadingLines({}, {}, {}, {});
   EXPECT_FALSE(HasSeries(lines, "consul_canary_last_success_timestamp_seconds"));
 }
 
-TEST(ProcessFamilies, NameTheVersion) {
-  base::ProcessStats process;
-  process.resident_bytes = 1024;
-  const auto lines = Lines(ProcessFamilies("1.2.3", process));
-  EXPECT_TRUE(lines.contains(R"(consul_canary_build_info{version="1.2.3"} 1)"));
-  EXPECT_TRUE(lines.contains("process_resident_memory_bytes 1024"));
+TEST(ProcessSeries, NameTheProgramAndWhatItWasBuiltFrom) {
+  const auto lines = Lines(PageOf([](TextWriter& page) {
+    WriteProcess("consul-canary-test", {"1.2.3", "abc", "main", "gcc 12"}, {}, page);
+  }));
+  EXPECT_TRUE(
+      lines.contains(R"(consul_canary_build_info{program="consul-canary-test",)"
+                     R"(version="1.2.3",revision="abc",branch="main",compiler="gcc 12"} 1)"));
 }
 
-TEST(Render, EscapesLabelValues) {
+TEST(ProcessSeries, AreThoseOfEveryPrometheusClient) {
+  const base::ProcessStats process{.cpu_seconds = 1.5,
+                                   .start_time_seconds = 1700000000.25,
+                                   .resident_bytes = 1024,
+                                   .virtual_bytes = 4096,
+                                   .max_virtual_bytes = 1u << 20u,
+                                   .open_fds = 7,
+                                   .max_fds = 1024};
+  EXPECT_EQ(Lines(PageOf([&](TextWriter& page) { WriteProcess("x", {}, process, page); })),
+            (std::set<std::string>{
+                R"(consul_canary_build_info{program="x",version="",revision="",branch="",)"
+                R"(compiler=""} 1)",
+                "process_cpu_seconds_total 1.5", "process_max_fds 1024", "process_open_fds 7",
+                "process_resident_memory_bytes 1024", "process_start_time_seconds 1700000000.25",
+                "process_virtual_memory_bytes 4096", "process_virtual_memory_max_bytes 1048576"}));
+}
+
+TEST(MeshSeries, EscapeLabelValues) {
   collect::ServiceSnapshot api = Api({});
   api.service = "a\"b\\c\nd";
   EXPECT_TRUE(HasSeries(MeshLines(Mesh(api)),

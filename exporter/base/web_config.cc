@@ -1,0 +1,183 @@
+#include "exporter/base/web_config.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <vector>
+
+namespace consul_canary::base {
+namespace {
+
+constexpr std::size_t kLargestBytes = 1u << 20u;
+constexpr std::size_t kHashSize = 60;
+
+// Beyond it, one sign-in takes longer than the time-out of a scrape.
+constexpr int kLargestCost = 16;
+
+// Those that exporter-toolkit lets be set.
+constexpr std::array<std::string_view, 5> kHeaders{
+    "Content-Security-Policy", "Strict-Transport-Security", "X-Content-Type-Options",
+    "X-Frame-Options", "X-XSS-Protection"};
+
+class Reader {
+ public:
+  explicit Reader(std::string_view source) : source_(source) {}
+
+  void ReadRoot(const YAML::Node& root) {
+    ForEach(root, "", [this](const std::string& key, const YAML::Node& value) {
+      if (key == "basic_auth_users") {
+        ForEach(value, key,
+                [this](const std::string& name, const YAML::Node& hash) { ReadUser(name, hash); });
+      } else if (key == "http_server_config") {
+        ForEach(value, key, [this](const std::string& name, const YAML::Node& setting) {
+          ReadServerSetting(name, setting);
+        });
+      } else if (key == "tls_server_config") {
+        if (!value.IsNull() && value.size() > 0) {
+          Complain(value, key,
+                   "TLS is not served here (Debian's civetweb crashes on TLS with OpenSSL 3): let "
+                   "the mesh or a proxy in front do it");
+        }
+      } else {
+        Complain(value, key,
+                 "not known; basic_auth_users and http_server_config (http2, headers) are");
+      }
+    });
+  }
+
+  [[nodiscard]] Result<WebConfig> Take() {
+    if (problems_.empty()) return std::move(config_);
+    return Fail(ErrorCode::kInvalid, fmt::format("{}", fmt::join(problems_, "; ")));
+  }
+
+  // yaml-cpp counts lines from 0.
+  void Complain(int line_from_zero, std::string_view key, std::string_view problem) {
+    problems_.push_back(
+        key.empty() ? fmt::format("{}:{}: {}", source_, line_from_zero + 1, problem)
+                    : fmt::format("{}:{}: {}: {}", source_, line_from_zero + 1, key, problem));
+  }
+
+ private:
+  void Complain(const YAML::Node& node, std::string_view key, std::string_view problem) {
+    Complain(node.Mark().line, key, problem);
+  }
+
+  // work(key, value); `where` names the map. yaml-cpp lets keys come twice.
+  template <class Work>
+  void ForEach(const YAML::Node& map, const std::string& where, const Work& work) {
+    if (!map.IsDefined() || map.IsNull()) return;
+    if (!map.IsMap()) return Complain(map, where, "must be keys and values");
+    std::set<std::string> seen;
+    for (const auto& item : map) {
+      if (!item.first.IsScalar()) {
+        Complain(item.first, where, "a key must be text");
+        continue;
+      }
+      const std::string& key = item.first.Scalar();
+      const std::string path = where.empty() ? key : where + "." + key;
+      if (!seen.insert(key).second) {
+        Complain(item.first, path, "is there twice");
+      } else {
+        work(key, item.second);
+      }
+    }
+  }
+
+  void ReadUser(const std::string& name, const YAML::Node& hash) {
+    const std::string where = "basic_auth_users." + name;
+    if (name.empty() || name.find(':') != std::string::npos) {
+      return Complain(hash, where, "a name must neither be empty nor hold a colon");
+    }
+    if (!hash.IsScalar()) return Complain(hash, where, "must be a bcrypt hash");
+    if (const auto problem = ProblemOf(hash.Scalar())) return Complain(hash, where, *problem);
+    config_.users.emplace(name, hash.Scalar());
+  }
+
+  // Says nothing of the hash itself: it is a secret.
+  static std::optional<std::string> ProblemOf(const std::string& hash) {
+    constexpr std::string_view kAlphabet =
+        "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    const bool is_bcrypt =
+        hash.size() == kHashSize && hash.starts_with("$2") &&
+        std::string_view("aby").find(hash[2]) != std::string_view::npos && hash[3] == '$' &&
+        std::isdigit(static_cast<unsigned char>(hash[4])) != 0 &&
+        std::isdigit(static_cast<unsigned char>(hash[5])) != 0 && hash[6] == '$' &&
+        std::string_view(hash).substr(7).find_first_not_of(kAlphabet) == std::string_view::npos;
+    if (!is_bcrypt) return "must be a bcrypt hash ($2y$…), as `htpasswd -nBC 10 \"\"` prints it";
+    const int cost = (hash[4] - '0') * 10 + (hash[5] - '0');
+    if (cost < 4 || cost > kLargestCost) {
+      return fmt::format("the hash's cost is {}; it must be 4 to {}", cost, kLargestCost);
+    }
+    return std::nullopt;
+  }
+
+  void ReadServerSetting(const std::string& name, const YAML::Node& setting) {
+    const std::string where = "http_server_config." + name;
+    if (name == "http2") {
+      // Without TLS nobody serves it, so the usual `true` asks for nothing that we leave out.
+      bool ignored = false;
+      if (!setting.IsScalar() || !YAML::convert<bool>::decode(setting, ignored)) {
+        Complain(setting, where, "must be true or false");
+      }
+    } else if (name == "headers") {
+      ForEach(setting, where, [this](const std::string& header, const YAML::Node& value) {
+        ReadHeader(header, value);
+      });
+    } else {
+      Complain(setting, where, "not known; http2 and headers are");
+    }
+  }
+
+  void ReadHeader(const std::string& name, const YAML::Node& value) {
+    const std::string where = "http_server_config.headers." + name;
+    if (std::find(kHeaders.begin(), kHeaders.end(), name) == kHeaders.end()) {
+      return Complain(value, where, fmt::format("only {} may be set", fmt::join(kHeaders, ", ")));
+    }
+    if (!value.IsScalar() || value.Scalar().find_first_of("\r\n") != std::string::npos) {
+      return Complain(value, where, "must be one line of text");
+    }
+    config_.headers.emplace(name, value.Scalar());
+  }
+
+  std::string source_;
+  WebConfig config_;
+  std::vector<std::string> problems_;
+};
+
+}  // namespace
+
+Result<WebConfig> ParseWebConfig(std::string_view yaml, std::string_view source) {
+  Reader reader(source);
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
+    if (documents.size() > 1) reader.Complain(0, "", "must be one document");
+    if (!documents.empty()) reader.ReadRoot(documents.front());
+  } catch (const YAML::Exception& error) {
+    reader.Complain(std::max(error.mark.line, 0), "", error.msg);
+  }
+  return reader.Take();
+}
+
+Result<WebConfig> ReadWebConfig(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (file) text << file.rdbuf();
+  if (!file) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
+  }
+  if (text.view().size() > kLargestBytes) {
+    return Fail(ErrorCode::kInvalid, path + ": is larger than 1 MiB");
+  }
+  return ParseWebConfig(text.view(), path);
+}
+
+}  // namespace consul_canary::base
