@@ -2,7 +2,7 @@
 // config/; the keys are described in docs/spec.md.
 #pragma once
 
-#include "analyzer/config/rules.h"
+#include "exporter/config/rules.h"
 #include "analyzer/rollout/spec.h"
 
 namespace consul_canary::config {
