@@ -24,8 +24,21 @@ struct Split {
   bool operator==(const Split&) const = default;
 };
 
+// Where an entry lies in Consul Enterprise; both empty in the default one and in open-source
+// Consul.
+struct Place {
+  std::string namespace_name{};
+  std::string partition{};
+
+  bool operator==(const Place&) const = default;
+};
+
+// "default" and "" are the same.
+[[nodiscard]] Place PlaceOf(std::string_view namespace_name, std::string_view partition);
+
 struct Splitter {
   std::string name{};
+  Place place{};
   std::vector<Split> splits{};
   std::map<std::string, std::string> meta{};
   std::uint64_t modify_index = 0;
@@ -39,6 +52,7 @@ struct Splitter {
 // A service-resolver. A subset with an empty filter holds all instances.
 struct Resolver {
   std::string name{};
+  Place place{};
   std::map<std::string, std::string> meta{};
   std::map<std::string, std::string> subset_filters{};  // subset name → Filter
   bool has_failover = false;  // any Failover: callers' counters then mix subsets
@@ -61,6 +75,7 @@ struct RetryRule {
 
 struct Router {
   std::string name{};
+  Place place{};
   std::vector<RetryRule> retries{};
   std::uint64_t modify_index = 0;
   std::string raw{};

@@ -1,0 +1,30 @@
+// Which checks fail, over the whole catalog, in one blocking query: it wakes for a change of health
+// and not for registrations, and is short while the mesh is well. Pure.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+
+#include "exporter/base/result.h"
+#include "exporter/consul/client.h"
+
+namespace consul_canary::consul {
+
+struct FailingCheck {
+  std::string node{};
+  std::string service_id{};  // empty: a check of the node, which holds for all of its services
+  std::string check_id{};
+
+  // NOLINTNEXTLINE(modernize-use-nullptr): a false alarm of clang-tidy 14 about <=>.
+  auto operator<=>(const FailingCheck&) const = default;
+};
+
+[[nodiscard]] std::string FailingChecksPath();
+[[nodiscard]] base::Result<std::set<FailingCheck>> ParseFailingChecks(std::string_view json);
+
+// Whether the check counts for the instance.
+[[nodiscard]] bool Concerns(const FailingCheck& check, const Instance& instance);
+
+}  // namespace consul_canary::consul
