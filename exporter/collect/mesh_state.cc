@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "exporter/collect/gateways.h"
+#include "exporter/collect/known_proxies.h"
 
 namespace consul_canary::collect {
 namespace {
@@ -35,37 +36,6 @@ std::map<std::string, std::string> SubsetPaths(const MeshState& state, const std
     }
   }
   return paths;
-}
-
-bool Calls(const Instance& proxy, const std::string& service) {
-  return std::find(proxy.upstreams.begin(), proxy.upstreams.end(), service) !=
-         proxy.upstreams.end();
-}
-
-bool Concerns(const Instance& proxy, const std::string& service) {
-  return proxy.destination_service == service || Calls(proxy, service);
-}
-
-// Every known sidecar and gateway; what a gateway calls stands in for its upstreams.
-template <class Visitor>
-void ForEachProxy(const MeshState& state, const Visitor& visit) {
-  static const std::vector<std::string> kNone;
-  static const std::vector<Instance> kNobody;
-  const auto instances = [&state](const std::string& name) -> const std::vector<Instance>& {
-    const std::vector<Instance>* found = Health(state, consul::Client::HealthPath(name));
-    return found == nullptr ? kNobody : *found;
-  };
-  for (const std::string& name : state.proxy_services.value.value_or(kNone)) {
-    for (const Instance& proxy : instances(name)) visit(name, proxy);
-  }
-  for (const std::string& name : state.gateways.value.value_or(kNone)) {
-    const auto links = state.gateway_services.find(GatewayServicesPath(name));
-    if (links == state.gateway_services.end() || !links->second.value) continue;
-    for (Instance gateway : instances(name)) {
-      gateway.upstreams = *links->second.value;
-      visit(name, gateway);
-    }
-  }
 }
 
 SidecarReading ReadingOf(const std::map<std::string, SidecarReading>& readings,
@@ -147,6 +117,22 @@ ServiceSnapshot MakeService(const MeshState& state, const std::string& service) 
   return snapshot;
 }
 
+// What the file says of the instance stands in for Consul where that may not be asked.
+void AddSubsets(const KnownProxy& proxy, ServerReading& server) {
+  if (proxy.from_file == nullptr || !server.subsets.empty()) return;
+  server.subsets = proxy.from_file->subsets;
+}
+
+// Static targets are for those who may not ask.
+bool IsForbidden(const MeshState& state, const Answer<std::vector<std::string>>& names) {
+  return !state.static_targets.empty() && names.error &&
+         names.error->code == base::ErrorCode::kForbidden;
+}
+
+bool HasCatalog(const MeshState& state, const Answer<std::vector<std::string>>& names) {
+  return names.value || IsForbidden(state, names);
+}
+
 template <class T>
 bool IsAnswered(const Answer<T>& answer) {
   return answer.value || answer.error;
@@ -184,10 +170,14 @@ std::vector<std::string> WantedPaths(const MeshState& state) {
     want(GatewayServicesPath(name), 1);  // few, and without it nothing is known of the gateway
     want(consul::Client::HealthPath(name), 4);
   }
-  ForEachProxy(state, [&](const std::string& name, const Instance& proxy) {
-    for (const std::string& service : shown) {
-      if (Concerns(proxy, service)) want(consul::Client::HealthPath(name), rank_of(service) + 1);
-    }
+  ForEachProxy(state, shown, [&](const KnownProxy& proxy) {
+    if (proxy.name.empty()) return;
+    const auto concern = [&](const std::string& service) {
+      if (!shown.contains(service)) return;
+      want(consul::Client::HealthPath(proxy.name), rank_of(service) + 1);
+    };
+    concern(proxy.instance.destination_service);
+    for (const std::string_view service : proxy.calls) concern(std::string(service));
   });
   std::vector<std::string> paths;
   paths.reserve(ranks.size());
@@ -201,14 +191,13 @@ std::vector<std::string> WantedPaths(const MeshState& state) {
 std::map<std::string, ScrapeTarget> WantedTargets(const MeshState& state) {
   const std::set<std::string> shown = ShownServices(state);
   std::map<std::string, ScrapeTarget> targets;
-  ForEachProxy(state, [&](const std::string&, const Instance& proxy) {
-    const bool concerned =
-        shown.contains(proxy.destination_service) ||
-        std::any_of(proxy.upstreams.begin(), proxy.upstreams.end(),
-                    [&shown](const std::string& upstream) { return shown.contains(upstream); });
+  ForEachProxy(state, shown, [&](const KnownProxy& proxy) {
+    const bool concerned = proxy.may_call_more ||
+                           shown.contains(proxy.instance.destination_service) ||
+                           !CallsOf(proxy, shown, nullptr).empty();
     if (!concerned) return;
     if (std::optional<ScrapeTarget> target = TargetOf(proxy)) {
-      targets[ProxyId(proxy)] = *std::move(target);
+      targets[ProxyId(proxy.instance)] = *std::move(target);
     }
   });
   return targets;
@@ -216,9 +205,10 @@ std::map<std::string, ScrapeTarget> WantedTargets(const MeshState& state) {
 
 bool IsComplete(const MeshState& state) {
   if (!state.splitters.value || !state.resolvers.value || !state.routers.value ||
-      !state.proxy_services.value || !state.gateways.value) {
+      !HasCatalog(state, state.proxy_services) || !HasCatalog(state, state.gateways)) {
     return false;
   }
+  if (HasTransparentProxy(state) && !IsAnswered(state.intentions)) return false;
   const std::vector<std::string> wanted = WantedPaths(state);
   return std::all_of(wanted.begin(), wanted.end(), [&state](const std::string& path) {
     const auto health = state.health.find(path);
@@ -229,33 +219,90 @@ bool IsComplete(const MeshState& state) {
 }
 
 std::optional<base::Error> FirstError(const MeshState& state) {
-  for (const std::optional<base::Error>* error :
-       {&state.heartbeat.error, &state.splitters.error, &state.resolvers.error,
-        &state.routers.error, &state.proxy_services.error, &state.gateways.error}) {
+  for (const std::optional<base::Error>* error : {&state.heartbeat.error, &state.splitters.error,
+                                                  &state.resolvers.error, &state.routers.error}) {
     if (*error) return **error;
+  }
+  for (const auto* names : {&state.proxy_services, &state.gateways}) {
+    if (names->error && !IsForbidden(state, *names)) return names->error;
   }
   // One service's path is no reason to call Consul silent for all: it shows in that service's
   // instances_known.
   return std::nullopt;
 }
 
+std::map<std::string, base::Error> Failures(const MeshState& state) {
+  std::map<std::string, base::Error> failures;
+  const auto add = [&failures](const char* question, const auto& answer) {
+    if (answer.error) failures.emplace(question, *answer.error);
+  };
+  add("leader", state.heartbeat);
+  add("service-splitter", state.splitters);
+  add("service-resolver", state.resolvers);
+  add("service-router", state.routers);
+  for (const auto& [kind, answer] : state.defaults) add(kind.c_str(), answer);
+  add("proxies", state.proxy_services);
+  add("gateways", state.gateways);
+  add("failing checks", state.failing_checks);
+  add("intentions", state.intentions);
+  add("intentions", state.allowed_by_default);
+  for (const auto& [path, answer] : state.health) add("health", answer);
+  for (const auto& [path, answer] : state.gateway_services) add("gateway services", answer);
+  return failures;
+}
+
+bool HasTransparentProxy(const MeshState& state) {
+  return std::any_of(state.health.begin(), state.health.end(), [](const auto& path) {
+    const std::vector<Instance>* instances = path.second.value ? &*path.second.value : nullptr;
+    return instances != nullptr &&
+           std::any_of(instances->begin(), instances->end(),
+                       [](const Instance& instance) { return instance.transparent; });
+  });
+}
+
+base::Result<PathValue> ReadPath(std::string_view path, std::string_view body) {
+  if (path.starts_with(GatewayServicesPath(""))) {
+    base::Result<std::vector<std::string>> names = ParseGatewayServices(body);
+    if (!names) return tl::unexpected(names.error());
+    return *std::move(names);
+  }
+  base::Result<std::vector<Instance>> instances = consul::ParseInstances(body);
+  if (!instances) return tl::unexpected(instances.error());
+  return *std::move(instances);
+}
+
+std::set<std::string> PathsOf(const MeshState& state,
+                              const std::set<consul::FailingCheck>& checks) {
+  std::set<std::pair<std::string_view, std::string_view>> concerned;  // node, service id
+  for (const consul::FailingCheck& check : checks) concerned.emplace(check.node, check.service_id);
+  std::set<std::string> paths;
+  for (const auto& [path, answer] : state.health) {
+    if (!answer.value) continue;
+    const bool concerns =
+        std::any_of(answer.value->begin(), answer.value->end(), [&](const Instance& instance) {
+          return concerned.contains({instance.node, instance.id}) ||
+                 concerned.contains({instance.node, ""});
+        });
+    if (concerns) paths.insert(path);
+  }
+  return paths;
+}
+
 std::map<std::string, std::shared_ptr<const ServiceSnapshot>> Assemble(
     const MeshState& state, const std::map<std::string, SidecarReading>& readings) {
   std::map<std::string, ServiceSnapshot> services;
-  for (const std::string& service : ShownServices(state)) {
-    services[service] = MakeService(state, service);
-  }
-  ForEachProxy(state, [&](const std::string&, const Instance& proxy) {
-    const SidecarReading reading = ReadingOf(readings, ProxyId(proxy));
-    std::set<std::string> upstreams(proxy.upstreams.begin(), proxy.upstreams.end());
-    for (const std::string& upstream : upstreams) {
-      if (const auto it = services.find(upstream); it != services.end()) {
-        it->second.callers.push_back(MakeCaller(proxy, reading, it->second));
-      }
+  const std::set<std::string> shown = ShownServices(state);
+  for (const std::string& service : shown) services[service] = MakeService(state, service);
+  ForEachProxy(state, shown, [&](const KnownProxy& proxy) {
+    const SidecarReading reading = ReadingOf(readings, ProxyId(proxy.instance));
+    for (const std::string& called : CallsOf(proxy, shown, reading.page.get())) {
+      ServiceSnapshot& service = services.at(called);
+      service.callers.push_back(MakeCaller(proxy.instance, reading, service));
     }
-    if (const auto it = services.find(proxy.destination_service); it != services.end()) {
-      it->second.servers.push_back(MakeServer(proxy, reading, it->second));
-    }
+    const auto own = services.find(proxy.instance.destination_service);
+    if (own == services.end()) return;
+    own->second.servers.push_back(MakeServer(proxy.instance, reading, own->second));
+    AddSubsets(proxy, own->second.servers.back());
   });
   std::map<std::string, std::shared_ptr<const ServiceSnapshot>> shared;
   for (auto& [name, service] : services) {

@@ -8,10 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "exporter/collect/path_set.h"
 #include "exporter/collect/scraper.h"
 #include "exporter/collect/snapshot.h"
+#include "exporter/collect/static_targets.h"
 #include "exporter/collect/targets.h"
+#include "exporter/consul/checks.h"
 #include "exporter/consul/client.h"
+#include "exporter/consul/intentions.h"
 
 namespace consul_canary::collect {
 
@@ -28,10 +32,15 @@ struct MeshState {
   Answer<std::map<std::string, consul::Router>> routers;
   Answer<std::vector<std::string>> proxy_services;
   Answer<std::vector<std::string>> gateways;
+  std::map<std::string, Answer<bool>> defaults;  // by kind; true: the entries could be read
   // By path: health of proxies, gateways and shown services, and of their subsets; and what each
   // gateway calls.
   std::map<std::string, Answer<std::vector<consul::Instance>>> health;
   std::map<std::string, Answer<std::vector<std::string>>> gateway_services;
+  Answer<std::vector<consul::Intention>> intentions;
+  Answer<bool> allowed_by_default;  // calls that no intention speaks of
+  Answer<std::set<consul::FailingCheck>> failing_checks;
+  StaticTargets static_targets;
   std::set<std::string> followed;  // besides those with a splitter
   Answer<bool> heartbeat;          // value true: Consul has a leader
 };
@@ -47,10 +56,26 @@ struct MeshState {
 // Sidecars that call or serve a shown service, by ProxyId, as far as they have an address.
 [[nodiscard]] std::map<std::string, ScrapeTarget> WantedTargets(const MeshState& state);
 
-// Whether every question has been answered or refused once.
+// Whether every question has been answered or refused once. With static targets, a mesh that
+// forbids the catalog is complete without it.
 [[nodiscard]] bool IsComplete(const MeshState& state);
 
+// What keeps the snapshot from being current as a whole: nullopt where only some service's own
+// questions fail, or those that static targets stand in for.
 [[nodiscard]] std::optional<base::Error> FirstError(const MeshState& state);
+
+// Every question that fails, for MeshSnapshot::consul_failures.
+[[nodiscard]] std::map<std::string, base::Error> Failures(const MeshState& state);
+
+// Whether intentions matter: some known sidecar is a transparent proxy.
+[[nodiscard]] bool HasTransparentProxy(const MeshState& state);
+
+// What a path of WantedPaths() answers.
+[[nodiscard]] base::Result<PathValue> ReadPath(std::string_view path, std::string_view body);
+
+// The paths of `health` that hold an instance which one of the checks concerns.
+[[nodiscard]] std::set<std::string> PathsOf(const MeshState& state,
+                                            const std::set<consul::FailingCheck>& checks);
 
 [[nodiscard]] std::map<std::string, std::shared_ptr<const ServiceSnapshot>> Assemble(
     const MeshState& state, const std::map<std::string, SidecarReading>& readings);

@@ -29,9 +29,4 @@ base::Result<std::set<FailingCheck>> ParseFailingChecks(std::string_view json) {
   return checks;
 }
 
-bool Concerns(const FailingCheck& check, const Instance& instance) {
-  return check.node == instance.node &&
-         (check.service_id.empty() || check.service_id == instance.id);
-}
-
 }  // namespace consul_canary::consul

@@ -2,13 +2,12 @@
 // and not for registrations, and is short while the mesh is well. Pure.
 #pragma once
 
+#include <compare>
 #include <set>
 #include <string>
 #include <string_view>
-#include <tuple>
 
 #include "exporter/base/result.h"
-#include "exporter/consul/client.h"
 
 namespace consul_canary::consul {
 
@@ -23,8 +22,5 @@ struct FailingCheck {
 
 [[nodiscard]] std::string FailingChecksPath();
 [[nodiscard]] base::Result<std::set<FailingCheck>> ParseFailingChecks(std::string_view json);
-
-// Whether the check counts for the instance.
-[[nodiscard]] bool Concerns(const FailingCheck& check, const Instance& instance);
 
 }  // namespace consul_canary::consul

@@ -30,12 +30,6 @@ bool Allows(const Json& intention) {
   return false;
 }
 
-// 9 for both names, 8 for the destination's, 6 for the source's, 5 for none: Consul's own figures.
-int Precedence(const Intention& intention) {
-  if (intention.destination != kAny) return intention.source != kAny ? 9 : 8;
-  return intention.source != kAny ? 6 : 5;
-}
-
 }  // namespace
 
 base::Result<std::vector<Intention>> ParseIntentions(std::string_view json,
@@ -62,17 +56,20 @@ base::Result<std::vector<Intention>> ParseIntentions(std::string_view json,
   return intentions;
 }
 
-Permission MayCall(const std::vector<Intention>& intentions, bool by_default,
-                   std::string_view source, std::string_view destination) {
-  const Intention* best = nullptr;
+PermittedCalls PermittedBy(const std::vector<Intention>& intentions, bool by_default) {
+  PermittedCalls calls;
+  calls.open = by_default;
   for (const Intention& intention : intentions) {
-    if (intention.source != kAny && intention.source != source) continue;
-    if (intention.destination != kAny && intention.destination != destination) continue;
-    if (best == nullptr || Precedence(intention) > Precedence(*best)) best = &intention;
+    const bool any_source = intention.source == kAny;
+    const bool any_destination = intention.destination == kAny;
+    // The default holds for nobody where an intention speaks of all.
+    if (any_source && any_destination) calls.open = intention.allows;
+    if (!intention.allows) continue;
+    if (!any_source && !any_destination) calls.exact[intention.source].insert(intention.destination);
+    if (any_source && !any_destination) calls.open_destinations.insert(intention.destination);
+    if (!any_source && any_destination) calls.open_sources.insert(intention.source);
   }
-  if (best == nullptr) return by_default ? Permission::kPossible : Permission::kDenied;
-  if (!best->allows) return Permission::kDenied;
-  return Precedence(*best) == 9 ? Permission::kAllowed : Permission::kPossible;
+  return calls;
 }
 
 std::string IntentionsPath() { return "/v1/connect/intentions"; }

@@ -3,6 +3,8 @@
 // https://developer.hashicorp.com/consul/docs/connect/intentions
 #pragma once
 
+#include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,16 +28,19 @@ struct Intention {
                                                                    std::string_view namespace_name,
                                                                    std::string_view partition);
 
-enum class Permission {
-  kDenied,
-  kAllowed,   // by an intention that names both
-  kPossible,  // by a wildcard or by default: many may call, few do
+// What the intentions permit, without the exceptions that they make from a wildcard: a service that
+// is named here by a wildcard only may be denied all the same, and its sidecar then has no cluster.
+struct PermittedCalls {
+  std::map<std::string, std::set<std::string>> exact;  // source → destinations, both by name
+  std::set<std::string> open_destinations;             // that any service may call
+  std::set<std::string> open_sources;                  // that may call any service
+  bool open = false;                                   // any may call any, by "*" or by default
+
+  bool operator==(const PermittedCalls&) const = default;
 };
 
-// The most exact intention decides: one that names the destination before one that names the
-// source, as Consul orders them. `by_default`: what holds where none matches.
-[[nodiscard]] Permission MayCall(const std::vector<Intention>& intentions, bool by_default,
-                                 std::string_view source, std::string_view destination);
+// `by_default`: what holds where no intention matches.
+[[nodiscard]] PermittedCalls PermittedBy(const std::vector<Intention>& intentions, bool by_default);
 
 // All intentions in one list. They need no permission beyond service:read.
 [[nodiscard]] std::string IntentionsPath();
