@@ -17,6 +17,7 @@
 #include "exporter/base/log.h"
 #include "exporter/collect/collector.h"
 #include "exporter/collect/mesh_log.h"
+#include "exporter/collect/static_targets.h"
 #include "exporter/consul/client.h"
 #include "exporter/metrics/mesh_metrics.h"
 
@@ -36,11 +37,14 @@ struct Flags {
   std::string log_format = "logfmt";
   std::string scrape_interval = "1s";
   std::vector<std::string> services;
+  std::string targets_file;
+  std::string datacenter;
   metrics::SubsetNames subsets;
 };
 
 struct Config {
   Flags flags;
+  collect::StaticTargets targets;
   consul::Settings consul;
   collect::CollectorOptions collector;
 };
@@ -64,10 +68,20 @@ void Declare(CLI::App& app, Flags& flags) {
                  "Service to show although it has no splitter; may be given several times")
       ->expected(1)
       ->take_all();
+  app.add_option("--targets.file", flags.targets_file,
+                 "YAML or JSON file of sidecars that are read besides those that Consul names");
+  app.add_option("--consul.datacenter", flags.datacenter,
+                 "Datacenter to ask Consul for; the agent's own without it");
   app.add_option("--subset.primary", flags.subsets.primary, "Subset whose role is primary")
       ->capture_default_str();
   app.add_option("--subset.canary", flags.subsets.canary, "Subset whose role is canary")
       ->capture_default_str();
+}
+
+// Nothing without a file.
+base::Result<collect::StaticTargets> ReadTargets(const Flags& flags) {
+  if (flags.targets_file.empty()) return collect::StaticTargets();
+  return collect::ReadStaticTargets(flags.targets_file);
 }
 
 // Checks everything and returns every complaint, so that one run shows all that is wrong.
@@ -95,9 +109,16 @@ std::vector<std::string> Complete(Config& config) {
   if (config.flags.subsets.primary == config.flags.subsets.canary) {
     complain("--subset.canary", "must differ from --subset.primary");
   }
+  auto targets = ReadTargets(config.flags);
+  if (targets) {
+    config.targets = *std::move(targets);
+  } else {
+    complain("--targets.file", targets.error().message);
+  }
   auto settings = consul::SettingsFromEnvironment();
   if (settings) {
     config.consul = *std::move(settings);
+    config.consul.datacenter = config.flags.datacenter;
   } else {
     complaints.push_back(settings.error().message);
   }
@@ -106,7 +127,8 @@ std::vector<std::string> Complete(Config& config) {
 
 class Exporter {
  public:
-  explicit Exporter(const Config& config) : metrics_(metrics::Roles{config.flags.subsets, {}}) {
+  explicit Exporter(const Config& config)
+      : flags_(config.flags), metrics_(metrics::Roles{config.flags.subsets, {}}) {
     // Client and collector live on the loop's thread, which is already running.
     std::promise<void> started;
     io_.loop().Post([&] {
@@ -120,6 +142,7 @@ class Exporter {
         log_.Observe(snapshot);
       });
       collector_->Follow({config.flags.services.begin(), config.flags.services.end()});
+      collector_->SetStaticTargets(config.targets);
       collector_->Start();
       started.set_value();
     });
@@ -156,7 +179,22 @@ class Exporter {
 
   void Drain() { draining_ = true; }
 
+  // The file of targets is read anew; a bad one is refused, and the targets stay as they were. The
+  // token file is read whenever it has changed, so it needs nothing. Any thread.
+  base::Result<void> Reload() {
+    base::Result<collect::StaticTargets> targets = ReadTargets(flags_);
+    if (!targets) {
+      base::Log(base::LogLevel::kError, "reload refused; the old targets stay",
+                {{"error", targets.error().message}});
+      return tl::unexpected(targets.error());
+    }
+    base::Log(base::LogLevel::kInfo, "reloaded", {{"targets", std::to_string(targets->size())}});
+    collector_->SetStaticTargets(*std::move(targets));
+    return {};
+  }
+
  private:
+  const Flags& flags_;
   base::IoThread io_;
   metrics::MeshMetrics metrics_;
   collect::MeshLog log_;
@@ -165,20 +203,14 @@ class Exporter {
   std::atomic<bool> draining_ = false;
 };
 
-// The token file is read anew whenever it has changed, so there is nothing else to do.
-base::Result<void> Reload() {
-  base::Log(base::LogLevel::kInfo, "reload asked for; the token file is read when it changes");
-  return {};
-}
-
-base::DaemonPages PagesOf(const Exporter& exporter, const Flags& flags) {
+base::DaemonPages PagesOf(Exporter& exporter, const Flags& flags) {
   base::DaemonPages pages;
   pages.name = kName;
   pages.version = CONSUL_CANARY_VERSION;
   pages.telemetry_path = flags.telemetry_path;
   pages.metrics = [&exporter] { return exporter.Metrics(); };
   pages.why_not_ready = [&exporter] { return exporter.WhyNotReady(); };
-  pages.reload = Reload;
+  pages.reload = [&exporter] { return exporter.Reload(); };
   return pages;
 }
 
@@ -201,7 +233,7 @@ int Serve(const Config& config) {
     base::Log(base::LogLevel::kInfo, "listening",
               {{"port", std::to_string(port)}, {"consul", config.consul.address}});
   }
-  base::WaitForEnd([] { (void)Reload(); });
+  base::WaitForEnd([&exporter] { (void)exporter.Reload(); });
   base::Log(base::LogLevel::kInfo, "shutting down");
   exporter.Drain();
   server->reset();  // waits for requests that are being answered

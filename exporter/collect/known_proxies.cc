@@ -65,9 +65,10 @@ class Walk {
  private:
   static consul::PermittedCalls Permitted(const MeshState& state) {
     static const std::vector<consul::Intention> kNone;
-    // Whoever is not forbidden may call: its page will tell.
+    // Where Consul does not tell, whoever is not forbidden may call: its page will tell.
+    const bool untold = state.intentions.error || state.allowed_by_default.error;
     return consul::PermittedBy(state.intentions.value ? *state.intentions.value : kNone,
-                               state.allowed_by_default.value.value_or(true));
+                               state.allowed_by_default.value.value_or(untold));
   }
 
   void AddIntended(KnownProxy& proxy) const {

@@ -138,6 +138,11 @@ bool IsAnswered(const Answer<T>& answer) {
   return answer.value || answer.error;
 }
 
+// The default is asked for after the first answer.
+bool KnowsIntentions(const MeshState& state) {
+  return state.intentions.error || (state.intentions.value && IsAnswered(state.allowed_by_default));
+}
+
 }  // namespace
 
 std::set<std::string> ShownServices(const MeshState& state) {
@@ -208,7 +213,7 @@ bool IsComplete(const MeshState& state) {
       !HasCatalog(state, state.proxy_services) || !HasCatalog(state, state.gateways)) {
     return false;
   }
-  if (HasTransparentProxy(state) && !IsAnswered(state.intentions)) return false;
+  if (HasTransparentProxy(state) && !KnowsIntentions(state)) return false;
   const std::vector<std::string> wanted = WantedPaths(state);
   return std::all_of(wanted.begin(), wanted.end(), [&state](const std::string& path) {
     const auto health = state.health.find(path);
@@ -284,6 +289,17 @@ std::set<std::string> PathsOf(const MeshState& state,
                  concerned.contains({instance.node, ""});
         });
     if (concerns) paths.insert(path);
+  }
+  for (const consul::FailingCheck& check : checks) {
+    if (check.service.empty()) continue;
+    const std::string path = consul::Client::HealthPath(check.service);
+    paths.insert(path);
+    const std::vector<Instance>* siblings = Health(state, path);
+    if (siblings == nullptr || siblings->empty()) continue;
+    for (const auto& [subset, subset_path] :
+         SubsetPaths(state, siblings->front().destination_service)) {
+      paths.insert(subset_path);
+    }
   }
   return paths;
 }

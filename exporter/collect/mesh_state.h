@@ -73,7 +73,8 @@ struct MeshState {
 // What a path of WantedPaths() answers.
 [[nodiscard]] base::Result<PathValue> ReadPath(std::string_view path, std::string_view body);
 
-// The paths of `health` that hold an instance which one of the checks concerns.
+// The paths of `health` that hold an instance which one of the checks concerns, or would hold it:
+// a new instance shows by a check that fails before it is known.
 [[nodiscard]] std::set<std::string> PathsOf(const MeshState& state,
                                             const std::set<consul::FailingCheck>& checks);
 

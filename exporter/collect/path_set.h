@@ -22,7 +22,7 @@ struct PathSetOptions {
   std::size_t max_reads = 4;             // at the same time
   base::milliseconds min_interval{100};  // between two queries of one watch
   // Between the starts of two reads of paths that have been read before. New paths do not wait.
-  base::milliseconds read_gap{10};
+  base::milliseconds read_gap{5};
   // After a failed read: this long, then twice as long, until one succeeds or it is the longest.
   base::milliseconds first_back_off{500};
   base::milliseconds longest_back_off{10000};

@@ -20,7 +20,8 @@ base::Result<std::set<FailingCheck>> ParseFailingChecks(std::string_view json) {
   }
   for (std::size_t i = 0; i < list->size(); ++i) {
     const Json& item = (*list)[i];
-    FailingCheck check{Text(item, "Node"), Text(item, "ServiceID"), Text(item, "CheckID")};
+    FailingCheck check{Text(item, "Node"), Text(item, "ServiceID"), Text(item, "CheckID"),
+                       Text(item, "ServiceName")};
     if (check.node.empty()) {
       return base::Fail(base::ErrorCode::kInvalid, fmt::format("check {} has no Node", i));
     }

@@ -15,6 +15,7 @@ struct FailingCheck {
   std::string node{};
   std::string service_id{};  // empty: a check of the node, which holds for all of its services
   std::string check_id{};
+  std::string service{};  // the name; empty as above
 
   // NOLINTNEXTLINE(modernize-use-nullptr): a false alarm of clang-tidy 14 about <=>.
   auto operator<=>(const FailingCheck&) const = default;
