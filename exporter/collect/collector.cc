@@ -17,6 +17,8 @@ using base::Result;
 using Clock = std::chrono::steady_clock;
 
 constexpr base::milliseconds kMinInterval{100};
+// Each registration anywhere wakes these, and is a reason to look at every proxy.
+constexpr base::milliseconds kCatalogInterval{1000};
 // Blocking queries say nothing while nothing changes, and may hang for a minute when the agent
 // does.
 constexpr base::milliseconds kHeartbeat{5000};
@@ -115,7 +117,7 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
                   bool announces) {
     using Names = std::vector<std::string>;
     watches.push_back(client.WatchValue<Names>(
-        "catalog", path, kMinInterval, consul::ParseServiceNames,
+        "catalog", path, kCatalogInterval, consul::ParseServiceNames,
         [this, &names, announces](Result<Names> answer) {
           if (announces && answer) paths->MarkAll();
           OnAnswer(names, std::move(answer));

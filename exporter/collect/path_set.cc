@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <compare>
+#include <cstdint>
 #include <map>
-#include <tuple>
+#include <optional>
 #include <utility>
 
 namespace consul_canary::collect {
@@ -12,15 +14,33 @@ namespace {
 using base::milliseconds;
 using Clock = std::chrono::steady_clock;
 
+constexpr milliseconds kLongestCatchUp{100};
+
 // Why a path waits for its turn; the first first.
-enum class Urgency { kUnknown, kChanged, kMayHaveChanged };
+enum class Urgency { kUnknown, kChanged, kNear, kFar };
+
+// What waits. Of those that are equally urgent, those of an earlier round come first: who is far
+// down must get its turn although the catalog moves all the time.
+struct Turn {
+  Urgency urgency = Urgency::kUnknown;
+  std::uint64_t round = 0;
+  std::size_t rank = 0;
+  std::string path;
+
+  // NOLINTNEXTLINE(modernize-use-nullptr): a false alarm of clang-tidy 14 about <=>.
+  auto operator<=>(const Turn&) const = default;
+};
 
 // A path that nobody watches.
 struct Reading {
   std::size_t rank = 0;
-  bool known = false;              // read once, or watched before
   bool under_way = false;
   std::optional<Urgency> waiting;  // nullopt: nothing new is expected
+  std::uint64_t round = 0;         // since when it waits
+
+  [[nodiscard]] Turn ToTurn(const std::string& path) const {
+    return {waiting.value_or(Urgency::kFar), round, rank, path};
+  }
 };
 
 }  // namespace
@@ -58,10 +78,11 @@ struct PathSet::State : std::enable_shared_from_this<PathSet::State> {
       Reading reading = before == readings.end() ? Reading() : before->second;
       reading.rank = static_cast<std::size_t>(it - paths.begin());
       if (before == readings.end()) {
-        reading.known = were_watched.contains(*it);
-        reading.waiting = reading.known ? Urgency::kMayHaveChanged : Urgency::kUnknown;
+        const bool known = were_watched.contains(*it);
+        reading.waiting = known ? SomeUrgency(reading) : Urgency::kUnknown;
+        reading.round = round;
       }
-      if (reading.waiting && !reading.under_way) queue.emplace(*reading.waiting, reading.rank, *it);
+      if (reading.waiting && !reading.under_way) queue.insert(reading.ToTurn(*it));
       now.emplace(*it, reading);
     }
     readings = std::move(now);
@@ -79,19 +100,34 @@ struct PathSet::State : std::enable_shared_from_this<PathSet::State> {
         });
   }
 
+  [[nodiscard]] Urgency SomeUrgency(const Reading& reading) const {
+    return reading.rank < options.max_watches + options.near ? Urgency::kNear : Urgency::kFar;
+  }
+
   // One that is being read may have been read too early: it is read again.
-  void Mark(const std::string& path, Urgency urgency) {
-    const auto it = readings.find(path);
-    if (it == readings.end()) return;
-    Reading& reading = it->second;
+  void Mark(const std::string& path, Reading& reading, Urgency urgency) {
     if (reading.waiting && *reading.waiting <= urgency) return;
-    if (reading.waiting) queue.erase({*reading.waiting, reading.rank, path});
+    queue.erase(reading.ToTurn(path));
+    if (!reading.waiting) reading.round = round;
     reading.waiting = urgency;
-    if (!reading.under_way) queue.emplace(urgency, reading.rank, path);
+    if (!reading.under_way) queue.insert(reading.ToTurn(path));
+  }
+
+  void Mark(const std::set<std::string>& paths) {
+    for (const std::string& path : paths) {
+      const auto it = readings.find(path);
+      if (it != readings.end()) Mark(path, it->second, Urgency::kChanged);
+    }
+    // What is being read now may be what it was before.
+    for (auto& [path, reading] : readings) {
+      if (reading.under_way) Mark(path, reading, Urgency::kChanged);
+    }
+    Pace();
   }
 
   void MarkAll() {
-    for (const auto& [path, reading] : readings) Mark(path, Urgency::kMayHaveChanged);
+    ++round;
+    for (auto& [path, reading] : readings) Mark(path, reading, SomeUrgency(reading));
     Pace();
   }
 
@@ -107,16 +143,13 @@ struct PathSet::State : std::enable_shared_from_this<PathSet::State> {
   // Starts what may be started now, and sees to it that the rest gets its turn.
   void Pace() {
     while (!queue.empty() && under_way < options.max_reads) {
-      const bool hurry = std::get<0>(*queue.begin()) == Urgency::kUnknown;
-      const Clock::time_point due =
-          last_start + (back_off.count() > 0 ? back_off : hurry ? milliseconds(0)
-                                                                : options.read_gap);
-      const auto wait = std::chrono::ceil<milliseconds>(due - Clock::now());
-      if (wait.count() > 0) {
+      const bool hurry = queue.begin()->urgency == Urgency::kUnknown && back_off.count() == 0;
+      const auto wait = std::chrono::ceil<milliseconds>(next_start - Clock::now());
+      if (!hurry && wait.count() > 0) {
         PaceAfter(wait);
         return;
       }
-      Start(std::get<2>(*queue.begin()));
+      Start(queue.begin()->path);
     }
   }
 
@@ -136,7 +169,11 @@ struct PathSet::State : std::enable_shared_from_this<PathSet::State> {
     reading.waiting.reset();
     reading.under_way = true;
     ++under_way;
-    last_start = Clock::now();
+    // What a late timer lost is made good, but not what nobody wanted; and those that did not wait
+    // hold nobody up.
+    const Clock::time_point now = Clock::now();
+    next_start =
+        std::clamp(next_start + options.read_gap, now - kLongestCatchUp, now + options.read_gap);
     client.ReadValue<PathValue>(
         "health", path, [reader = read, path](std::string_view body) { return reader(path, body); },
         [weak = weak_from_this(), path](base::Result<PathValue> answer) {
@@ -146,20 +183,23 @@ struct PathSet::State : std::enable_shared_from_this<PathSet::State> {
 
   void OnRead(const std::string& path, base::Result<PathValue> answer) {
     --under_way;
-    back_off = answer ? milliseconds(0)
-                      : std::clamp(2 * back_off, options.first_back_off, options.longest_back_off);
+    if (answer) {
+      back_off = milliseconds(0);
+    } else {
+      back_off = std::clamp(2 * back_off, options.first_back_off, options.longest_back_off);
+      next_start = Clock::now() + back_off;
+    }
     const auto it = readings.find(path);
     const bool wanted_still = it != readings.end() && it->second.under_way;
     if (wanted_still) {
       Reading& reading = it->second;
       reading.under_way = false;
-      reading.known = true;
       // What failed is asked again, after all others.
-      if (!answer && !reading.waiting) reading.waiting = Urgency::kMayHaveChanged;
-      if (reading.waiting) {
-        if (!answer) reading.rank += readings.size() + options.max_watches;
-        queue.emplace(*reading.waiting, reading.rank, path);
+      if (!answer && !reading.waiting) {
+        reading.waiting = Urgency::kFar;
+        reading.round = ++round;
       }
+      if (reading.waiting) queue.insert(reading.ToTurn(path));
     }
     Pace();
     if (wanted_still) on_answer(path, std::move(answer));
@@ -172,11 +212,11 @@ struct PathSet::State : std::enable_shared_from_this<PathSet::State> {
   std::vector<std::string> wanted;
   std::map<std::string, std::unique_ptr<consul::Watch>> watches;
   std::map<std::string, Reading> readings;
-  // Those of `readings` that wait and are not under way.
-  std::set<std::tuple<Urgency, std::size_t, std::string>> queue;
+  std::set<Turn> queue;  // those of `readings` that wait and are not under way
+  std::uint64_t round = 0;
   std::size_t under_way = 0;
   milliseconds back_off{0};
-  Clock::time_point last_start{};
+  Clock::time_point next_start{};
   base::IoLoop::Id pace_timer = 0;
   base::IoLoop::Id turn_timer = 0;
 };
@@ -188,14 +228,7 @@ PathSet::~PathSet() = default;
 
 void PathSet::Sync(const std::vector<std::string>& paths) { state_->Sync(paths); }
 
-void PathSet::Mark(const std::set<std::string>& paths) {
-  for (const std::string& path : paths) state_->Mark(path, Urgency::kChanged);
-  // What is being read now may be what it was before.
-  for (const auto& [path, reading] : state_->readings) {
-    if (reading.under_way) state_->Mark(path, Urgency::kChanged);
-  }
-  state_->Pace();
-}
+void PathSet::Mark(const std::set<std::string>& paths) { state_->Mark(paths); }
 
 void PathSet::MarkAll() { state_->MarkAll(); }
 

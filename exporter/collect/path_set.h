@@ -21,6 +21,7 @@ struct PathSetOptions {
   std::size_t max_watches = 32;
   std::size_t max_reads = 4;             // at the same time
   base::milliseconds min_interval{100};  // between two queries of one watch
+  std::size_t near = 64;  // so many of those without a watch come before the rest, each time
   // Between the starts of two reads of paths that have been read before. New paths do not wait.
   base::milliseconds read_gap{5};
   // After a failed read: this long, then twice as long, until one succeeds or it is the longest.

@@ -71,6 +71,11 @@ class PathSetTest : public ::testing::Test {
                              [&] { return errors_[path].size() >= errors; });
   }
 
+  [[nodiscard]] std::size_t Count(const std::string& path) {
+    const std::lock_guard lock(mutex_);
+    return bodies_[path].size();
+  }
+
   [[nodiscard]] std::string Newest(const std::string& path) {
     const std::lock_guard lock(mutex_);
     return bodies_[path].empty() ? "" : bodies_[path].back();
@@ -121,6 +126,19 @@ TEST_F(PathSetTest, ReadsAllOnceWhenAnyMayHaveChangedWatchedOnesExcepted) {
   ASSERT_TRUE(WaitFor("/v1/b", 2));
   ASSERT_TRUE(WaitFor("/v1/c", 2));
   EXPECT_EQ(consul_.Asked("/v1/a", false), 1);
+}
+
+TEST_F(PathSetTest, ReadsTheLastThoughAllAreMarkedAgainAndAgain) {
+  Create({.max_watches = 0, .max_reads = 1, .near = 1});
+  Sync({"/v1/a", "/v1/b", "/v1/c", "/v1/d"});
+  for (const char* path : {"/v1/a", "/v1/b", "/v1/c", "/v1/d"}) ASSERT_TRUE(WaitFor(path, 1));
+  // All are marked again as often as the nearest has been read again.
+  std::size_t answers = 2;
+  while (Count("/v1/d") < 2 && answers < 200) {
+    MarkAll();
+    ASSERT_TRUE(WaitFor("/v1/a", answers++));
+  }
+  EXPECT_GE(Count("/v1/d"), 2U);
 }
 
 TEST_F(PathSetTest, ReadsAllOnceInATurnThoughNoChangeIsAnnounced) {
