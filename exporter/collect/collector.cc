@@ -116,12 +116,12 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   void WatchNames(const std::string& path, Answer<std::vector<std::string>>& names,
                   bool announces) {
     using Names = std::vector<std::string>;
-    watches.push_back(client.WatchValue<Names>(
-        "catalog", path, kCatalogInterval, consul::ParseServiceNames,
-        [this, &names, announces](Result<Names> answer) {
-          if (announces && answer) paths->MarkAll();
-          OnAnswer(names, std::move(answer));
-        }));
+    watches.push_back(client.WatchValue<Names>("catalog", path, kCatalogInterval,
+                                               consul::ParseServiceNames,
+                                               [this, &names, announces](Result<Names> answer) {
+                                                 if (announces && answer) paths->MarkAll();
+                                                 OnAnswer(names, std::move(answer));
+                                               }));
   }
 
   // These two kinds are merged into what Consul says of proxies, so any of those may have changed.
@@ -313,12 +313,11 @@ void Collector::Follow(std::set<std::string> services) {
 }
 
 void Collector::SetStaticTargets(StaticTargets targets) {
-  impl_->client.loop().Post(
-      [weak = std::weak_ptr(impl_), targets = std::move(targets)]() mutable {
-        if (const std::shared_ptr<Impl> impl = weak.lock()) {
-          impl->SetStaticTargets(std::move(targets));
-        }
-      });
+  impl_->client.loop().Post([weak = std::weak_ptr(impl_), targets = std::move(targets)]() mutable {
+    if (const std::shared_ptr<Impl> impl = weak.lock()) {
+      impl->SetStaticTargets(std::move(targets));
+    }
+  });
 }
 
 std::shared_ptr<const MeshSnapshot> Collector::Latest() const {

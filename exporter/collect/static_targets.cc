@@ -54,14 +54,14 @@ Rule Names(std::vector<std::string>& names, std::string_view words) {
 
 Rule OneTarget(StaticTarget& target) {
   return [&target](const Node& node, const std::string& field, Findings& findings) {
-    constexpr std::string_view kService =
-        "a service's name (1 to 63 letters, digits, - and _)";
+    constexpr std::string_view kService = "a service's name (1 to 63 letters, digits, - and _)";
     config::Map({{"address", config::Text(target.address, Address())},
                  {"admin", config::Flag(target.admin)},
                  {"service", config::Text(target.service, Name(kService))},
                  {"calls", Names(target.calls, kService)},
-                 {"subsets", Names(target.subsets, "a subset's name (1 to 63 letters, digits, - "
-                                                   "and _)")},
+                 {"subsets", Names(target.subsets,
+                                   "a subset's name (1 to 63 letters, digits, - "
+                                   "and _)")},
                  {"instance", config::Text(target.instance, AnyText())}})(node, field, findings);
     config::RequireKey(node, field, "address", findings);
     config::RequireKey(node, field, "service", findings);

@@ -206,7 +206,8 @@ void Client::Get(std::string_view operation, std::string_view path, Reply<HttpRe
 void Client::GetChecked(std::string_view operation, std::string_view path, Taker taker) {
   Call call = Read(operation, std::string(path));
   const std::string name = Name(call);
-  // The pointer is valid: Send() does not call back once this object is gone, and holds it meanwhile.
+  // The pointer is valid: Send() does not call back once this object is gone, and holds it
+  // meanwhile.
   impl_->Send(std::move(call), [impl = impl_.get(), operation = std::string(operation), name,
                                 taker = std::move(taker)](Result<HttpResponse> response) {
     base::Error error = response ? base::Error() : response.error();

@@ -48,14 +48,14 @@ struct Instance {
   std::vector<std::string> tags{};
   std::map<std::string, std::string> meta{};
   std::uint64_t create_index = 0;
-  bool passing = false;                  // every check is passing (warning counts as passing)
-  std::string destination_service{};     // Proxy.DestinationServiceName
-  std::string destination_id{};          // Proxy.DestinationServiceID
+  bool passing = false;               // every check is passing (warning counts as passing)
+  std::string destination_service{};  // Proxy.DestinationServiceName
+  std::string destination_id{};       // Proxy.DestinationServiceID
   // Proxy.Upstreams' DestinationName: services only, and only those in the proxy's own namespace,
   // partition and datacenter, since others may bear the same names.
   std::vector<std::string> upstreams{};
   bool transparent = false;  // Proxy.Mode, as merged: it may call what it does not declare
-  std::string prometheus_bind_addr{};    // Proxy.Config.envoy_prometheus_bind_addr, as merged
+  std::string prometheus_bind_addr{};  // Proxy.Config.envoy_prometheus_bind_addr, as merged
 
   bool operator==(const Instance&) const = default;
 };
@@ -196,8 +196,7 @@ class Client {
   // Takes an answer or an error; of an answer, an error says that its body is of no use, and is
   // given back to it with the request's name.
   using Taker = std::function<base::Result<void>(base::Result<base::HttpResponse>)>;
-  [[nodiscard]] std::unique_ptr<Watch> StartWatch(std::string_view operation,
-                                                  std::string_view path,
+  [[nodiscard]] std::unique_ptr<Watch> StartWatch(std::string_view operation, std::string_view path,
                                                   base::milliseconds min_interval,
                                                   bool absence_is_an_answer, Taker taker);
   void GetChecked(std::string_view operation, std::string_view path, Taker taker);

@@ -65,7 +65,8 @@ PermittedCalls PermittedBy(const std::vector<Intention>& intentions, bool by_def
     // The default holds for nobody where an intention speaks of all.
     if (any_source && any_destination) calls.open = intention.allows;
     if (!intention.allows) continue;
-    if (!any_source && !any_destination) calls.exact[intention.source].insert(intention.destination);
+    if (!any_source && !any_destination)
+      calls.exact[intention.source].insert(intention.destination);
     if (any_source && !any_destination) calls.open_destinations.insert(intention.destination);
     if (!any_source && any_destination) calls.open_sources.insert(intention.source);
   }

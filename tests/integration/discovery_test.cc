@@ -123,7 +123,8 @@ class DiscoveryTest : public ::testing::Test {
   void Register(const ProxyOf& proxy) {
     json upstreams = json::array();
     for (const std::string& upstream : proxy.upstreams) {
-      upstreams.push_back({{"DestinationName", upstream}, {"LocalBindPort", 9000 + upstreams.size()}});
+      upstreams.push_back(
+          {{"DestinationName", upstream}, {"LocalBindPort", 9000 + upstreams.size()}});
     }
     const std::string id = proxy.service + "-proxy";
     json body = {{"Node", "far"},
@@ -195,7 +196,8 @@ TEST_F(DiscoveryTest, KnowsAThousandProxyServicesOnFiftyConnections) {
   std::set<std::string> expected;
   for (int i = 0; i < kProxies; ++i) {
     const std::string service = "s" + std::to_string(i);
-    const bool calls = i % (kProxies / kCallers) == 0 && static_cast<int>(expected.size()) < kCallers;
+    const bool calls =
+        i % (kProxies / kCallers) == 0 && static_cast<int>(expected.size()) < kCallers;
     if (calls) expected.insert(service);
     Register({.service = service, .upstreams = {calls ? "api" : "db"}});
   }
@@ -216,8 +218,8 @@ TEST_F(DiscoveryTest, KnowsAThousandProxyServicesOnFiftyConnections) {
   auto then = std::chrono::steady_clock::now();
   const std::string last = *expected.rbegin();
   Register({.service = last, .upstreams = {"api"}, .status = "critical"});
-  ASSERT_TRUE(WaitFor(
-      [&](const MeshSnapshot& mesh) { return !Callers(mesh, true).contains(last); }));
+  ASSERT_TRUE(
+      WaitFor([&](const MeshSnapshot& mesh) { return !Callers(mesh, true).contains(last); }));
   RecordProperty("seconds_until_a_failing_check_shows", seconds_since(then));
 
   then = std::chrono::steady_clock::now();
@@ -239,14 +241,16 @@ TEST_F(DiscoveryTest, FindsTransparentCallersByIntentionsAndByTheirPages) {
   Begin();
   // By default all may call: only the page tells who has a cluster for it.
   EXPECT_TRUE(BecomeCallers({"shop"}));
-  Write(R"({"Kind":"service-intentions","Name":"api","Sources":[{"Name":"web","Action":"allow"}]})");
+  Write(
+      R"({"Kind":"service-intentions","Name":"api","Sources":[{"Name":"web","Action":"allow"}]})");
   EXPECT_TRUE(BecomeCallers({"shop", "web"}));
   Write(R"({"Kind":"service-intentions","Name":"*","Sources":[{"Name":"*","Action":"deny"}]})");
   EXPECT_TRUE(BecomeCallers({"web"}));
   ASSERT_TRUE(agent_->Delete("/v1/config/service-intentions/api"));
   EXPECT_TRUE(BecomeCallers({}));
   // A mode that no registration names: Consul merges it from the service's defaults.
-  Write(R"({"Kind":"service-intentions","Name":"api","Sources":[{"Name":"plain","Action":"allow"}]})");
+  Write(
+      R"({"Kind":"service-intentions","Name":"api","Sources":[{"Name":"plain","Action":"allow"}]})");
   Write(R"({"Kind":"service-defaults","Name":"plain","Protocol":"http","Mode":"transparent"})");
   EXPECT_TRUE(BecomeCallers({"plain"}));
 }
@@ -257,7 +261,8 @@ TEST_F(DiscoveryTest, TakesDefaultDenyForNobodyMayCall) {
   page.SetPage(CallerPage(90, 10));
   Register({.service = "shop", .mode = "transparent", .bind_addr = page.address()});
   Register({.service = "web", .mode = "transparent"});
-  Write(R"({"Kind":"service-intentions","Name":"api","Sources":[{"Name":"web","Action":"allow"}]})");
+  Write(
+      R"({"Kind":"service-intentions","Name":"api","Sources":[{"Name":"web","Action":"allow"}]})");
   Begin(kManagementToken);
   EXPECT_TRUE(BecomeCallers({"web"}));
   EXPECT_THAT(page.paths(), IsEmpty());
@@ -268,8 +273,7 @@ TEST_F(DiscoveryTest, AServiceThatGoesAwayLeavesTheSnapshot) {
   Register({.service = "web", .upstreams = {"api"}});
   Begin();
   ASSERT_TRUE(BecomeCallers({"web"}));
-  ASSERT_TRUE(agent_->Put("/v1/catalog/deregister",
-                          R"({"Node":"far","ServiceID":"web-proxy"})"));
+  ASSERT_TRUE(agent_->Put("/v1/catalog/deregister", R"({"Node":"far","ServiceID":"web-proxy"})"));
   ASSERT_TRUE(BecomeCallers({}));
   ASSERT_TRUE(agent_->Delete("/v1/config/service-splitter/api"));
   EXPECT_TRUE(WaitFor([](const MeshSnapshot& mesh) { return mesh.services.empty(); }));
@@ -293,7 +297,8 @@ class ForbiddenTest : public DiscoveryTest {
   std::string accessor_;
 };
 
-constexpr const char* kReader = R"(service_prefix "" {policy="read"} node_prefix "" {policy="read"})";
+constexpr const char* kReader =
+    R"(service_prefix "" {policy="read"} node_prefix "" {policy="read"})";
 
 TEST_F(ForbiddenTest, KeepsWhatItKnowsWhileItsTokenIsRevokedAndGoesOnWithItAgain) {
   StartAgent(kManagementToken);

@@ -56,13 +56,14 @@ TEST(ForEachProxy, LetsATransparentProxyCallWhatAnIntentionNames) {
 TEST(ForEachProxy, AsksThePageWhereAWildcardPermitsTheCall) {
   MeshState state = With({Transparent("web"), Transparent("api")});
   EXPECT_EQ(CallsIn(state, {"api"}), (Calls{{"web-proxy", {}}, {"api-proxy", {}}}));
-  for (const consul::Intention& wildcard : {consul::Intention{"*", "api", true},
-                                            consul::Intention{"web", "*", true},
-                                            consul::Intention{"*", "*", true}}) {
+  for (const consul::Intention& wildcard :
+       {consul::Intention{"*", "api", true}, consul::Intention{"web", "*", true},
+        consul::Intention{"*", "*", true}}) {
     state.intentions.value = {wildcard};
     EXPECT_EQ(CallsIn(state, {}), (Calls{{"web-proxy", {}}, {"api-proxy", {}}}));
     // Its own service is no destination of a sidecar that has a cluster for everybody.
-    EXPECT_EQ(CallsIn(state, {"api", "hidden"}), (Calls{{"web-proxy", {"api"}}, {"api-proxy", {}}}));
+    EXPECT_EQ(CallsIn(state, {"api", "hidden"}),
+              (Calls{{"web-proxy", {"api"}}, {"api-proxy", {}}}));
   }
 }
 
@@ -94,7 +95,8 @@ TEST(ForEachProxy, HeedsIntentionsOfTransparentProxiesOnly) {
 TEST(ForEachProxy, JoinsWhatTheFileSaysOfAnAddressToWhatConsulKnows) {
   MeshState state = With({Transparent("web")});
   state.static_targets = {
-      {"10.0.0.5:9102", {.address = "10.0.0.5:9102", .admin = true, .service = "x", .calls = {"api"}}},
+      {"10.0.0.5:9102",
+       {.address = "10.0.0.5:9102", .admin = true, .service = "x", .calls = {"api"}}},
       {"10.0.0.6:9102", {.address = "10.0.0.6:9102", .service = "y", .calls = {"db"}}}};
   EXPECT_EQ(CallsIn(state, {}), (Calls{{"web-proxy", {"api"}}, {"10.0.0.6:9102", {"db"}}}));
   const std::map<std::string, ScrapeTarget> targets = WantedTargets(state);

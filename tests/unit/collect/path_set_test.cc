@@ -150,7 +150,8 @@ TEST_F(PathSetTest, ReadsAllOnceInATurnThoughNoChangeIsAnnounced) {
 
 TEST_F(PathSetTest, AsksAgainWhatFailedAndKeepsOthersGoing) {
   consul_.Set("/v1/a", "nonsense");
-  Create({.max_watches = 0, .first_back_off = milliseconds(1), .longest_back_off = milliseconds(20)});
+  Create(
+      {.max_watches = 0, .first_back_off = milliseconds(1), .longest_back_off = milliseconds(20)});
   Sync({"/v1/a", "/v1/b"});
   ASSERT_TRUE(WaitForErrors("/v1/a", 3));
   ASSERT_TRUE(WaitFor("/v1/b", 1));
