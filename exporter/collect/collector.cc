@@ -17,6 +17,8 @@ using base::Result;
 using Clock = std::chrono::steady_clock;
 
 constexpr base::milliseconds kMinInterval{100};
+// A weight must not wait because another service's was written just before.
+constexpr base::milliseconds kEntryInterval{20};
 // Each registration anywhere wakes these, and is a reason to look at every proxy.
 constexpr base::milliseconds kCatalogInterval{1000};
 // Blocking queries say nothing while nothing changes, and may hang for a minute when the agent
@@ -104,7 +106,7 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
         consul::PlaceOf(client.settings().namespace_name, client.settings().partition);
     using Entries = std::map<std::string, T>;
     watches.push_back(client.WatchValue<Entries>(
-        "config", consul::Client::EntriesPath(kind), kMinInterval,
+        "config", consul::Client::EntriesPath(kind), kEntryInterval,
         [parser, place](std::string_view body) -> Result<Entries> {
           return parser(body).map(
               [&place](std::vector<T> list) { return ByName(std::move(list), place); });
