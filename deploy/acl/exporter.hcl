@@ -1,4 +1,5 @@
-# ACL policy of consul-canary-exporter: it reads config entries, the catalog and health, and writes nothing.
+# ACL policy of consul-canary-exporter: it reads config entries, the catalog, health and
+# intentions (service read includes these), and writes nothing.
 #   consul acl policy create -name consul-canary-exporter -rules @exporter.hcl
 service_prefix "" {
   policy = "read"

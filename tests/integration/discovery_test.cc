@@ -255,19 +255,6 @@ TEST_F(DiscoveryTest, FindsTransparentCallersByIntentionsAndByTheirPages) {
   EXPECT_TRUE(BecomeCallers({"plain"}));
 }
 
-TEST_F(DiscoveryTest, TakesDefaultDenyForNobodyMayCall) {
-  StartAgent(kManagementToken);
-  FakeSidecar page;
-  page.SetPage(CallerPage(90, 10));
-  Register({.service = "shop", .mode = "transparent", .bind_addr = page.address()});
-  Register({.service = "web", .mode = "transparent"});
-  Write(
-      R"({"Kind":"service-intentions","Name":"api","Sources":[{"Name":"web","Action":"allow"}]})");
-  Begin(kManagementToken);
-  EXPECT_TRUE(BecomeCallers({"web"}));
-  EXPECT_THAT(page.paths(), IsEmpty());
-}
-
 TEST_F(DiscoveryTest, AServiceThatGoesAwayLeavesTheSnapshot) {
   StartAgent();
   Register({.service = "web", .upstreams = {"api"}});
@@ -299,6 +286,20 @@ class ForbiddenTest : public DiscoveryTest {
 
 constexpr const char* kReader =
     R"(service_prefix "" {policy="read"} node_prefix "" {policy="read"})";
+
+TEST_F(ForbiddenTest, TakesDefaultDenyForNobodyMayCall) {
+  StartAgent(kManagementToken);
+  WriteToken(kReader);  // it may read intentions, and what holds by default, too
+  FakeSidecar page;
+  page.SetPage(CallerPage(90, 10));
+  Register({.service = "shop", .mode = "transparent", .bind_addr = page.address()});
+  Register({.service = "web", .mode = "transparent"});
+  Write(
+      R"({"Kind":"service-intentions","Name":"api","Sources":[{"Name":"web","Action":"allow"}]})");
+  Begin(kOtherToken);
+  EXPECT_TRUE(BecomeCallers({"web"}));
+  EXPECT_THAT(page.paths(), IsEmpty());
+}
 
 TEST_F(ForbiddenTest, KeepsWhatItKnowsWhileItsTokenIsRevokedAndGoesOnWithItAgain) {
   StartAgent(kManagementToken);
