@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <mutex>
+#include <type_traits>
 #include <utility>
 
 #include "exporter/collect/gateways.h"
@@ -111,7 +112,24 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
           return parser(body).map(
               [&place](std::vector<T> list) { return ByName(std::move(list), place); });
         },
-        [this, &entries](Result<Entries> answer) { OnAnswer(entries, std::move(answer)); }));
+        [this, &entries](Result<Entries> answer) {
+          const bool same = answer && entries.value && AreAlike(*answer, *entries.value);
+          OnAnswer(entries, std::move(answer), /*leads_on=*/!same);
+        }));
+  }
+
+  // Whether the same is to be asked and read for both: weights and retries decide nothing of that.
+  template <class T>
+  static bool AreAlike(const std::map<std::string, T>& left,
+                       const std::map<std::string, T>& right) {
+    return std::equal(left.begin(), left.end(), right.begin(), right.end(),
+                      [](const auto& one, const auto& other) {
+                        if constexpr (std::is_same_v<T, consul::Resolver>) {
+                          if (one.second.subset_filters != other.second.subset_filters)
+                            return false;
+                        }
+                        return one.first == other.first;
+                      });
   }
 
   // The index of such a list moves with every registration in the catalog, whatever it holds.
@@ -149,7 +167,10 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
                 state.failing_checks.value->end(), std::inserter(changed, changed.begin()));
             paths->Mark(PathsOf(state, changed));
           }
-          OnAnswer(state.failing_checks, std::move(answer));
+          // Nothing that is shown follows from it, but that it fails.
+          const bool failed = state.failing_checks.error.has_value();
+          (void)Take(state.failing_checks, std::move(answer));
+          if (failed != state.failing_checks.error.has_value()) RefreshSoon();
         }));
   }
 
@@ -199,10 +220,13 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
     return std::get<T>(*std::move(answer));
   }
 
+  // `leads_on`: what is asked and whom is read may follow from the news.
   template <class T>
-  void OnAnswer(Answer<T>& answer, Result<T> news) {
+  void OnAnswer(Answer<T>& answer, Result<T> news, bool leads_on = true) {
     if (news) answered_at = Clock::now();
-    if (Take(answer, std::move(news))) RefreshSoon();
+    if (!Take(answer, std::move(news))) return;
+    leads = leads || leads_on;
+    RefreshSoon(/*urgent=*/!leads_on);
   }
 
   void Heartbeat() {
@@ -218,19 +242,35 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   }
 
   // Answers come in bursts (a new service brings a handful); one pass serves them all. A mesh of
-  // thousands, each of which answers by itself at first, must not fill the loop with passes.
-  void RefreshSoon() {
-    if (refresh_timer != 0) return;
-    const auto wait =
-        std::chrono::ceil<base::milliseconds>(refreshed_at + kRest * refresh_cost - Clock::now());
-    refresh_timer = client.loop().After(std::max(wait, base::milliseconds(0)), [this] {
-      refresh_timer = 0;
-      Refresh();
-    });
+  // thousands, each of which answers by itself at first, must not fill the loop with passes; but a
+  // weight waits for nobody.
+  void RefreshSoon(bool urgent = false) {
+    if (refresh_timer != 0 && !urgent) return;
+    client.loop().Cancel(std::exchange(refresh_timer, 0));
+    const auto wait = std::chrono::ceil<base::milliseconds>(refresh_due - Clock::now());
+    refresh_timer = client.loop().After(
+        urgent ? base::milliseconds(0) : std::max(wait, base::milliseconds(0)), [this] {
+          refresh_timer = 0;
+          Refresh();
+        });
   }
 
   void Refresh() {
     const Clock::time_point begin = Clock::now();
+    const bool rested = begin >= refresh_due;
+    if (leads && rested) {
+      leads = false;
+      FollowLeads();
+    }
+    failures = Failures(state);
+    Publish();
+    if (on_consul_change) on_consul_change();
+    if (rested) refresh_due = Clock::now() + kRest * (Clock::now() - begin);
+    if (leads) RefreshSoon();
+  }
+
+  // Asks and reads what follows from what is known now.
+  void FollowLeads() {
     const std::vector<std::string> wanted = WantedPaths(state);
     const std::set<std::string> wanted_set(wanted.begin(), wanted.end());
     const auto is_past = [&](const auto& answer) { return !wanted_set.contains(answer.first); };
@@ -240,11 +280,6 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
     SyncIntentions();
     scraper->SetTargets(WantedTargets(state));
     ready = ready || IsComplete(state);
-    failures = Failures(state);
-    Publish();
-    if (on_consul_change) on_consul_change();
-    refreshed_at = Clock::now();
-    refresh_cost = refreshed_at - begin;
   }
 
   void Publish() {
@@ -266,12 +301,14 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   void Follow(std::set<std::string> services) {
     if (state.followed == services) return;
     state.followed = std::move(services);
+    leads = true;
     if (paths) RefreshSoon();
   }
 
   void SetStaticTargets(StaticTargets targets) {
     if (state.static_targets == targets) return;
     state.static_targets = std::move(targets);
+    leads = true;
     if (paths) RefreshSoon();
   }
 
@@ -285,9 +322,9 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   MeshState state;
   std::optional<base::MonotonicTime> answered_at;
   bool ready = false;
+  bool leads = false;  // something new may lead to further questions and sidecars
   std::map<std::string, base::Error> failures;
-  Clock::time_point refreshed_at{};
-  Clock::duration refresh_cost{};
+  Clock::time_point refresh_due{};  // before it, others have the loop
   base::IoLoop::Id refresh_timer = 0;
   base::IoLoop::Id heartbeat_timer = 0;
   std::unique_ptr<Scraper> scraper;

@@ -1,6 +1,7 @@
 #include "exporter/collect/known_proxies.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "exporter/collect/gateways.h"
 #include "exporter/consul/intentions.h"
@@ -22,7 +23,9 @@ class Walk {
   Walk(const MeshState& state, const std::set<std::string>& shown,
        const std::function<void(const KnownProxy&)>& visit)
       : state_(state), shown_(shown), visit_(visit), permitted_(Permitted(state)) {
+    shown_names_.reserve(shown.size());
     for (const std::string& service : shown) {
+      shown_names_.insert(service);
       shown_is_open_ = shown_is_open_ || permitted_.open_destinations.contains(service);
     }
   }
@@ -32,7 +35,7 @@ class Walk {
     for (const std::string& name : *state_.proxy_services.value) {
       for (const Instance& instance : InstancesOf(state_, name)) {
         KnownProxy proxy{.name = name, .instance = instance, .calls = {}};
-        proxy.calls.insert(instance.upstreams.begin(), instance.upstreams.end());
+        Add(instance.upstreams, proxy);
         if (instance.transparent) AddIntended(proxy);
         Finish(proxy);
       }
@@ -46,7 +49,7 @@ class Walk {
       if (links == state_.gateway_services.end() || !links->second.value) continue;
       for (const Instance& instance : InstancesOf(state_, name)) {
         KnownProxy proxy{.name = name, .instance = instance, .calls = {}};
-        proxy.calls.insert(links->second.value->begin(), links->second.value->end());
+        Add(*links->second.value, proxy);
         Finish(proxy);
       }
     }
@@ -57,8 +60,8 @@ class Walk {
       if (met_.contains(address)) continue;
       const Instance instance = ToInstance(target);
       KnownProxy proxy{.name = {}, .instance = instance, .from_file = &target, .calls = {}};
-      proxy.calls.insert(target.calls.begin(), target.calls.end());
-      visit_(proxy);
+      Add(target.calls, proxy);
+      Visit(proxy);
     }
   }
 
@@ -74,9 +77,7 @@ class Walk {
   void AddIntended(KnownProxy& proxy) const {
     const std::string& source = proxy.instance.destination_service;
     if (const auto it = permitted_.exact.find(source); it != permitted_.exact.end()) {
-      for (const std::string& service : it->second) {
-        if (shown_.contains(service)) proxy.calls.insert(service);
-      }
+      Add(it->second, proxy);
     }
     proxy.may_call_more = !shown_.empty() && (permitted_.open || shown_is_open_ ||
                                               permitted_.open_sources.contains(source));
@@ -88,11 +89,24 @@ class Walk {
         const auto it = state_.static_targets.find(target->address);
         if (it != state_.static_targets.end()) {
           proxy.from_file = &it->second;
-          proxy.calls.insert(it->second.calls.begin(), it->second.calls.end());
+          Add(it->second.calls, proxy);
           met_.insert(it->first);
         }
       }
     }
+    Visit(proxy);
+  }
+
+  template <class Names>
+  void Add(const Names& names, KnownProxy& proxy) const {
+    for (const std::string& name : names) {
+      if (shown_names_.contains(name)) proxy.calls.push_back(name);
+    }
+  }
+
+  void Visit(KnownProxy& proxy) const {
+    std::sort(proxy.calls.begin(), proxy.calls.end());
+    proxy.calls.erase(std::unique(proxy.calls.begin(), proxy.calls.end()), proxy.calls.end());
     visit_(proxy);
   }
 
@@ -100,6 +114,7 @@ class Walk {
   const std::set<std::string>& shown_;
   const std::function<void(const KnownProxy&)>& visit_;
   const consul::PermittedCalls permitted_;
+  std::unordered_set<std::string_view> shown_names_;
   bool shown_is_open_ = false;  // any service may call one of the shown ones
   std::set<std::string_view> met_;
 };
@@ -121,17 +136,15 @@ std::optional<ScrapeTarget> TargetOf(const KnownProxy& proxy) {
   return TargetOf(proxy.instance);
 }
 
-std::set<std::string> CallsOf(const KnownProxy& proxy, const std::set<std::string>& shown,
-                              const envoy::SidecarPage* page) {
-  std::set<std::string> calls;
-  for (const std::string_view service : proxy.calls) {
-    if (const auto it = shown.find(std::string(service)); it != shown.end()) calls.insert(*it);
-  }
+std::vector<std::string_view> CallsOf(const KnownProxy& proxy, const std::set<std::string>& shown,
+                                      const envoy::SidecarPage* page) {
+  std::vector<std::string_view> calls = proxy.calls;
   if (!proxy.may_call_more || page == nullptr) return calls;
   for (const auto& [destination, counters] : page->subsets) {
-    const std::string& service = destination.service;
-    if (service != proxy.instance.destination_service && shown.contains(service)) {
-      calls.insert(service);
+    if (destination.service == proxy.instance.destination_service) continue;
+    const auto service = shown.find(destination.service);
+    if (service != shown.end() && std::find(calls.begin(), calls.end(), *service) == calls.end()) {
+      calls.emplace_back(*service);
     }
   }
   return calls;

@@ -14,14 +14,14 @@
 
 namespace consul_canary::collect {
 
-// Valid during the visit only: all but `calls` refers to the state.
+// Valid during the visit only: it refers to the state and to the set of shown services.
 struct KnownProxy {
   std::string_view name;  // the proxy service that Consul was asked for; empty: from a file only
   const consul::Instance& instance;
   const StaticTarget* from_file = nullptr;  // what the file says of its address, if anything
-  // Declared upstreams, what a gateway is bound to, what the file says, and the shown services that
-  // an intention lets a transparent proxy call by name.
-  std::set<std::string_view> calls;
+  // The shown services that it calls, each once: declared upstreams, what a gateway is bound to,
+  // what the file says, and what an intention lets a transparent proxy call by name.
+  std::vector<std::string_view> calls;
   // A transparent proxy that a wildcard, or the default, lets call a shown service: whether it has
   // a cluster for it is on its page.
   bool may_call_more = false;
@@ -34,10 +34,10 @@ void ForEachProxy(const MeshState& state, const std::set<std::string>& shown,
 // Where the file gives another port than Consul knows, the file is right.
 [[nodiscard]] std::optional<ScrapeTarget> TargetOf(const KnownProxy& proxy);
 
-// The shown services that the proxy calls, as far as is known: its own service only where that is
-// declared.
-[[nodiscard]] std::set<std::string> CallsOf(const KnownProxy& proxy,
-                                            const std::set<std::string>& shown,
-                                            const envoy::SidecarPage* page);
+// The shown services that the proxy calls, each once, its page considered: its own service only
+// where that is declared. Refers to `shown` and to the state.
+[[nodiscard]] std::vector<std::string_view> CallsOf(const KnownProxy& proxy,
+                                                    const std::set<std::string>& shown,
+                                                    const envoy::SidecarPage* page);
 
 }  // namespace consul_canary::collect

@@ -155,14 +155,16 @@ std::set<std::string> ShownServices(const MeshState& state) {
 
 std::vector<std::string> WantedPaths(const MeshState& state) {
   static const std::vector<std::string> kNoNames;
+  constexpr int kNoRank = 9;
   const std::set<std::string> shown = ShownServices(state);
   std::map<std::string, int> ranks;  // 0 first
   const auto want = [&ranks](const std::string& path, int rank) {
     const auto [it, inserted] = ranks.emplace(path, rank);
     if (!inserted) it->second = std::min(it->second, rank);
   };
-  const auto rank_of = [&state](const std::string& service) {
-    return state.followed.contains(service) ? 0 : 2;
+  const std::set<std::string_view> followed(state.followed.begin(), state.followed.end());
+  const auto rank_of = [&followed](std::string_view service) {
+    return followed.contains(service) ? 0 : 2;
   };
   for (const std::string& service : shown) {
     want(consul::Client::HealthPath(service), rank_of(service));
@@ -175,15 +177,20 @@ std::vector<std::string> WantedPaths(const MeshState& state) {
     want(GatewayServicesPath(name), 1);  // few, and without it nothing is known of the gateway
     want(consul::Client::HealthPath(name), 4);
   }
+  std::map<std::string_view, int> proxy_ranks;  // of names that concern a shown service
   ForEachProxy(state, shown, [&](const KnownProxy& proxy) {
     if (proxy.name.empty()) return;
-    const auto concern = [&](const std::string& service) {
-      if (!shown.contains(service)) return;
-      want(consul::Client::HealthPath(proxy.name), rank_of(service) + 1);
-    };
-    concern(proxy.instance.destination_service);
-    for (const std::string_view service : proxy.calls) concern(std::string(service));
+    int rank = kNoRank;
+    const std::string& own = proxy.instance.destination_service;
+    if (shown.contains(own)) rank = rank_of(own) + 1;
+    for (const std::string_view service : proxy.calls) {
+      rank = std::min(rank, rank_of(service) + 1);
+    }
+    if (rank == kNoRank) return;
+    const auto [it, inserted] = proxy_ranks.emplace(proxy.name, rank);
+    it->second = std::min(it->second, rank);
   });
+  for (const auto& [name, rank] : proxy_ranks) want(consul::Client::HealthPath(name), rank);
   std::vector<std::string> paths;
   paths.reserve(ranks.size());
   for (const auto& [path, rank] : ranks) paths.push_back(path);
@@ -199,7 +206,7 @@ std::map<std::string, ScrapeTarget> WantedTargets(const MeshState& state) {
   ForEachProxy(state, shown, [&](const KnownProxy& proxy) {
     const bool concerned = proxy.may_call_more ||
                            shown.contains(proxy.instance.destination_service) ||
-                           !CallsOf(proxy, shown, nullptr).empty();
+                           !proxy.calls.empty();
     if (!concerned) return;
     if (std::optional<ScrapeTarget> target = TargetOf(proxy)) {
       targets[ProxyId(proxy.instance)] = *std::move(target);
@@ -311,8 +318,8 @@ std::map<std::string, std::shared_ptr<const ServiceSnapshot>> Assemble(
   for (const std::string& service : shown) services[service] = MakeService(state, service);
   ForEachProxy(state, shown, [&](const KnownProxy& proxy) {
     const SidecarReading reading = ReadingOf(readings, ProxyId(proxy.instance));
-    for (const std::string& called : CallsOf(proxy, shown, reading.page.get())) {
-      ServiceSnapshot& service = services.at(called);
+    for (const std::string_view called : CallsOf(proxy, shown, reading.page.get())) {
+      ServiceSnapshot& service = services.at(std::string(called));
       service.callers.push_back(MakeCaller(proxy.instance, reading, service));
     }
     const auto own = services.find(proxy.instance.destination_service);

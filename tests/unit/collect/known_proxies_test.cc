@@ -42,7 +42,9 @@ Calls CallsIn(const MeshState& state, const std::set<std::string>& clusters) {
   for (const std::string& service : clusters) page.subsets[{service, ""}];
   Calls calls;
   ForEachProxy(state, state.followed, [&](const KnownProxy& proxy) {
-    calls[proxy.instance.id] = CallsOf(proxy, state.followed, &page);
+    const std::vector<std::string_view> called = CallsOf(proxy, state.followed, &page);
+    calls[proxy.instance.id] = {called.begin(), called.end()};
+    EXPECT_EQ(calls[proxy.instance.id].size(), called.size());
   });
   return calls;
 }
