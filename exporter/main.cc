@@ -19,6 +19,7 @@
 #include "exporter/base/web_gate.h"
 #include "exporter/collect/collector.h"
 #include "exporter/collect/mesh_log.h"
+#include "exporter/collect/static_targets.h"
 #include "exporter/consul/client.h"
 #include "exporter/consul/registration.h"
 #include "exporter/metrics/mesh_metrics.h"
@@ -44,11 +45,14 @@ struct Flags {
   std::string log_format = "logfmt";
   std::string scrape_interval = "1s";
   std::vector<std::string> services;
+  std::string targets_file;
+  std::string datacenter;
   metrics::SubsetNames subsets;
 };
 
 struct Config {
   Flags flags;
+  collect::StaticTargets targets;
   consul::Settings consul;
   collect::CollectorOptions collector;
 };
@@ -80,10 +84,20 @@ void Declare(CLI::App& app, Flags& flags) {
                  "Service to show although it has no splitter; may be given several times")
       ->expected(1)
       ->take_all();
+  app.add_option("--targets.file", flags.targets_file,
+                 "YAML or JSON file of sidecars that are read besides those that Consul names");
+  app.add_option("--consul.datacenter", flags.datacenter,
+                 "Datacenter to ask Consul for; the agent's own without it");
   app.add_option("--subset.primary", flags.subsets.primary, "Subset whose role is primary")
       ->capture_default_str();
   app.add_option("--subset.canary", flags.subsets.canary, "Subset whose role is canary")
       ->capture_default_str();
+}
+
+// Nothing without a file.
+base::Result<collect::StaticTargets> ReadTargets(const Flags& flags) {
+  if (flags.targets_file.empty()) return collect::StaticTargets();
+  return collect::ReadStaticTargets(flags.targets_file);
 }
 
 // Checks everything and returns every complaint, so that one run shows all that is wrong.
@@ -112,9 +126,16 @@ std::vector<std::string> Complete(Config& config) {
   if (config.flags.subsets.primary == config.flags.subsets.canary) {
     complain("--subset.canary", "must differ from --subset.primary");
   }
+  auto targets = ReadTargets(config.flags);
+  if (targets) {
+    config.targets = *std::move(targets);
+  } else {
+    complain("--targets.file", targets.error().message);
+  }
   auto settings = consul::SettingsFromEnvironment();
   if (settings) {
     config.consul = *std::move(settings);
+    config.consul.datacenter = config.flags.datacenter;
   } else {
     complaints.push_back(settings.error().message);
   }
@@ -123,7 +144,8 @@ std::vector<std::string> Complete(Config& config) {
 
 class Exporter {
  public:
-  explicit Exporter(const Config& config) : metrics_(metrics::Roles{config.flags.subsets, {}}) {
+  explicit Exporter(const Config& config)
+      : flags_(config.flags), metrics_(metrics::Roles{config.flags.subsets, {}}) {
     // Client and collector live on the loop's thread, which is already running.
     std::promise<void> started;
     io_.loop().Post([&] {
@@ -137,6 +159,7 @@ class Exporter {
         log_.Observe(snapshot);
       });
       collector_->Follow({config.flags.services.begin(), config.flags.services.end()});
+      collector_->SetStaticTargets(config.targets);
       collector_->Start();
       started.set_value();
     });
@@ -189,7 +212,16 @@ class Exporter {
     consul::EndAndWait(io_.loop(), registration_, kPatienceAtTheEnd);
   }
 
+  // What the file of targets says now. Any thread, as the next.
+  [[nodiscard]] base::Result<collect::StaticTargets> ReadTargetsAgain() const {
+    return ReadTargets(flags_);
+  }
+  void SetTargets(collect::StaticTargets targets) {
+    collector_->SetStaticTargets(std::move(targets));
+  }
+
  private:
+  const Flags& flags_;
   base::IoThread io_;
   metrics::MeshMetrics metrics_;
   metrics::PageSize page_size_;
@@ -200,17 +232,18 @@ class Exporter {
   std::atomic<bool> draining_ = false;
 };
 
-// The token file is read anew whenever it has changed, so the web config file is all there is to
-// do.
-base::Result<void> Reload(base::WebGate& gate) {
-  const base::Result<void> done = gate.Reload();
-  if (done) {
-    base::Log(base::LogLevel::kInfo, "reloaded");
-  } else {
-    base::Log(base::LogLevel::kError, "reload failed; what was read before stays",
+// All or nothing. The token file is read whenever it has changed, so it needs nothing.
+base::Result<void> Reload(Exporter& exporter, base::WebGate& gate) {
+  base::Result<collect::StaticTargets> targets = exporter.ReadTargetsAgain();
+  const base::Result<void> done = targets ? gate.Reload() : tl::unexpected(targets.error());
+  if (!done) {
+    base::Log(base::LogLevel::kError, "reload refused; what was read before stays",
               {{"error", done.error().message}});
+    return done;
   }
-  return done;
+  base::Log(base::LogLevel::kInfo, "reloaded", {{"targets", std::to_string(targets->size())}});
+  exporter.SetTargets(*std::move(targets));
+  return {};
 }
 
 base::DaemonPages PagesOf(Exporter& exporter, base::WebGate& gate, const Flags& flags) {
@@ -220,7 +253,7 @@ base::DaemonPages PagesOf(Exporter& exporter, base::WebGate& gate, const Flags& 
   pages.telemetry_path = flags.telemetry_path;
   pages.metrics = [&exporter](base::MetricsSyntax syntax) { return exporter.Metrics(syntax); };
   pages.why_not_ready = [&exporter] { return exporter.WhyNotReady(); };
-  pages.reload = [&gate] { return Reload(gate); };
+  pages.reload = [&exporter, &gate] { return Reload(exporter, gate); };
   return pages;
 }
 
@@ -254,7 +287,7 @@ int Serve(const Config& config, base::WebGate& gate) {
   if (config.flags.registers) {
     exporter.Register(config.flags, (*server)->ports().front());
   }
-  base::WaitForEnd([&gate] { (void)Reload(gate); });
+  base::WaitForEnd([&exporter, &gate] { (void)Reload(exporter, gate); });
   base::Log(base::LogLevel::kInfo, "shutting down");
   exporter.Drain();
   server->reset();  // waits for requests that are being answered

@@ -2,8 +2,8 @@
 // config/; the keys are described in docs/spec.md.
 #pragma once
 
-#include "analyzer/config/rules.h"
 #include "analyzer/rollout/spec.h"
+#include "exporter/config/rules.h"
 
 namespace consul_canary::config {
 

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "analyzer/config/analysis_rules.h"
-#include "analyzer/config/document.h"
-#include "analyzer/config/rules.h"
+#include "exporter/config/document.h"
+#include "exporter/config/rules.h"
 
 namespace consul_canary::config {
 namespace {
@@ -231,13 +231,6 @@ Read ReadAll(std::string_view text) {
 }
 
 }  // namespace
-
-std::string ToString(const FieldError& error) {
-  std::string text;
-  if (error.line > 0) text += fmt::format("line {}: ", error.line);
-  if (!error.field.empty()) text += error.field + ": ";
-  return text + error.problem;
-}
 
 tl::expected<std::vector<Spec>, std::vector<FieldError>> ParseSpecs(std::string_view text) {
   Read read = ReadAll(text);

@@ -9,20 +9,9 @@
 #include <vector>
 
 #include "analyzer/rollout/spec.h"
+#include "exporter/config/document.h"
 
 namespace consul_canary::config {
-
-// One thing that is wrong, and what would be right.
-struct FieldError {
-  int line = 0;         // from 1; 0: not known
-  std::string field;    // strategy.steps[2].weight; empty: the document as a whole
-  std::string problem;  // "must be greater than the step before (25), is 10"
-
-  bool operator==(const FieldError&) const = default;
-};
-
-// "line 7: strategy.steps[2].weight: must be …"
-[[nodiscard]] std::string ToString(const FieldError& error);
 
 // Reads one document and validates it whole: unknown keys (with the nearest known one), wrong
 // types, duplicate keys, non-finite numbers, contradictions, and keys whose part is not built yet

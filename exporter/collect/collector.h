@@ -9,6 +9,7 @@
 #include <string>
 
 #include "exporter/collect/snapshot.h"
+#include "exporter/collect/static_targets.h"
 #include "exporter/consul/client.h"
 
 namespace consul_canary::collect {
@@ -41,6 +42,9 @@ class Collector {
 
   // Services to follow although they have no splitter (yet). Any thread.
   void Follow(std::set<std::string> services);
+
+  // Sidecars that a file names, in place of those of an earlier file. Any thread.
+  void SetStaticTargets(StaticTargets targets);
 
   // Any thread; never null.
   [[nodiscard]] std::shared_ptr<const MeshSnapshot> Latest() const;

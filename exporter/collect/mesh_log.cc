@@ -47,13 +47,17 @@ void MeshLog::Observe(const MeshSnapshot& snapshot) {
 }
 
 void MeshLog::ObserveConsul(const MeshSnapshot& snapshot) {
-  const std::string error = snapshot.consul_error ? snapshot.consul_error->message : "";
-  if (!error.empty() && consul_error_.empty()) {
-    Log(LogLevel::kWarn, "Consul does not answer", {{"error", error}});
-  } else if (error.empty() && !consul_error_.empty()) {
-    Log(LogLevel::kInfo, "Consul answers again");
+  for (const auto& [question, error] : snapshot.consul_failures) {
+    const auto before = consul_failures_.find(question);
+    if (before != consul_failures_.end() && before->second.code == error.code) continue;
+    Log(LogLevel::kWarn, "Consul does not answer",
+        {{"question", question}, {"error", error.message}});
   }
-  consul_error_ = error;
+  for (const auto& [question, error] : consul_failures_) {
+    if (snapshot.consul_failures.contains(question)) continue;
+    Log(LogLevel::kInfo, "Consul answers again", {{"question", question}});
+  }
+  consul_failures_ = snapshot.consul_failures;
   if (snapshot.ready && !std::exchange(ready_, true)) {
     Log(LogLevel::kInfo, "mesh read", {{"services", std::to_string(snapshot.services.size())}});
   }

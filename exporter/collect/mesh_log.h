@@ -1,4 +1,5 @@
-// Says in the log what changes in reading the mesh: Consul lost and found, sidecars that cannot be
+// Says in the log what changes in reading the mesh: questions that Consul
+// does not answer and those that it answers again, sidecars that cannot be
 // read and those that can again. One line a change.
 #pragma once
 
@@ -18,8 +19,8 @@ class MeshLog {
   void ObserveConsul(const MeshSnapshot& snapshot);
 
   bool ready_ = false;
-  std::string consul_error_;                    // empty: none
-  std::map<std::string, std::string> failing_;  // sidecar id → error
+  std::map<std::string, base::Error> consul_failures_;  // question → error
+  std::map<std::string, std::string> failing_;          // sidecar id → error
 };
 
 }  // namespace consul_canary::collect

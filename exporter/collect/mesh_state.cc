@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "exporter/collect/gateways.h"
+#include "exporter/collect/known_proxies.h"
 
 namespace consul_canary::collect {
 namespace {
@@ -39,49 +40,19 @@ std::map<std::string, std::string> SubsetPaths(const MeshState& state, const std
   return paths;
 }
 
-bool Calls(const Instance& proxy, const std::string& service) {
-  return std::find(proxy.upstreams.begin(), proxy.upstreams.end(), service) !=
-         proxy.upstreams.end();
-}
-
-bool Concerns(const Instance& proxy, const std::string& service) {
-  return proxy.destination_service == service || Calls(proxy, service);
-}
-
-// Every known sidecar and gateway; what a gateway calls stands in for its upstreams.
-template <class Visitor>
-void ForEachProxy(const MeshState& state, const Visitor& visit) {
-  static const std::vector<std::string> kNone;
-  static const std::vector<Instance> kNobody;
-  const auto instances = [&state](const std::string& name) -> const std::vector<Instance>& {
-    const std::vector<Instance>* found = Health(state, consul::Client::HealthPath(name));
-    return found == nullptr ? kNobody : *found;
-  };
-  for (const std::string& name : state.proxy_services.value.value_or(kNone)) {
-    for (const Instance& proxy : instances(name)) visit(name, proxy);
-  }
-  for (const std::string& name : state.gateways.value.value_or(kNone)) {
-    const auto links = state.gateway_services.find(GatewayServicesPath(name));
-    if (links == state.gateway_services.end() || !links->second.value) continue;
-    for (Instance gateway : instances(name)) {
-      gateway.upstreams = *links->second.value;
-      visit(name, gateway);
-    }
-  }
-}
-
 // Envoy's tags cannot tell a subset from a partition by position alone, so the label counts only
 // where the resolver knows such a subset.
 bool IsSubsetOf(const std::optional<consul::Resolver>& resolver, const std::string& subset) {
   return subset.empty() || !resolver || resolver->subset_filters.contains(subset);
 }
 
-CallerReading MakeCaller(const Instance& proxy) {
+CallerReading MakeCaller(const KnownProxy& proxy) {
+  const Instance& instance = proxy.instance;
   CallerReading caller;
-  caller.id = ProxyId(proxy);
-  const bool is_gateway = proxy.destination_service.empty();
-  caller.service = is_gateway ? proxy.service : proxy.destination_service;
-  caller.passing = proxy.passing;
+  caller.id = ProxyId(instance);
+  const bool is_gateway = instance.destination_service.empty();
+  caller.service = is_gateway ? instance.service : instance.destination_service;
+  caller.passing = instance.passing;
   if (const std::optional<ScrapeTarget> target = TargetOf(proxy)) caller.address = target->address;
   return caller;
 }
@@ -97,14 +68,19 @@ Memberships MembershipsOf(const ServiceSnapshot& snapshot) {
   return memberships;
 }
 
-ServerReading MakeServer(const Instance& proxy, const Memberships& memberships) {
+ServerReading MakeServer(const KnownProxy& proxy, const Memberships& memberships) {
   ServerReading server;
-  server.id = ProxyId(proxy);
-  server.instance_id = proxy.destination_id;
-  server.passing = proxy.passing;
+  server.id = ProxyId(proxy.instance);
+  server.instance_id = proxy.instance.destination_id;
+  server.passing = proxy.instance.passing;
   if (const std::optional<ScrapeTarget> target = TargetOf(proxy)) server.address = target->address;
   const auto subsets = memberships.find(server.id);
-  if (subsets != memberships.end()) server.subsets = subsets->second;
+  if (subsets != memberships.end()) {
+    server.subsets = subsets->second;
+  } else if (proxy.from_file != nullptr) {
+    // What the file says of the instance stands in for Consul where that may not be asked.
+    server.subsets = proxy.from_file->subsets;
+  }
   return server;
 }
 
@@ -134,12 +110,29 @@ void FillIn(const SidecarReading& reading, const ServiceSnapshot& snapshot, Call
   }
 }
 
+// A proxy that may call more does call what it has counters of.
+void AddCalled(const OpenCaller& open, const std::map<std::string, SidecarReading>& readings,
+               std::map<std::string, std::shared_ptr<ServiceSnapshot>>& services) {
+  const auto reading = readings.find(open.caller.id);
+  if (reading == readings.end()) return;
+  for (const auto& [called, counters] : reading->second.services) {
+    const auto service = services.find(called);
+    if (service == services.end() || open.known.contains(called)) continue;
+    CallerReading& caller = service->second->callers.emplace_back(open.caller);
+    FillIn(reading->second, *service->second, caller);
+  }
+}
+
+void TakeEntries(const MeshState& state, ServiceSnapshot& snapshot) {
+  snapshot.splitter = Entry(state.splitters, snapshot.service);
+  snapshot.resolver = Entry(state.resolvers, snapshot.service);
+  snapshot.router = Entry(state.routers, snapshot.service);
+}
+
 ServiceSnapshot MakeService(const MeshState& state, const std::string& service) {
   ServiceSnapshot snapshot;
   snapshot.service = service;
-  snapshot.splitter = Entry(state.splitters, service);
-  snapshot.resolver = Entry(state.resolvers, service);
-  snapshot.router = Entry(state.routers, service);
+  TakeEntries(state, snapshot);
   const std::string path = consul::Client::HealthPath(service);
   snapshot.instances_known = IsKnown(state, path) && state.resolvers.value.has_value();
   if (const std::vector<Instance>* instances = Health(state, path)) {
@@ -154,9 +147,24 @@ ServiceSnapshot MakeService(const MeshState& state, const std::string& service) 
   return snapshot;
 }
 
+// Static targets are for those who may not ask.
+bool IsForbidden(const MeshState& state, const Answer<std::vector<std::string>>& names) {
+  return !state.static_targets.empty() && names.error &&
+         names.error->code == base::ErrorCode::kForbidden;
+}
+
+bool HasCatalog(const MeshState& state, const Answer<std::vector<std::string>>& names) {
+  return names.value || IsForbidden(state, names);
+}
+
 template <class T>
 bool IsAnswered(const Answer<T>& answer) {
   return answer.value || answer.error;
+}
+
+// The default is asked for after the first answer.
+bool KnowsIntentions(const MeshState& state) {
+  return state.intentions.error || (state.intentions.value && IsAnswered(state.allowed_by_default));
 }
 
 }  // namespace
@@ -171,14 +179,16 @@ std::set<std::string> ShownServices(const MeshState& state) {
 
 std::vector<std::string> WantedPaths(const MeshState& state) {
   static const std::vector<std::string> kNoNames;
+  constexpr int kNoRank = 9;
   const std::set<std::string> shown = ShownServices(state);
   std::map<std::string, int> ranks;  // 0 first
   const auto want = [&ranks](const std::string& path, int rank) {
     const auto [it, inserted] = ranks.emplace(path, rank);
     if (!inserted) it->second = std::min(it->second, rank);
   };
-  const auto rank_of = [&state](const std::string& service) {
-    return state.followed.contains(service) ? 0 : 2;
+  const std::set<std::string_view> followed(state.followed.begin(), state.followed.end());
+  const auto rank_of = [&followed](std::string_view service) {
+    return followed.contains(service) ? 0 : 2;
   };
   for (const std::string& service : shown) {
     want(consul::Client::HealthPath(service), rank_of(service));
@@ -191,11 +201,20 @@ std::vector<std::string> WantedPaths(const MeshState& state) {
     want(GatewayServicesPath(name), 1);  // few, and without it nothing is known of the gateway
     want(consul::Client::HealthPath(name), 4);
   }
-  ForEachProxy(state, [&](const std::string& name, const Instance& proxy) {
-    for (const std::string& service : shown) {
-      if (Concerns(proxy, service)) want(consul::Client::HealthPath(name), rank_of(service) + 1);
+  std::map<std::string_view, int> proxy_ranks;  // of names that concern a shown service
+  ForEachProxy(state, shown, [&](const KnownProxy& proxy) {
+    if (proxy.name.empty()) return;
+    int rank = kNoRank;
+    const std::string& own = proxy.instance.destination_service;
+    if (shown.contains(own)) rank = rank_of(own) + 1;
+    for (const std::string_view service : proxy.calls) {
+      rank = std::min(rank, rank_of(service) + 1);
     }
+    if (rank == kNoRank) return;
+    const auto [it, inserted] = proxy_ranks.emplace(proxy.name, rank);
+    it->second = std::min(it->second, rank);
   });
+  for (const auto& [name, rank] : proxy_ranks) want(consul::Client::HealthPath(name), rank);
   std::vector<std::string> paths;
   paths.reserve(ranks.size());
   for (const auto& [path, rank] : ranks) paths.push_back(path);
@@ -208,14 +227,13 @@ std::vector<std::string> WantedPaths(const MeshState& state) {
 std::map<std::string, ScrapeTarget> WantedTargets(const MeshState& state) {
   const std::set<std::string> shown = ShownServices(state);
   std::map<std::string, ScrapeTarget> targets;
-  ForEachProxy(state, [&](const std::string&, const Instance& proxy) {
-    const bool concerned =
-        shown.contains(proxy.destination_service) ||
-        std::any_of(proxy.upstreams.begin(), proxy.upstreams.end(),
-                    [&shown](const std::string& upstream) { return shown.contains(upstream); });
+  ForEachProxy(state, shown, [&](const KnownProxy& proxy) {
+    const bool concerned = proxy.may_call_more ||
+                           shown.contains(proxy.instance.destination_service) ||
+                           !proxy.calls.empty();
     if (!concerned) return;
     if (std::optional<ScrapeTarget> target = TargetOf(proxy)) {
-      targets[ProxyId(proxy)] = *std::move(target);
+      targets[ProxyId(proxy.instance)] = *std::move(target);
     }
   });
   return targets;
@@ -223,9 +241,10 @@ std::map<std::string, ScrapeTarget> WantedTargets(const MeshState& state) {
 
 bool IsComplete(const MeshState& state) {
   if (!state.splitters.value || !state.resolvers.value || !state.routers.value ||
-      !state.proxy_services.value || !state.gateways.value) {
+      !HasCatalog(state, state.proxy_services) || !HasCatalog(state, state.gateways)) {
     return false;
   }
+  if (HasTransparentProxy(state) && !KnowsIntentions(state)) return false;
   const std::vector<std::string> wanted = WantedPaths(state);
   return std::all_of(wanted.begin(), wanted.end(), [&state](const std::string& path) {
     const auto health = state.health.find(path);
@@ -236,41 +255,120 @@ bool IsComplete(const MeshState& state) {
 }
 
 std::optional<base::Error> FirstError(const MeshState& state) {
-  for (const std::optional<base::Error>* error :
-       {&state.heartbeat.error, &state.splitters.error, &state.resolvers.error,
-        &state.routers.error, &state.proxy_services.error, &state.gateways.error}) {
+  for (const std::optional<base::Error>* error : {&state.heartbeat.error, &state.splitters.error,
+                                                  &state.resolvers.error, &state.routers.error}) {
     if (*error) return **error;
+  }
+  for (const auto* names : {&state.proxy_services, &state.gateways}) {
+    if (names->error && !IsForbidden(state, *names)) return names->error;
   }
   // One service's path is no reason to call Consul silent for all: it shows in that service's
   // instances_known.
   return std::nullopt;
 }
 
+std::map<std::string, base::Error> Failures(const MeshState& state) {
+  std::map<std::string, base::Error> failures;
+  const auto add = [&failures](const char* question, const auto& answer) {
+    if (answer.error) failures.emplace(question, *answer.error);
+  };
+  add("leader", state.heartbeat);
+  add("service-splitter", state.splitters);
+  add("service-resolver", state.resolvers);
+  add("service-router", state.routers);
+  for (const auto& [kind, answer] : state.defaults) add(kind.c_str(), answer);
+  add("proxies", state.proxy_services);
+  add("gateways", state.gateways);
+  add("failing checks", state.failing_checks);
+  add("intentions", state.intentions);
+  add("intentions", state.allowed_by_default);
+  for (const auto& [path, answer] : state.health) add("health", answer);
+  for (const auto& [path, answer] : state.gateway_services) add("gateway services", answer);
+  return failures;
+}
+
+bool HasTransparentProxy(const MeshState& state) {
+  return std::any_of(state.health.begin(), state.health.end(), [](const auto& path) {
+    const std::vector<Instance>* instances = path.second.value ? &*path.second.value : nullptr;
+    return instances != nullptr &&
+           std::any_of(instances->begin(), instances->end(),
+                       [](const Instance& instance) { return instance.transparent; });
+  });
+}
+
+base::Result<PathValue> ReadPath(std::string_view path, std::string_view body) {
+  if (path.starts_with(GatewayServicesPath(""))) {
+    base::Result<std::vector<std::string>> names = ParseGatewayServices(body);
+    if (!names) return tl::unexpected(names.error());
+    return *std::move(names);
+  }
+  base::Result<std::vector<Instance>> instances = consul::ParseInstances(body);
+  if (!instances) return tl::unexpected(instances.error());
+  return *std::move(instances);
+}
+
+std::set<std::string> PathsOf(const MeshState& state,
+                              const std::set<consul::FailingCheck>& checks) {
+  std::set<std::pair<std::string_view, std::string_view>> concerned;  // node, service id
+  for (const consul::FailingCheck& check : checks) concerned.emplace(check.node, check.service_id);
+  std::set<std::string> paths;
+  for (const auto& [path, answer] : state.health) {
+    if (!answer.value) continue;
+    const bool concerns =
+        std::any_of(answer.value->begin(), answer.value->end(), [&](const Instance& instance) {
+          return concerned.contains({instance.node, instance.id}) ||
+                 concerned.contains({instance.node, ""});
+        });
+    if (concerns) paths.insert(path);
+  }
+  for (const consul::FailingCheck& check : checks) {
+    if (check.service.empty()) continue;
+    const std::string path = consul::Client::HealthPath(check.service);
+    paths.insert(path);
+    const std::vector<Instance>* siblings = Health(state, path);
+    if (siblings == nullptr || siblings->empty()) continue;
+    for (const auto& [subset, subset_path] :
+         SubsetPaths(state, siblings->front().destination_service)) {
+      paths.insert(subset_path);
+    }
+  }
+  return paths;
+}
+
 MeshOutline Outline(const MeshState& state) {
-  MeshOutline services;
+  MeshOutline outline;
   std::map<std::string, Memberships> memberships;
-  for (const std::string& service : ShownServices(state)) {
-    const ServiceSnapshot& made = services[service] = MakeService(state, service);
+  const std::set<std::string> shown = ShownServices(state);
+  for (const std::string& service : shown) {
+    const ServiceSnapshot& made = outline.services[service] = MakeService(state, service);
     memberships[service] = MembershipsOf(made);
   }
-  ForEachProxy(state, [&](const std::string&, const Instance& proxy) {
-    const std::set<std::string> upstreams(proxy.upstreams.begin(), proxy.upstreams.end());
-    for (const std::string& upstream : upstreams) {
-      if (const auto it = services.find(upstream); it != services.end()) {
-        it->second.callers.push_back(MakeCaller(proxy));
-      }
+  ForEachProxy(state, shown, [&](const KnownProxy& proxy) {
+    for (const std::string_view called : proxy.calls) {
+      outline.services.at(std::string(called)).callers.push_back(MakeCaller(proxy));
     }
-    if (const auto it = services.find(proxy.destination_service); it != services.end()) {
-      it->second.servers.push_back(MakeServer(proxy, memberships[it->first]));
+    const std::string& own = proxy.instance.destination_service;
+    if (proxy.may_call_more) {
+      OpenCaller open{.caller = MakeCaller(proxy), .known = {own}};
+      open.known.insert(proxy.calls.begin(), proxy.calls.end());
+      outline.open_callers.push_back(std::move(open));
+    }
+    const auto it = outline.services.find(own);
+    if (it != outline.services.end()) {
+      it->second.servers.push_back(MakeServer(proxy, memberships[own]));
     }
   });
-  return services;
+  return outline;
+}
+
+void UpdateEntries(const MeshState& state, MeshOutline& outline) {
+  for (auto& [name, service] : outline.services) TakeEntries(state, service);
 }
 
 std::map<std::string, std::shared_ptr<const ServiceSnapshot>> Assemble(
     const MeshOutline& outline, const std::map<std::string, SidecarReading>& readings) {
-  std::map<std::string, std::shared_ptr<const ServiceSnapshot>> services;
-  for (const auto& [name, service] : outline) {
+  std::map<std::string, std::shared_ptr<ServiceSnapshot>> services;
+  for (const auto& [name, service] : outline.services) {
     auto snapshot = std::make_shared<ServiceSnapshot>(service);
     for (CallerReading& caller : snapshot->callers) {
       const auto it = readings.find(caller.id);
@@ -285,7 +383,8 @@ std::map<std::string, std::shared_ptr<const ServiceSnapshot>> Assemble(
     }
     services.emplace(name, std::move(snapshot));
   }
-  return services;
+  for (const OpenCaller& open : outline.open_callers) AddCalled(open, readings, services);
+  return {services.begin(), services.end()};
 }
 
 }  // namespace consul_canary::collect

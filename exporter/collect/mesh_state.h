@@ -9,10 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "exporter/collect/path_set.h"
 #include "exporter/collect/reading.h"
 #include "exporter/collect/snapshot.h"
+#include "exporter/collect/static_targets.h"
 #include "exporter/collect/targets.h"
+#include "exporter/consul/checks.h"
 #include "exporter/consul/client.h"
+#include "exporter/consul/intentions.h"
 
 namespace consul_canary::collect {
 
@@ -29,10 +33,15 @@ struct MeshState {
   Answer<std::map<std::string, consul::Router>> routers;
   Answer<std::vector<std::string>> proxy_services;
   Answer<std::vector<std::string>> gateways;
+  std::map<std::string, Answer<bool>> defaults;  // by kind; true: the entries could be read
   // By path: health of proxies, gateways and shown services, and of their subsets; and what each
   // gateway calls.
   std::map<std::string, Answer<std::vector<consul::Instance>>> health;
   std::map<std::string, Answer<std::vector<std::string>>> gateway_services;
+  Answer<std::vector<consul::Intention>> intentions;
+  Answer<bool> allowed_by_default;  // calls that no intention speaks of
+  Answer<std::set<consul::FailingCheck>> failing_checks;
+  StaticTargets static_targets;
   std::set<std::string> followed;  // besides those with a splitter
   Answer<bool> heartbeat;          // value true: Consul has a leader
 };
@@ -48,16 +57,46 @@ struct MeshState {
 // Sidecars that call or serve a shown service, by ProxyId, as far as they have an address.
 [[nodiscard]] std::map<std::string, ScrapeTarget> WantedTargets(const MeshState& state);
 
-// Whether every question has been answered or refused once.
+// Whether every question has been answered or refused once. With static targets, a mesh that
+// forbids the catalog is complete without it.
 [[nodiscard]] bool IsComplete(const MeshState& state);
 
+// What keeps the snapshot from being current as a whole: nullopt where only some service's own
+// questions fail, or those that static targets stand in for.
 [[nodiscard]] std::optional<base::Error> FirstError(const MeshState& state);
 
-// The services of a snapshot without what their sidecars said.
-using MeshOutline = std::map<std::string, ServiceSnapshot>;
+// Every question that fails, for MeshSnapshot::consul_failures.
+[[nodiscard]] std::map<std::string, base::Error> Failures(const MeshState& state);
+
+// Whether intentions matter: some known sidecar is a transparent proxy.
+[[nodiscard]] bool HasTransparentProxy(const MeshState& state);
+
+// What a path of WantedPaths() answers.
+[[nodiscard]] base::Result<PathValue> ReadPath(std::string_view path, std::string_view body);
+
+// The paths of `health` that hold an instance which one of the checks concerns, or would hold it:
+// a new instance shows by a check that fails before it is known.
+[[nodiscard]] std::set<std::string> PathsOf(const MeshState& state,
+                                            const std::set<consul::FailingCheck>& checks);
+
+// A transparent proxy that may call more than is known of it: whether it does is on its page.
+struct OpenCaller {
+  CallerReading caller;
+  std::set<std::string> known;  // services that it is a caller of already, and its own
+};
+
+// A snapshot without what sidecars said.
+struct MeshOutline {
+  std::map<std::string, ServiceSnapshot> services;
+  std::vector<OpenCaller> open_callers;
+};
 
 // What Consul's answers say; needed anew only when one of them changes.
 [[nodiscard]] MeshOutline Outline(const MeshState& state);
+
+// Takes over splitters, resolvers and routers alone, for where no service, instance or proxy has
+// changed.
+void UpdateEntries(const MeshState& state, MeshOutline& outline);
 
 // The outline with the newest readings, once a round: what these hold is shared, not copied.
 [[nodiscard]] std::map<std::string, std::shared_ptr<const ServiceSnapshot>> Assemble(

@@ -69,7 +69,10 @@ struct ServiceSnapshot {
 
 struct MeshSnapshot {
   base::MonotonicTime taken_at{};
-  std::optional<base::Error> consul_error;                // the watches fail at this moment
+  std::optional<base::Error> consul_error;  // the watches fail at this moment
+  // Every question that fails at this moment, by what it asks for ("service-splitter", "health",
+  // …): what was answered last stands meanwhile. Of many of one kind, one error.
+  std::map<std::string, base::Error> consul_failures;
   std::optional<base::MonotonicTime> consul_answered_at;  // last success of any watch or read
   bool ready = false;                                     // all first answers have come
   std::map<std::string, std::shared_ptr<const ServiceSnapshot>> services;

@@ -36,6 +36,8 @@ std::optional<std::string> Resolve(std::string_view address, std::string_view ow
 
 }  // namespace
 
+bool IsAddress(std::string_view text) { return Resolve(text, "") == text; }
+
 std::optional<ScrapeTarget> TargetOf(const consul::Instance& proxy) {
   if (const auto admin = proxy.meta.find(std::string(kAdminMetaKey)); admin != proxy.meta.end()) {
     if (std::optional<std::string> address = Resolve(admin->second, proxy.address)) {

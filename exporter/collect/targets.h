@@ -20,6 +20,9 @@ struct ScrapeTarget {
   bool operator==(const ScrapeTarget&) const = default;
 };
 
+// Whether this is host:port or [v6]:port of a host that can be asked ("all addresses" cannot).
+[[nodiscard]] bool IsAddress(std::string_view text);
+
 // The admin port where Meta names one, else envoy_prometheus_bind_addr; a host that means "all
 // addresses" becomes the instance's own. nullopt without either, or where what is there is no
 // host:port.

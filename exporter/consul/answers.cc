@@ -82,16 +82,30 @@ bool IsPassing(const Json& checks) {
   return true;
 }
 
+// Empty and "default" are one namespace and one partition.
+bool IsElsewhere(const Json& upstream, const char* key, std::string own) {
+  const std::string there = Text(upstream, key);
+  if (own.empty()) own = "default";
+  return !there.empty() && there != own;
+}
+
 // "*" stands for every destination of a transparent proxy and is no service.
-std::vector<std::string> UpstreamServices(const Json& upstreams) {
+std::vector<std::string> UpstreamServices(const Json& node, const Json& service) {
   std::vector<std::string> names;
+  const Json& upstreams = Child(Child(service, "Proxy"), "Upstreams");
   if (!upstreams.is_array()) return names;
+  const std::string datacenter = Text(node, "Datacenter");
   for (const Json& upstream : upstreams) {
     const std::string type = Text(upstream, "DestinationType");
     std::string name = Text(upstream, "DestinationName");
-    if ((type.empty() || type == "service") && !name.empty() && name != "*") {
-      names.push_back(std::move(name));
+    if ((!type.empty() && type != "service") || name.empty() || name == "*") continue;
+    if (IsElsewhere(upstream, "DestinationNamespace", Text(service, "Namespace")) ||
+        IsElsewhere(upstream, "DestinationPartition", Text(service, "Partition")) ||
+        !Text(upstream, "DestinationPeer").empty() ||
+        (!datacenter.empty() && IsElsewhere(upstream, "Datacenter", datacenter))) {
+      continue;
     }
+    names.push_back(std::move(name));
   }
   return names;
 }
@@ -120,7 +134,8 @@ Instance ReadInstance(const Json& json) {
   instance.passing = IsPassing(Child(json, "Checks"));
   instance.destination_service = Text(proxy, "DestinationServiceName");
   instance.destination_id = Text(proxy, "DestinationServiceID");
-  instance.upstreams = UpstreamServices(Child(proxy, "Upstreams"));
+  instance.upstreams = UpstreamServices(node, service);
+  instance.transparent = Text(proxy, "Mode") == "transparent";
   instance.prometheus_bind_addr = Text(Child(proxy, "Config"), "envoy_prometheus_bind_addr");
   return instance;
 }

@@ -221,6 +221,24 @@ void Client::Get(std::string_view operation, std::string_view path, Reply<HttpRe
       std::move(reply));
 }
 
+void Client::GetChecked(std::string_view operation, std::string_view path, Taker taker) {
+  Call call = Read(operation, std::string(path));
+  const std::string name = Name(call);
+  // The pointer is valid: Send() does not call back once this object is gone, and holds it
+  // meanwhile.
+  impl_->Send(std::move(call), [impl = impl_.get(), operation = std::string(operation), name,
+                                taker = std::move(taker)](Result<HttpResponse> response) {
+    base::Error error = response ? base::Error() : response.error();
+    if (response) {
+      const Result<void> taken = taker(std::move(response));
+      if (taken) return impl->Observe(operation, nullptr);
+      error = {taken.error().code, name + ": " + taken.error().message};
+    }
+    impl->Observe(operation, &error);
+    (void)taker(tl::unexpected(std::move(error)));
+  });
+}
+
 std::string Client::EntriesPath(std::string_view kind) { return "/v1/config/" + UrlEncode(kind); }
 
 std::string Client::ConnectPath(std::string_view service, std::string_view filter) {

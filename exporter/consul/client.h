@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "exporter/base/io_loop.h"
@@ -47,11 +48,14 @@ struct Instance {
   std::vector<std::string> tags{};
   std::map<std::string, std::string> meta{};
   std::uint64_t create_index = 0;
-  bool passing = false;                  // every check is passing (warning counts as passing)
-  std::string destination_service{};     // Proxy.DestinationServiceName
-  std::string destination_id{};          // Proxy.DestinationServiceID
-  std::vector<std::string> upstreams{};  // Proxy.Upstreams' DestinationName, services only
-  std::string prometheus_bind_addr{};    // Proxy.Config.envoy_prometheus_bind_addr, as merged
+  bool passing = false;               // every check is passing (warning counts as passing)
+  std::string destination_service{};  // Proxy.DestinationServiceName
+  std::string destination_id{};       // Proxy.DestinationServiceID
+  // Proxy.Upstreams' DestinationName: services only, and only those in the proxy's own namespace,
+  // partition and datacenter, since others may bear the same names.
+  std::vector<std::string> upstreams{};
+  bool transparent = false;  // Proxy.Mode, as merged: it may call what it does not declare
+  std::string prometheus_bind_addr{};  // Proxy.Config.envoy_prometheus_bind_addr, as merged
 
   bool operator==(const Instance&) const = default;
 };
@@ -158,13 +162,32 @@ class Client {
   void Get(std::string_view operation, std::string_view path, Reply<base::HttpResponse> reply);
 
   // Blocking query on `path` for as long as the Watch lives: on_answer at first and whenever the
-  // index has moved (the body may be equal), and once for each change from answers to an error.
+  // index has moved (the body may be equal), and once for each change from answers to an error or
+  // from an error of one code to one of another.
   // Index rules: reset to 0 when it goes backwards, never below 1, at most one query each
   // `min_interval`; after errors back-off up to 10 s, and the next answer is delivered whether the
   // index has moved or not. A 404 is delivered as an answer (its status is in the response).
   [[nodiscard]] std::unique_ptr<Watch> WatchPath(std::string_view operation, std::string_view path,
                                                  base::milliseconds min_interval,
                                                  Reply<base::HttpResponse> on_answer);
+
+  // The same for who wants what the body says. `read` gives an error's reason without the request's
+  // name. A body that it refuses, and a 404, are failures like any other: counted as such, told
+  // once, asked again after the back-off.
+  template <class T>
+  [[nodiscard]] std::unique_ptr<Watch> WatchValue(
+      std::string_view operation, std::string_view path, base::milliseconds min_interval,
+      std::function<base::Result<T>(std::string_view body)> read, Reply<T> on_value) {
+    return StartWatch(operation, path, min_interval, /*absence_is_an_answer=*/false,
+                      TakerOf<T>(std::move(read), std::move(on_value)));
+  }
+
+  // Reads once what WatchValue watches.
+  template <class T>
+  void ReadValue(std::string_view operation, std::string_view path,
+                 std::function<base::Result<T>(std::string_view body)> read, Reply<T> on_value) {
+    GetChecked(operation, path, TakerOf<T>(std::move(read), std::move(on_value)));
+  }
 
   // Paths for WatchPath and Get; names and filters are encoded.
   [[nodiscard]] static std::string EntriesPath(std::string_view kind);
@@ -175,6 +198,31 @@ class Client {
 
  private:
   friend struct BlockingQuery;  // what a Watch runs
+
+  // Takes an answer or an error; of an answer, an error says that its body is of no use, and is
+  // given back to it with the request's name.
+  using Taker = std::function<base::Result<void>(base::Result<base::HttpResponse>)>;
+  [[nodiscard]] std::unique_ptr<Watch> StartWatch(std::string_view operation, std::string_view path,
+                                                  base::milliseconds min_interval,
+                                                  bool absence_is_an_answer, Taker taker);
+  void GetChecked(std::string_view operation, std::string_view path, Taker taker);
+
+  template <class T>
+  static Taker TakerOf(std::function<base::Result<T>(std::string_view body)> read,
+                       Reply<T> on_value) {
+    return [read = std::move(read), on_value = std::move(on_value)](
+               base::Result<base::HttpResponse> answer) -> base::Result<void> {
+      if (!answer) {
+        on_value(tl::unexpected(answer.error()));
+        return {};
+      }
+      base::Result<T> value = read(answer->body);
+      if (!value) return tl::unexpected(value.error());
+      on_value(std::move(value));
+      return {};
+    };
+  }
+
   struct Impl;
   std::shared_ptr<Impl> impl_;
 };

@@ -58,8 +58,9 @@ Result<std::string> ReadName(const Json& entry, std::string_view kind) {
 
 // "" where the field says what the entry itself says: the entry's own namespace or partition.
 std::string Elsewhere(const Json& split, const Json& entry, const char* key) {
+  const auto plain = [](std::string name) { return name == "default" ? std::string() : name; };
   std::string there = Text(split, key);
-  return there == Text(entry, key) ? std::string() : there;
+  return plain(there) == plain(Text(entry, key)) ? std::string() : there;
 }
 
 Result<Split> ReadSplit(const Json& json, const Json& entry, std::size_t index) {
@@ -93,6 +94,7 @@ Result<Splitter> ReadSplitter(const Json& entry) {
   if (!name) return tl::unexpected(name.error());
   Splitter splitter;
   splitter.name = *std::move(name);
+  splitter.place = PlaceOf(Text(entry, "Namespace"), Text(entry, "Partition"));
   const Json& splits = Child(entry, "Splits");
   if (!splits.is_array() && !splits.empty()) {
     return Fail(ErrorCode::kInvalid, Where(entry, "service-splitter") + ": Splits is no array");
@@ -113,6 +115,7 @@ Result<Resolver> ReadResolver(const Json& entry) {
   if (!name) return tl::unexpected(name.error());
   Resolver resolver;
   resolver.name = *std::move(name);
+  resolver.place = PlaceOf(Text(entry, "Namespace"), Text(entry, "Partition"));
   const Json& subsets = Child(entry, "Subsets");
   if (!subsets.is_object()) {
     return Fail(ErrorCode::kInvalid, Where(entry, "service-resolver") + ": Subsets is no object");
@@ -200,6 +203,7 @@ Result<Router> ReadRouter(const Json& entry) {
   if (!name) return tl::unexpected(name.error());
   Router router;
   router.name = *std::move(name);
+  router.place = PlaceOf(Text(entry, "Namespace"), Text(entry, "Partition"));
   const Json& routes = Child(entry, "Routes");
   if (!routes.is_array() && !routes.empty()) {
     return Fail(ErrorCode::kInvalid, Where(entry, "service-router") + ": Routes is no array");
@@ -290,6 +294,11 @@ void SetMeta(Json& entry, const std::map<std::string, std::string>& meta) {
 }
 
 }  // namespace
+
+Place PlaceOf(std::string_view namespace_name, std::string_view partition) {
+  const auto plain = [](std::string_view name) { return name == "default" ? "" : name; };
+  return {std::string(plain(namespace_name)), std::string(plain(partition))};
+}
 
 double Splitter::WeightOf(std::string_view subset) const {
   double weight = 0;

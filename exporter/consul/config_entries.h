@@ -24,8 +24,21 @@ struct Split {
   bool operator==(const Split&) const = default;
 };
 
+// Where an entry lies in Consul Enterprise; both empty in the default one and in open-source
+// Consul.
+struct Place {
+  std::string namespace_name{};
+  std::string partition{};
+
+  bool operator==(const Place&) const = default;
+};
+
+// "default" and "" are the same.
+[[nodiscard]] Place PlaceOf(std::string_view namespace_name, std::string_view partition);
+
 struct Splitter {
   std::string name{};
+  Place place{};
   std::vector<Split> splits{};
   std::map<std::string, std::string> meta{};
   std::uint64_t modify_index = 0;
@@ -39,6 +52,7 @@ struct Splitter {
 // A service-resolver. A subset with an empty filter holds all instances.
 struct Resolver {
   std::string name{};
+  Place place{};
   std::map<std::string, std::string> meta{};
   std::map<std::string, std::string> subset_filters{};  // subset name → Filter
   bool has_failover = false;  // any Failover: callers' counters then mix subsets
@@ -64,6 +78,7 @@ inline constexpr double kDefaultRequestTimeoutSeconds = 15;
 
 struct Router {
   std::string name{};
+  Place place{};
   std::vector<RetryRule> retries{};
   // The longest RequestTimeout of any route, at least Envoy's default: Consul adds a route without
   // one for what no other takes.

@@ -46,11 +46,12 @@ struct BlockingQuery : std::enable_shared_from_this<BlockingQuery> {
   std::string operation;
   std::string path;
   milliseconds min_interval{0};
-  Reply<HttpResponse> on_answer;
+  bool absence_is_an_answer = false;
+  Client::Taker taker;
 
   std::uint64_t index = 0;      // to ask with; 0: answer at once
   std::uint64_t delivered = 0;  // index of the last answer that was delivered
-  bool failing = false;
+  std::optional<base::ErrorCode> failing_with;
   milliseconds back_off = kFirstBackOff;
   base::MonotonicTime asked_at;
   base::IoLoop::Id pending = 0;  // transfer or timer
@@ -63,7 +64,7 @@ struct BlockingQuery : std::enable_shared_from_this<BlockingQuery> {
     Call call;
     call.operation = operation;
     call.path = path;
-    call.absence_is_an_answer = true;
+    call.absence_is_an_answer = absence_is_an_answer;
     if (index > 0) {
       call.path += fmt::format("{}index={}&wait={}",
                                path.find('?') == std::string::npos ? '?' : '&', index, kWait);
@@ -76,35 +77,49 @@ struct BlockingQuery : std::enable_shared_from_this<BlockingQuery> {
 
   void OnResponse(Result<HttpResponse> response) {
     pending = 0;
-    if (const auto impl = client.lock()) {
-      impl->Observe(operation, response ? nullptr : &response.error());
-    }
     const milliseconds delay =
-        response ? Succeed(*std::move(response)) : FailOnce(response.error());
+        response ? Succeed(*std::move(response)) : Fail(std::move(response).error());
     if (!stopped) AskAfter(delay);
   }
 
   // Both return how long after the last request the next one may start.
   milliseconds Succeed(HttpResponse response) {
     const std::optional<std::uint64_t> answered = IndexOf(response);
-    const bool news = failing || delivered == 0 || !answered || *answered != delivered;
+    const bool news = failing_with || delivered == 0 || !answered || *answered != delivered;
+    if (news) {
+      const Result<void> taken = taker(std::move(response));
+      if (!taken) return Fail({taken.error().code, ToName() + ": " + taken.error().message});
+    }
+    Observe(nullptr);
     // An index that goes backwards means that the state was restored or replaced.
     index = !answered || *answered < index ? 0 : *answered;
     delivered = answered.value_or(0);
-    failing = false;
+    failing_with.reset();
     back_off = kFirstBackOff;
-    if (news) on_answer(std::move(response));
     return answered ? min_interval : std::max(min_interval, kIntervalWithoutIndex);
   }
 
-  milliseconds FailOnce(const base::Error& error) {
+  milliseconds Fail(base::Error error) {
+    Observe(&error);
     index = 0;  // the server that answers next may count otherwise, and the answer is news anyway
     const milliseconds delay = back_off;
     back_off = std::min(2 * back_off, kLongestBackOff);
-    if (!std::exchange(failing, true)) on_answer(tl::unexpected(error));
+    const bool news = failing_with != error.code;
+    failing_with = error.code;
+    if (news) (void)taker(tl::unexpected(std::move(error)));
     const auto spent =
         std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - asked_at);
     return spent + std::max(delay, min_interval);
+  }
+
+  void Observe(const base::Error* error) const {
+    if (const auto impl = client.lock()) impl->Observe(operation, error);
+  }
+
+  [[nodiscard]] std::string ToName() const {
+    Call call;
+    call.path = path;
+    return Name(call);
   }
 
   void AskAfter(milliseconds interval) {
@@ -141,12 +156,23 @@ class PathWatch final : public Watch {
 std::unique_ptr<Watch> Client::WatchPath(std::string_view operation, std::string_view path,
                                          base::milliseconds min_interval,
                                          Reply<base::HttpResponse> on_answer) {
+  return StartWatch(operation, path, min_interval, /*absence_is_an_answer=*/true,
+                    [on_answer = std::move(on_answer)](Result<HttpResponse> answer) {
+                      on_answer(std::move(answer));
+                      return Result<void>();
+                    });
+}
+
+std::unique_ptr<Watch> Client::StartWatch(std::string_view operation, std::string_view path,
+                                          base::milliseconds min_interval,
+                                          bool absence_is_an_answer, Taker taker) {
   auto query = std::make_shared<BlockingQuery>();
   query->client = impl_;
   query->operation = operation;
   query->path = path;
   query->min_interval = min_interval;
-  query->on_answer = std::move(on_answer);
+  query->absence_is_an_answer = absence_is_an_answer;
+  query->taker = std::move(taker);
   query->Ask();
   return std::make_unique<PathWatch>(std::move(query));
 }

@@ -72,12 +72,14 @@ Result<std::unique_ptr<ConsulAgent>> ConsulAgent::Start(ConsulOptions options) {
 void ConsulAgent::WriteConfiguration() {
   const int http = ports_.Next();
   const int grpc = ports_.Next();
+  const int wan = ports_.Next();
   address_ = fmt::format("http://127.0.0.1:{}", http);
   grpc_address_ = fmt::format("127.0.0.1:{}", grpc);
+  wan_address_ = fmt::format("127.0.0.1:{}", wan);
   json config = {{"bind_addr", "127.0.0.1"},
                  {"client_addr", "127.0.0.1"},
                  {"node_name", "node-1"},
-                 {"datacenter", "dc1"},
+                 {"datacenter", options_.datacenter},
                  {"disable_update_check", true},
                  {"connect", {{"enabled", true}}},
                  {"ui_config", {{"enabled", true}}},
@@ -89,7 +91,7 @@ void ConsulAgent::WriteConfiguration() {
                    {"dns", -1},
                    {"server", ports_.Next()},
                    {"serf_lan", ports_.Next()},
-                   {"serf_wan", ports_.Next()}}}};
+                   {"serf_wan", wan}}}};
   if (options_.persistent) {
     config["server"] = true;
     config["bootstrap_expect"] = 1;

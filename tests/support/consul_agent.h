@@ -27,6 +27,7 @@ struct ConsulOptions {
   // Not empty: ACLs with default deny, and this (a UUID) as the management token, which all calls
   // below send.
   std::string token{};
+  std::string datacenter = "dc1";
 };
 
 // An instance of a service with the sidecar that Consul makes for it.
@@ -54,6 +55,8 @@ class ConsulAgent {
 
   [[nodiscard]] const std::string& address() const { return address_; }  // http://127.0.0.1:PORT
   [[nodiscard]] const std::string& grpc_address() const { return grpc_address_; }  // 127.0.0.1:PORT
+  // 127.0.0.1:PORT, for PUT /v1/agent/join/<address>?wan=true of another datacenter's agent.
+  [[nodiscard]] const std::string& wan_address() const { return wan_address_; }
   [[nodiscard]] const std::string& token() const { return options_.token; }
   // CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN and CONSUL_GRPC_ADDR for a child that shall speak to this
   // agent.
@@ -104,6 +107,7 @@ class ConsulAgent {
   Http http_;
   std::string address_;
   std::string grpc_address_;
+  std::string wan_address_;
   std::unique_ptr<Process> process_;
 };
 

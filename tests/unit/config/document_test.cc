@@ -1,4 +1,4 @@
-#include "analyzer/config/document.h"
+#include "exporter/config/document.h"
 
 #include <gtest/gtest.h>
 

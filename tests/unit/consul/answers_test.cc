@@ -28,6 +28,30 @@ constexpr std::string_view kProxy = R"([{
     "CreateIndex": 27, "ModifyIndex": 30},
   "Checks": [{"Status": "passing"}, {"Status": "warning"}]}])";
 
+std::string ProxyWith(const std::string& upstream) {
+  return R"([{"Node":{"Node":"n1","Datacenter":"dc1"},"Service":{"ID":"p","Service":"web-proxy",)"
+         R"("Namespace":"team","Proxy":{"Mode":"transparent","Upstreams":[)"
+         R"({"DestinationName":"api")" +
+         upstream + "}]}}}]";
+}
+
+TEST(ParseInstances, LeavesOutUpstreamsThatLieElsewhere) {
+  const auto upstreams = [](const std::string& fields) {
+    return ParseInstances(ProxyWith(fields))->at(0).upstreams.size();
+  };
+  EXPECT_EQ(upstreams(R"(,"DestinationNamespace":"team")"), 1U);
+  EXPECT_EQ(upstreams(R"(,"Datacenter":"dc1","DestinationPartition":"default")"), 1U);
+  EXPECT_EQ(upstreams(R"(,"DestinationNamespace":"default")"), 0U);
+  EXPECT_EQ(upstreams(R"(,"DestinationPartition":"west")"), 0U);
+  EXPECT_EQ(upstreams(R"(,"DestinationPeer":"other")"), 0U);
+  EXPECT_EQ(upstreams(R"(,"Datacenter":"dc2")"), 0U);
+}
+
+TEST(ParseInstances, TellsTransparentProxies) {
+  EXPECT_TRUE(ParseInstances(ProxyWith(""))->at(0).transparent);
+  EXPECT_FALSE(ParseInstances(R"([{"Service":{"ID":"p","Service":"x"}}])")->at(0).transparent);
+}
+
 TEST(ParseInstances, ReadsAProxy) {
   const auto instances = ParseInstances(kProxy);
   ASSERT_TRUE(instances.has_value()) << instances.error().message;

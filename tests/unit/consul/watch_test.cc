@@ -139,6 +139,90 @@ TEST_F(WatchTest, DeliversAnAbsentThingAsAnAnswer) {
   EXPECT_EQ(consul_.WaitForRequests(2)[1].query.at("index"), "5");
 }
 
+TEST_F(WatchTest, AsksLaterAfterEachFailure) {
+  for (const int status : {500, 429, 403, 500}) {
+    consul_.Answer({.status = status, .body = "no"});
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  Watch("/v1/config/service-splitter");
+  (void)consul_.WaitForRequests(3);
+  // 500 ms and twice as long; a busy machine only makes it longer.
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds{1500});
+}
+
+TEST_F(WatchTest, TellsAnErrorOfAnotherCode) {
+  consul_.Answer({.status = 500, .body = "down"});
+  consul_.Answer({.status = 503, .body = "down still"});
+  consul_.Answer({.status = 403, .body = "not you"});
+  Watch("/v1/config/service-splitter");
+  EXPECT_THAT(WaitForDeliveries(2),
+              ElementsAre("error GET /v1/config/service-splitter: 500 down",
+                          "error GET /v1/config/service-splitter: 403 not you"));
+}
+
+// An answer without an index must not be asked for in a tight loop.
+TEST_F(WatchTest, AsksOnceASecondWhereAnIndexIsMissingOrNoNumber) {
+  consul_.Answer({.body = "a"});
+  consul_.Answer(Indexed("9x", "b"));
+  const auto begin = std::chrono::steady_clock::now();
+  Watch("/v1/config/service-splitter");
+  const auto requests = consul_.WaitForRequests(3);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds{2000});
+  EXPECT_EQ(requests[2].query, Parameters{});
+  EXPECT_THAT(Deliveries(), ElementsAre("200 a", "200 b"));
+}
+
+// Numbers; anything else is refused.
+class WatchValueTest : public WatchTest {
+ protected:
+  void WatchNumbers() {
+    const auto read = [](std::string_view body) -> Result<int> {
+      if (body.empty() || body.find_first_not_of("0123456789") != std::string_view::npos) {
+        return base::Fail(base::ErrorCode::kInvalid, "no number");
+      }
+      return std::stoi(std::string(body));
+    };
+    io_.loop().Post([this, read] {
+      client_ = std::make_unique<Client>(
+          io_.loop(), client_->settings(),
+          [this](std::string_view operation, std::string_view result) {
+            const std::lock_guard lock(mutex_);
+            observed_.push_back(std::string(operation) + " " + std::string(result));
+          });
+      watch_ = client_->WatchValue<int>(
+          "config", "/v1/config/service-splitter", milliseconds{0}, read,
+          [this](const Result<int>& number) {
+            const std::lock_guard lock(mutex_);
+            deliveries_.push_back(number ? std::to_string(*number) : number.error().message);
+            changed_.notify_all();
+          });
+    });
+  }
+
+  std::vector<std::string> observed_;
+};
+
+TEST_F(WatchValueTest, TakesABodyThatIsRefusedForAFailure) {
+  consul_.Answer(Indexed("5", "1"));
+  consul_.Answer(Indexed("6", "<html>"));
+  consul_.Answer(Indexed("6", "<html>"));
+  consul_.Answer(Indexed("6", "2"));
+  WatchNumbers();
+  EXPECT_THAT(WaitForDeliveries(3),
+              ElementsAre("1", "GET /v1/config/service-splitter: no number", "2"));
+  // What was refused is asked for anew, without its index.
+  EXPECT_EQ(consul_.WaitForRequests(5)[2].query, Parameters{});
+  const std::lock_guard lock(mutex_);
+  EXPECT_THAT(observed_, ElementsAre("config ok", "config invalid", "config invalid", "config ok"));
+}
+
+TEST_F(WatchValueTest, TakesAbsenceForAFailure) {
+  consul_.Answer({.status = 404, .body = "nothing here"});
+  WatchNumbers();
+  EXPECT_THAT(WaitForDeliveries(1),
+              ElementsAre("GET /v1/config/service-splitter: 404 nothing here"));
+}
+
 TEST_F(WatchTest, AsksAtMostOnceInEachInterval) {
   for (int i = 1; i <= 4; ++i) consul_.Answer(Indexed(std::to_string(i), "a"));
   const auto begin = std::chrono::steady_clock::now();

@@ -1,16 +1,27 @@
-// YAML or JSON text → a tree that remembers lines. Internal to config/: it gives both formats one
-// shape and takes from their parsers what those would let pass (duplicate keys stay visible, no
-// aliases, no tags, valid UTF-8 only). Refuses to know what any key means.
+// YAML or JSON text → a tree that remembers lines. For the readers of files of every kind: it gives
+// both formats one shape and takes from their parsers what those would let pass (duplicate keys
+// stay visible, no aliases, no tags, valid UTF-8 only). Refuses to know what any key means.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "analyzer/config/spec_file.h"
-
 namespace consul_canary::config {
+
+// One thing that is wrong, and what would be right.
+struct FieldError {
+  int line = 0;         // from 1; 0: not known
+  std::string field;    // strategy.steps[2].weight; empty: the document as a whole
+  std::string problem;  // "must be greater than the step before (25), is 10"
+
+  bool operator==(const FieldError&) const = default;
+};
+
+// "line 7: strategy.steps[2].weight: must be …"
+[[nodiscard]] std::string ToString(const FieldError& error);
 
 enum class NodeKind { kNull, kScalar, kList, kMap };
 
@@ -29,8 +40,11 @@ struct Documents {
   std::optional<FieldError> error;
 };
 
-// A text that begins with `{` is tried as JSON first. At most 256 KiB, 32 levels.
-[[nodiscard]] Documents ReadDocuments(std::string_view text);
+inline constexpr std::size_t kMaxDocumentBytes = std::size_t{256} * 1024;
+
+// A text that begins with `{` is tried as JSON first. At most `max_bytes`, 32 levels.
+[[nodiscard]] Documents ReadDocuments(std::string_view text,
+                                      std::size_t max_bytes = kMaxDocumentBytes);
 
 // The two formats. Exposed for ReadDocuments alone.
 [[nodiscard]] Documents ReadJson(std::string_view text);

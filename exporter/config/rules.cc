@@ -1,4 +1,4 @@
-#include "analyzer/config/rules.h"
+#include "exporter/config/rules.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -248,7 +248,7 @@ Rule Flag(bool& target) {
   };
 }
 
-Rule Duration(rollout::Seconds& target, bool zero_allowed) {
+Rule Duration(std::chrono::duration<double>& target, bool zero_allowed) {
   return [&target, zero_allowed](const Node& node, const std::string& field, Findings& findings) {
     std::optional<std::int64_t> milliseconds;
     if (node.kind == NodeKind::kScalar) {
@@ -262,7 +262,7 @@ Rule Duration(rollout::Seconds& target, bool zero_allowed) {
     } else if (*milliseconds == 0 && !zero_allowed) {
       findings.Report(node.line, field, fmt::format("must be longer than 0, {}", Describe(node)));
     } else {
-      target = rollout::Seconds(static_cast<double>(*milliseconds) / 1000.0);
+      target = std::chrono::duration<double>(static_cast<double>(*milliseconds) / 1000.0);
     }
   };
 }

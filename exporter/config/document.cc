@@ -1,4 +1,6 @@
-#include "analyzer/config/document.h"
+#include "exporter/config/document.h"
+
+#include <fmt/format.h>
 
 #include <cassert>
 #include <utility>
@@ -6,7 +8,6 @@
 namespace consul_canary::config {
 namespace {
 
-constexpr std::size_t kMaxBytes = std::size_t{256} * 1024;
 constexpr std::size_t kMaxDepth = 32;
 
 // How many bytes the UTF-8 sequence at `at` has; 0 if it is none, is overlong, a surrogate or
@@ -110,8 +111,17 @@ Node TreeBuilder::Take() {
   return std::exchange(root_, Node{});
 }
 
-Documents ReadDocuments(std::string_view text) {
-  if (text.size() > kMaxBytes) return {{}, FieldError{0, "", "is larger than 256 KiB"}};
+std::string ToString(const FieldError& error) {
+  std::string text;
+  if (error.line > 0) text += fmt::format("line {}: ", error.line);
+  if (!error.field.empty()) text += error.field + ": ";
+  return text + error.problem;
+}
+
+Documents ReadDocuments(std::string_view text, std::size_t max_bytes) {
+  if (text.size() > max_bytes) {
+    return {{}, FieldError{0, "", fmt::format("is larger than {} KiB", max_bytes / 1024)}};
+  }
   if (auto error = FindBadBytes(text)) return {{}, std::move(error)};
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   constexpr std::string_view kSpace = " \t\r\n";

@@ -6,7 +6,7 @@
 #include <sstream>
 #include <utility>
 
-#include "analyzer/config/document.h"
+#include "exporter/config/document.h"
 
 namespace consul_canary::config {
 namespace {

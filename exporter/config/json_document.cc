@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include "analyzer/config/document.h"
+#include "exporter/config/document.h"
 
 namespace consul_canary::config {
 namespace {

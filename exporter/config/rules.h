@@ -1,8 +1,9 @@
-// The vocabulary in which spec_file.cc says what a specification may contain: one rule for each
-// key, put together into a table. A rule checks one value, writes it where it belongs, or reports
-// what is wrong and what would be right; the rest is read on. Internal to config/.
+// The vocabulary in which the reader of a file (specification, static targets) says what it may
+// contain: one rule for each key, put together into a table. A rule checks one value, writes it
+// where it belongs, or reports what is wrong and what would be right; the rest is read on.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <string>
@@ -10,8 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "analyzer/config/document.h"
-#include "analyzer/rollout/spec.h"
+#include "exporter/config/document.h"
 
 namespace consul_canary::config {
 
@@ -53,7 +53,7 @@ struct TextCheck {
 [[nodiscard]] Rule Text(std::string& target, TextCheck check);
 [[nodiscard]] Rule Flag(bool& target);
 // `30s`, `1.5m`, `250ms`, `1h`, or 0. Whole milliseconds, at most a year.
-[[nodiscard]] Rule Duration(rollout::Seconds& target, bool zero_allowed);
+[[nodiscard]] Rule Duration(std::chrono::duration<double>& target, bool zero_allowed);
 [[nodiscard]] Rule Map(Rules rules);
 // One rule for each element; `make` is called with the element's index.
 [[nodiscard]] Rule List(std::function<Rule(std::size_t index)> make);
@@ -68,7 +68,7 @@ template <class E>
 [[nodiscard]] Rule Choice(E& target, std::vector<std::pair<std::string_view, E>> words,
                           std::vector<std::string_view> not_built = {});
 
-// --- below: for the template, spec_file.cc and analysis_rules.cc
+// --- below: for the template and for rules that are put together elsewhere
 
 // Reports a key that a map lacks and that has no default. No map: nothing is said.
 void RequireKey(const Node& map, const std::string& field, std::string_view key,
