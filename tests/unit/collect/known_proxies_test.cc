@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <string>
 
 namespace consul_canary::collect {
 namespace {
@@ -38,14 +39,19 @@ MeshState With(const std::vector<Instance>& proxies) {
 
 // By proxy id, what it calls when its page has clusters for all of these.
 Calls CallsIn(const MeshState& state, const std::set<std::string>& clusters) {
-  envoy::SidecarPage page;
-  for (const std::string& service : clusters) page.subsets[{service, ""}];
+  std::map<std::string, SidecarReading> readings;
   Calls calls;
   ForEachProxy(state, state.followed, [&](const KnownProxy& proxy) {
-    const std::vector<std::string_view> called = CallsOf(proxy, state.followed, &page);
-    calls[proxy.instance.id] = {called.begin(), called.end()};
-    EXPECT_EQ(calls[proxy.instance.id].size(), called.size());
+    const std::string id = ProxyId(proxy.instance);
+    calls[proxy.instance.id];
+    for (const std::string& service : clusters) readings[id].services[service];
   });
+  for (const auto& [name, service] : Assemble(Outline(state), readings)) {
+    for (const CallerReading& caller : service->callers) {
+      const std::string id = caller.id.substr(caller.id.find('/') + 1);
+      EXPECT_TRUE(calls[id].insert(name).second) << id << " calls " << name << " twice";
+    }
+  }
   return calls;
 }
 
