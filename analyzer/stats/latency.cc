@@ -8,6 +8,7 @@
 namespace consul_canary::stats {
 namespace {
 
+constexpr double kLeastEdgeSeconds = 0.005;
 constexpr double kLeastShare = 0.0005;
 constexpr double kGreatestShare = 0.98;
 constexpr std::int64_t kLeastToWatch = 100;
@@ -74,8 +75,9 @@ std::vector<double> EdgesToWatch(const LatencyCounts& primary_history) {
   if (primary_history.timed < kLeastToWatch) return edges;
   for (const auto& [edge, slower] : primary_history.slower) {
     const double share = SlowerShare(slower, primary_history);
-    if (share <= kGreatestShare) edges.push_back(edge);
-    if (share < kLeastShare) break;  // the one above
+    const bool is_felt = edge > kLeastEdgeSeconds || IsSame(edge, kLeastEdgeSeconds);
+    if (share <= kGreatestShare && is_felt) edges.push_back(edge);
+    if (share < kLeastShare && is_felt) break;  // the one above
   }
   LeaveOutFromBelow(edges);
   return edges;

@@ -40,6 +40,12 @@ TEST(EdgesToWatch, AreThoseThatThePrimaryCrossesNowAndThenAndOneAbove) {
   EXPECT_EQ(EdgesToWatch(kPrimary), (Edges{.025, .05, .1, .25, .5}));
 }
 
+TEST(EdgesToWatch, BeginWhereSomebodyFeelsIt) {
+  const LatencyCounts fast{1000, {{.0005, 600}, {.001, 200}, {.005, 9}, {.01, 0}}};
+  EXPECT_EQ(EdgesToWatch(fast), (Edges{.005, .01}));
+  EXPECT_EQ(EdgesToWatch({1000, {{.0005, 600}, {.001, 0}, {.005, 0}, {.01, 0}}}), Edges{.005});
+}
+
 TEST(EdgesToWatch, EndWithTheHistogramWhereThePrimaryCrossesItsLastEdge) {
   EXPECT_EQ(EdgesToWatch({1000, {{.1, 900}, {.25, 30}}}), (Edges{.1, .25}));
 }
