@@ -297,7 +297,8 @@ class SequencesTest(Case):
                 completed, failures = completed + tick[0], failures + tick[1]
                 canary_completed, canary_failures = canary_completed + tick[2], canary_failures + tick[3]
             inside = np.flatnonzero(evidence[1:80] < math.log(20)) + 1
-            estimate = canary_failures / canary_completed - failures / completed
+            weights = [tick[0] * tick[2] / (tick[0] + tick[2]) for tick in ticks]
+            estimate = np.average([tick[3] / tick[2] - tick[1] / tick[0] for tick in ticks], weights=weights)
             self.assert_close(ask_one("difference", history=history, ticks=ticks, alpha=.05),
                               [grid[inside[0] - 1], estimate, grid[inside[-1] + 1]])
 
