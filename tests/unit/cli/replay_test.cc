@@ -30,7 +30,8 @@ std::vector<ReplayedTick> ReplayText(const std::string& text) {
 }
 
 std::string Header(const std::string& strategy = R"("warmup": "0s")") {
-  return R"({"recording": 1, "request_timeout": 0, "spec": {"service": "api", "strategy": {)" + strategy +
+  return R"({"recording": 1, "request_timeout": 0, "spec": {"service": "api", "strategy": {)" +
+         strategy +
          R"(}}, "history": {"primary": {"completed": 30000, "failures": 30}}})"
          "\n";
 }
