@@ -210,9 +210,10 @@ std::string LatencyName(double edge_seconds) {
   return fmt::format("latency_{:g}ms", edge_seconds * kMillisecondsPerSecond);
 }
 
-// Among so many requests none would be the canary's by chance once in a thousand times.
+// Among so many requests none would be the canary's by chance once in a million times: there are a
+// thousand such gaps in an hour.
 bool IsSilent(const Evidence& evidence) {
-  const double kMostByChance = std::log(1000);
+  const double kMostByChance = std::log(1e6);
   return evidence.silent_requests > kMostByChance;
 }
 

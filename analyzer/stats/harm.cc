@@ -11,7 +11,7 @@ namespace {
 
 static_assert(kHarmGridSize == kOddsGridSize);
 
-constexpr std::int64_t kBlockRequests = 10;
+constexpr std::int64_t kBlockRequests = 20;
 constexpr double kBlockSeconds = 10.0;
 
 std::array<double, kHarmGridSize> Blocks(const Margin& tolerance, const Counts& primary_totals,

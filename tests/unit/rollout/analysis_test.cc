@@ -251,7 +251,7 @@ TEST(Analysis, ACanaryThatFallsSilentIsNeverSafe) {
   world.PlentyOfTraffic();
   world.Tick(5);  // proven, but the minimum duration is not over
   EXPECT_EQ(world.last.verdict.kind, VerdictKind::kSafe) << world.state.reason;
-  world.Traffic({60, 0}, {0, 0});  // 7 of them would be the canary's
+  world.Traffic({70, 0}, {0, 0});  // 8 of them would be the canary's
   world.Tick(2);
   EXPECT_EQ(world.last.verdict.kind, VerdictKind::kUntrusted);
   world.Tick(20);

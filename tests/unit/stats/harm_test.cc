@@ -168,15 +168,15 @@ TEST(Harm, FindsALateFaultAlmostAsFastAsAnEarlyOne) {
   EXPECT_LE(ticks_until_rollback(1800), 5);
 }
 
-TEST(Harm, TakesTicksOfFewRequestsTogetherUntilTheyAreTen) {
+TEST(Harm, TakesTicksOfFewRequestsTogetherUntilTheyAreTwenty) {
   HarmState in_parts = StartHarm(kHistory);
-  ObserveHarm(in_parts, kOpenEnded, {3, 0}, {1, 1}, 2.0, 1.0);
+  ObserveHarm(in_parts, kOpenEnded, {13, 0}, {1, 1}, 2.0, 1.0);
   ObserveHarm(in_parts, kOpenEnded, {4, 1}, {1, 0}, 5.0, 1.0);
   EXPECT_EQ(LogHarm(in_parts), 0.0);
   EXPECT_EQ(in_parts.primary, kHistory);
   ObserveHarm(in_parts, kOpenEnded, {0, 0}, {1, 1}, 5.0, 1.0);
   HarmState at_once = StartHarm(kHistory);
-  ObserveHarm(at_once, kOpenEnded, {7, 1}, {3, 2}, 2.0, 3.0);
+  ObserveHarm(at_once, kOpenEnded, {17, 1}, {3, 2}, 2.0, 3.0);
   EXPECT_EQ(in_parts, at_once);
   EXPECT_GT(LogHarm(in_parts), 0.0);
 }
@@ -248,7 +248,7 @@ TEST(Harm, HasAnExpectationOfAtMostOneForAnyOverdispersion) {
       const double expectation =
           ExpectedEvidence(9, 4, rate, rate, [&](const Counts& primary, const Counts& canary) {
             HarmState state = StartHarm({50, 2});
-            ObserveHarm(state, kOpenEnded, primary, canary, overdispersion, 1.0);
+            ObserveHarm(state, kOpenEnded, primary, canary, overdispersion, 10.0);
             return LogHarm(state);
           });
       EXPECT_LE(expectation, 1 + 1e-12);

@@ -88,7 +88,7 @@ TEST(TolerantHarm, HasAnExpectationOfAtMostOneOnTheMarginAndBelowIt) {
     for (const Counts history : {Counts{0, 0}, Counts{500, 3}, Counts{40, 10}}) {
       const auto evidence = [&](const Counts& primary, const Counts& canary) {
         HarmState state = StartHarm(history);
-        ObserveHarm(state, {0, tolerance}, primary, canary, 1.0, 1.0);
+        ObserveHarm(state, {0, tolerance}, primary, canary, 1.0, 10.0);
         return LogHarm(state);
       };
       for (const double rate : {0.0, .001, .02, .1, .3, .6, 1.0}) {
@@ -105,7 +105,7 @@ TEST(TolerantHarm, HasAnExpectationOfAtMostOneOnTheMarginAndBelowIt) {
 TEST(TolerantHarm, IsWorthMoreThanOneOnAverageBeyondTheMargin) {
   const auto evidence = [](const Counts& primary, const Counts& canary) {
     HarmState state = StartHarm({500, 3});
-    ObserveHarm(state, {0, {1.0, .01}}, primary, canary, 1.0, 1.0);
+    ObserveHarm(state, {0, {1.0, .01}}, primary, canary, 1.0, 10.0);
     return LogHarm(state);
   };
   EXPECT_GT(ExpectedEvidence(9, 6, .006, .4, evidence), 2.0);
