@@ -1,8 +1,9 @@
 // consul-canary-test-app: a service whose health is set from outside while it runs. It answers
-// every path with its name and version and counts what it served; `GET /health` is always 200.
-// At the control port, `POST /?failure_ratio=0.2&delay_ms=50&hang=1&status=500` changes what is
-// named and leaves the rest, and GET tells all. Which requests fail is drawn from a seeded
-// generator, so that the same requests fail in each run.
+// every path with its name and version and counts what it served. The control port answers even
+// while all else hangs: `GET /health` is always 200, `POST
+// /?failure_ratio=0.2&delay_ms=50&hang=1&status=500` changes what is named and leaves the rest, any
+// other GET tells all. Which requests fail is drawn from a seeded generator, so that the same
+// requests fail in each run.
 //
 //   consul-canary-test-app --port PORT --control-port PORT --name NAME --version VERSION [--seed N]
 #include <fmt/format.h>
@@ -53,12 +54,31 @@ class App {
   App(std::string name, std::string version, std::uint64_t seed)
       : name_(std::move(name)), version_(std::move(version)), random_(seed) {}
 
-  ServerResponse Handle(const ServerRequest& request) {
-    return request.path == "/health" ? Answer(200, "{}") : Serve();
+  ServerResponse Control(const ServerRequest& request) {
+    if (request.path == "/health") return Answer(200, "{}");
+    return request.method == "POST" ? Change(request) : Describe();
   }
 
-  ServerResponse Control(const ServerRequest& request) {
-    return request.method == "POST" ? Change(request) : Describe();
+  ServerResponse Serve() {
+    std::unique_lock lock(mutex_);
+    if (behaviour_.hang != 0) {
+      ++hanging_;
+      changed_.wait(lock, [this] { return stopping_ || behaviour_.hang == 0; });
+      --hanging_;
+    }
+    if (behaviour_.delay_ms > 0) {
+      changed_.wait_for(lock, std::chrono::milliseconds(behaviour_.delay_ms),
+                        [this] { return stopping_; });
+    }
+    ++served_;
+    ServerResponse response =
+        Answer(200, fmt::format(R"({{"name": "{}", "version": "{}"}})", name_, version_));
+    if (std::uniform_real_distribution<double>(0, 1)(random_) < behaviour_.failure_ratio) {
+      ++failed_;
+      response.status = behaviour_.status;
+    }
+    response.headers["X-App-Version"] = version_;
+    return response;
   }
 
   void Stop() {
@@ -97,28 +117,6 @@ class App {
     return Answer(200, all.dump());
   }
 
-  ServerResponse Serve() {
-    std::unique_lock lock(mutex_);
-    if (behaviour_.hang != 0) {
-      ++hanging_;
-      changed_.wait(lock, [this] { return stopping_ || behaviour_.hang == 0; });
-      --hanging_;
-    }
-    if (behaviour_.delay_ms > 0) {
-      changed_.wait_for(lock, std::chrono::milliseconds(behaviour_.delay_ms),
-                        [this] { return stopping_; });
-    }
-    ++served_;
-    ServerResponse response =
-        Answer(200, fmt::format(R"({{"name": "{}", "version": "{}"}})", name_, version_));
-    if (std::uniform_real_distribution<double>(0, 1)(random_) < behaviour_.failure_ratio) {
-      ++failed_;
-      response.status = behaviour_.status;
-    }
-    response.headers["X-App-Version"] = version_;
-    return response;
-  }
-
   const std::string name_;
   const std::string version_;
   std::mutex mutex_;
@@ -154,7 +152,7 @@ int Run(int argc, char** argv) {
   // A hanging request holds a thread, so control has a server of its own, which always answers.
   const auto server =
       base::HttpServer::Start({.listen_addresses = {"127.0.0.1:" + port}, .threads = 512},
-                              [&app](const ServerRequest& request) { return app.Handle(request); });
+                              [&app](const ServerRequest& /*request*/) { return app.Serve(); });
   const auto control = base::HttpServer::Start(
       {.listen_addresses = {"127.0.0.1:" + control_port}, .threads = 2},
       [&app](const ServerRequest& request) { return app.Control(request); });

@@ -44,9 +44,9 @@ json SidecarOf(const ServiceInstance& instance) {
 json RegistrationOf(const ServiceInstance& instance) {
   json body = {{"ID", instance.id},     {"Name", instance.name}, {"Address", "127.0.0.1"},
                {"Port", instance.port}, {"Meta", instance.meta}, {"Tags", instance.tags}};
-  if (instance.check_application) {
+  if (instance.health_port != 0) {
     body["Check"] = {{"Name", "application"},
-                     {"HTTP", fmt::format("http://127.0.0.1:{}/health", instance.port)},
+                     {"HTTP", fmt::format("http://127.0.0.1:{}/health", instance.health_port)},
                      {"Interval", "1s"},
                      {"Timeout", "1s"}};
   }

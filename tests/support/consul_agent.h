@@ -37,9 +37,9 @@ struct ServiceInstance {
   int port = 0;                               // of the application, on 127.0.0.1
   std::map<std::string, std::string> meta{};  // the sidecar inherits it
   std::vector<std::string> tags{};
-  bool check_application = false;  // HTTP check of /health, each second
-  int sidecar_port = 0;            // 0: no sidecar
-  int prometheus_port = 0;         // 0: none; else envoy_prometheus_bind_addr on 127.0.0.1
+  int health_port = 0;      // of an HTTP check of /health, each second; 0: none
+  int sidecar_port = 0;     // 0: no sidecar
+  int prometheus_port = 0;  // 0: none; else envoy_prometheus_bind_addr on 127.0.0.1
   struct Upstream {
     std::string name{};
     int local_port = 0;

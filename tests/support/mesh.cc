@@ -191,7 +191,7 @@ Result<void> Mesh::StartApplications(const std::vector<Node*>& nodes) {
         .name = node->name,
         .port = node->app_port,
         .meta = {{"canary-admin", fmt::format("127.0.0.1:{}", node->admin_port)}},
-        .check_application = !node->is_caller(),
+        .health_port = node->is_caller() ? 0 : node->control_port,
         .sidecar_port = node->sidecar_port,
         .prometheus_port = node->metrics_port};
     if (node->is_caller()) {
