@@ -22,7 +22,7 @@ TEST(Mesh, GivesEachSubsetItsShare) {
   ASSERT_TRUE(load.WaitForMore(1000, seconds(20)));
   load.Stop();
   LoadCounts counts = load.Counts();
-  EXPECT_EQ(counts.failed, 0);
+  EXPECT_EQ(counts.failed, 0) << ::testing::PrintToString(counts.by_status);
   // Binomial with p = 0.1: five standard deviations of 1000 are 47.
   EXPECT_NEAR(static_cast<double>(counts.by_version["v2"]) / static_cast<double>(counts.completed),
               0.1, 0.05);
