@@ -112,6 +112,7 @@ TEST_F(WebGateTest, ChecksManyAtOnce) {
   constexpr int kCallers = 8;
   std::latch all(kCallers);
   std::vector<std::thread> callers;
+  callers.reserve(kCallers);
   for (int i = 0; i < kCallers; ++i) {
     callers.emplace_back([&, i] {
       all.arrive_and_wait();

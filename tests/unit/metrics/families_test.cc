@@ -253,13 +253,14 @@ TEST(ProcessSeries, AreThoseOfEveryPrometheusClient) {
                                    .max_virtual_bytes = 1u << 20u,
                                    .open_fds = 7,
                                    .max_fds = 1024};
-  EXPECT_EQ(Lines(PageOf([&](TextWriter& page) { WriteProcess("x", {}, process, page); })),
-            (std::set<std::string>{
-                R"(consul_canary_build_info{program="x",version="",revision="",branch="",)"
-                R"(compiler=""} 1)",
-                "process_cpu_seconds_total 1.5", "process_max_fds 1024", "process_open_fds 7",
-                "process_resident_memory_bytes 1024", "process_start_time_seconds 1700000000.25",
-                "process_virtual_memory_bytes 4096", "process_virtual_memory_max_bytes 1048576"}));
+  const std::string build =
+      R"(consul_canary_build_info{program="x",version="",revision="",branch="",compiler=""} 1)";
+  EXPECT_EQ(
+      Lines(PageOf([&](TextWriter& page) { WriteProcess("x", {}, process, page); })),
+      (std::set<std::string>{
+          build, "process_cpu_seconds_total 1.5", "process_max_fds 1024", "process_open_fds 7",
+          "process_resident_memory_bytes 1024", "process_start_time_seconds 1700000000.25",
+          "process_virtual_memory_bytes 4096", "process_virtual_memory_max_bytes 1048576"}));
 }
 
 TEST(MeshSeries, EscapeLabelValues) {
