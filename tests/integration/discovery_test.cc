@@ -25,7 +25,6 @@ namespace consul_canary::collect {
 namespace {
 
 using nlohmann::json;
-using ::testing::Contains;
 using ::testing::IsEmpty;
 using ::testing::Key;
 using ::testing::Not;
