@@ -216,6 +216,7 @@ int Main(std::size_t sidecars, int seconds, PageKind kind) {
   const std::size_t page_bytes = SidecarPageText(kind, 0).size();
   const std::vector<std::string>& addresses = (*farm)->addresses();
   std::vector<std::string> urls;
+  urls.reserve(addresses.size());
   for (const std::string& address : addresses) {
     urls.push_back(collect::PageUrl({.address = address, .admin = false}));
   }
