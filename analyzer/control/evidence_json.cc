@@ -278,6 +278,7 @@ void AddMetrics(const Evidence& evidence, Json& json) {
   json["proven"] = evidence.proven;
   json["metrics_fixed"] = evidence.metrics_fixed;
   json["primary_latency"] = LatencyToJson(evidence.primary_latency);
+  json["late_left_out"] = evidence.late_left_out;
   json["canary_latency"] = LatencyToJson(evidence.canary_latency);
   json["latency"] = ListToJson(evidence.latency, EdgeToJson);
   json["objectives"] = ListToJson(evidence.objectives, ObjectiveToJson);
@@ -299,6 +300,7 @@ void ReadMetrics(const Json& json, Evidence& evidence) {
   ReadIfGiven(json, "proven", evidence.proven);
   ReadIfGiven(json, "metrics_fixed", evidence.metrics_fixed);
   ReadLatency(json, "primary_latency", evidence.primary_latency);
+  ReadIfGiven(json, "late_left_out", evidence.late_left_out);
   ReadLatency(json, "canary_latency", evidence.canary_latency);
   ReadList(json, "latency", evidence.latency, EdgeFromJson);
   ReadList(json, "objectives", evidence.objectives, ObjectiveFromJson);

@@ -215,23 +215,29 @@ double SecondsAtWeight(const State& state) {
   return state.confirmed ? state.confirmed_seconds : state.stage_seconds;
 }
 
-// A tick whose histograms may still tell of the warm-up is judged without them.
-TickCounts JudgedCounts(const Spec& spec, const Observation& seen, const State& state) {
-  TickCounts tick = seen.counts;
-  if (SecondsAtWeight(state) < spec.warmup.count() + kFlushSeconds) {
-    tick.primary.latency = {};
-    tick.canary.latency = {};
-  }
+// Whether the histograms tell of nothing but what was judged: their first flush after the warm-up
+// still tells of it.
+bool IsLatencyWarm(const Spec& spec, const State& state) {
+  return SecondsAtWeight(state) >= spec.warmup.count() + kFlushSeconds;
+}
+
+TickCounts WithoutLatency(TickCounts tick) {
+  tick.primary.latency = {};
+  tick.canary.latency = {};
   return tick;
 }
 
 // Of the requests that began at the step's weight the quick ones end first, and those that time out
 // last. Before each has had its time, too few failures are seen.
 bool HasSettled(const Observation& seen, const State& state) {
-  return state.confirmed_seconds >= std::min(seen.request_timeout_seconds, kLongestWaitSeconds);
+  return state.confirmed_seconds >= SettlingSeconds(seen);
 }
 
 }  // namespace
+
+double SettlingSeconds(const Observation& seen) {
+  return std::min(seen.request_timeout_seconds, kLongestWaitSeconds);
+}
 
 Evidence StartEvidence(const Evidence& before, const Observation& seen) {
   Evidence evidence;
@@ -292,7 +298,9 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   evidence.stage_primary += tick.primary.high;
   evidence.stage_canary += tick.canary.low;
   const bool judged = IsJudged(spec, seen, state);
-  const TickCounts counted = JudgedCounts(spec, seen, state);
+  TickCounts cold;
+  if (!IsLatencyWarm(spec, state)) cold = WithoutLatency(tick);
+  const TickCounts& counted = IsLatencyWarm(spec, state) ? tick : cold;
   if (judged) {
     FixMetrics(evidence);
     FollowObjectives(spec, evidence);

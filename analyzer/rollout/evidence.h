@@ -24,6 +24,9 @@ void BeginStageEvidence(Evidence& evidence);
 // Precondition: the observation carries counts, and the rollout is active.
 void AddEvidence(const Spec& spec, const Observation& seen, State& state);
 
+// Since the step's weight was applied: before that no tick enters the proof.
+[[nodiscard]] double SettlingSeconds(const Observation& seen);
+
 // Whether this tick's requests count as evidence.
 [[nodiscard]] bool IsJudged(const Spec& spec, const Observation& seen, const State& state);
 

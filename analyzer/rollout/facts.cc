@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "analyzer/rollout/evidence.h"
 #include "analyzer/rollout/transition.h"
 
 namespace consul_canary::rollout {
@@ -118,6 +119,9 @@ std::string WhyUndecided(const Transition& t) {
   const std::string& thresholds = t.verdict.threshold_obstacle;
   if (t.spec.judge == JudgeMode::kThresholds) return "collects evidence: " + thresholds;
   std::string text = "collects evidence: " + Figures(t);
+  if (const double settling = SettlingSeconds(t.seen); t.state.confirmed_seconds < settling) {
+    return text + fmt::format("; nothing is proven before slow requests have had {:g} s", settling);
+  }
   if (t.verdict.log_safe >= t.verdict.safe_bound) return text + "; " + thresholds;
   for (const MetricVerdict& metric : t.verdict.metrics) {
     if (metric.log_safe && *metric.log_safe == t.verdict.log_safe &&

@@ -196,15 +196,21 @@ double SecondsUnproven(const Spec& spec) {
   return Uses(spec, JudgeMode::kSequential) ? std::max(warmup, kSettlingSeconds) : warmup;
 }
 
-double SecondsToJudge(const Spec& spec) { return spec.deadline.count() - SecondsUnproven(spec); }
+// A proof has what the deadline leaves, perhaps nothing.
+double SecondsToProve(const Spec& spec) {
+  return std::max(0.0, spec.deadline.count() - SecondsUnproven(spec));
+}
 
 std::vector<Run> Simulate(const Spec& spec, const Traffic& traffic, Question question,
                           double expected_seconds, Random& random) {
+  const double limit = question == Question::kProof
+                           ? SecondsToProve(spec)
+                           : std::max(0.0, (spec.deadline - spec.warmup).count());
   const TickLengths lengths = LengthsFor(spec, expected_seconds);
   std::vector<Run> runs;
   for (int i = 0; i < kRuns; ++i) {
     SimulatedJudge judge(spec, traffic.primary_ratio, question);
-    runs.push_back(RunUntil(traffic, lengths, SecondsToJudge(spec), judge, random));
+    runs.push_back(RunUntil(traffic, lengths, limit, judge, random));
     if (i + 1 == kRunsUntilHopeless && std::ranges::none_of(runs, &Run::decided)) break;
   }
   return runs;
@@ -216,7 +222,7 @@ double ExpectedSeconds(double needed, const Traffic& traffic) {
 
 Estimate UntilProven(const Spec& spec, double least_seconds, const Traffic& traffic, double needed,
                      Random& random) {
-  const double expected = std::min(ExpectedSeconds(needed, traffic), SecondsToJudge(spec));
+  const double expected = std::min(ExpectedSeconds(needed, traffic), SecondsToProve(spec));
   return Summarize(Simulate(spec, traffic, Question::kProof, expected, random),
                    SecondsUnproven(spec), least_seconds);
 }
@@ -244,7 +250,7 @@ double RoundedUp(double value, double unit) { return std::ceil(value / unit) * u
 
 // Whether nearly all runs are proven before the deadline.
 bool IsInTime(const Spec& spec, const Traffic& traffic) {
-  return kSpread * ExpectedSeconds(RequestsNeeded(spec, traffic), traffic) <= SecondsToJudge(spec);
+  return kSpread * ExpectedSeconds(RequestsNeeded(spec, traffic), traffic) <= SecondsToProve(spec);
 }
 
 void AddWeight(const Spec& spec, std::size_t index, const Traffic& traffic,
@@ -359,7 +365,7 @@ PlannedStep PlanStep(const Spec& full, std::size_t index, const PlanInput& input
   if (Uses(spec, JudgeMode::kSequential)) {
     planned.requests_needed = RequestsNeeded(spec, healthy);
     planned.least_requests_per_second =
-        kSpread * planned.requests_needed / (healthy.weight * SecondsToJudge(spec));
+        kSpread * planned.requests_needed / (healthy.weight * SecondsToProve(spec));
   }
   planned.healthy =
       UntilProven(spec, LeastSeconds(full, step), healthy, planned.requests_needed, random);

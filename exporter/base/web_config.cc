@@ -1,7 +1,6 @@
 #include "exporter/base/web_config.h"
 
 #include <fmt/format.h>
-#include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <array>
@@ -13,8 +12,13 @@
 #include <sstream>
 #include <vector>
 
+#include "exporter/config/document.h"
+
 namespace consul_canary::base {
 namespace {
+
+using config::Node;
+using config::NodeKind;
 
 constexpr std::size_t kLargestBytes = 1u << 20u;
 constexpr std::size_t kHashSize = 60;
@@ -31,17 +35,17 @@ class Reader {
  public:
   explicit Reader(std::string_view source) : source_(source) {}
 
-  void ReadRoot(const YAML::Node& root) {
-    ForEach(root, "", [this](const std::string& key, const YAML::Node& value) {
+  void ReadRoot(const Node& root) {
+    ForEach(root, "", [this](const std::string& key, const Node& value) {
       if (key == "basic_auth_users") {
         ForEach(value, key,
-                [this](const std::string& name, const YAML::Node& hash) { ReadUser(name, hash); });
+                [this](const std::string& name, const Node& hash) { ReadUser(name, hash); });
       } else if (key == "http_server_config") {
-        ForEach(value, key, [this](const std::string& name, const YAML::Node& setting) {
+        ForEach(value, key, [this](const std::string& name, const Node& setting) {
           ReadServerSetting(name, setting);
         });
       } else if (key == "tls_server_config") {
-        if (!value.IsNull() && value.size() > 0) {
+        if (value.kind != NodeKind::kNull && !IsEmpty(value)) {
           Complain(value, key,
                    "TLS is not served here (Debian's civetweb crashes on TLS with OpenSSL 3): let "
                    "the mesh or a proxy in front do it");
@@ -58,47 +62,43 @@ class Reader {
     return Fail(ErrorCode::kInvalid, fmt::format("{}", fmt::join(problems_, "; ")));
   }
 
-  // yaml-cpp counts lines from 0.
-  void Complain(int line_from_zero, std::string_view key, std::string_view problem) {
-    problems_.push_back(
-        key.empty() ? fmt::format("{}:{}: {}", source_, line_from_zero + 1, problem)
-                    : fmt::format("{}:{}: {}: {}", source_, line_from_zero + 1, key, problem));
+  void Complain(int line, std::string_view key, std::string_view problem) {
+    problems_.push_back(key.empty() ? fmt::format("{}:{}: {}", source_, line, problem)
+                                    : fmt::format("{}:{}: {}: {}", source_, line, key, problem));
   }
 
  private:
-  void Complain(const YAML::Node& node, std::string_view key, std::string_view problem) {
-    Complain(node.Mark().line, key, problem);
+  void Complain(const Node& node, std::string_view key, std::string_view problem) {
+    Complain(node.line, key, problem);
   }
 
-  // work(key, value); `where` names the map. yaml-cpp lets keys come twice.
+  static bool IsEmpty(const Node& node) {
+    return node.kind != NodeKind::kScalar && node.children.empty();
+  }
+
+  // work(key, value); `where` names the map.
   template <class Work>
-  void ForEach(const YAML::Node& map, const std::string& where, const Work& work) {
-    if (!map.IsDefined() || map.IsNull()) return;
-    if (!map.IsMap()) return Complain(map, where, "must be keys and values");
+  void ForEach(const Node& map, const std::string& where, const Work& work) {
+    if (map.kind == NodeKind::kNull) return;
+    if (map.kind != NodeKind::kMap) return Complain(map, where, "must be keys and values");
     std::set<std::string> seen;
-    for (const auto& item : map) {
-      if (!item.first.IsScalar()) {
-        Complain(item.first, where, "a key must be text");
-        continue;
-      }
-      const std::string& key = item.first.Scalar();
-      const std::string path = where.empty() ? key : where + "." + key;
-      if (!seen.insert(key).second) {
-        Complain(item.first, path, "is there twice");
+    for (const Node& item : map.children) {
+      if (!seen.insert(item.key).second) {
+        Complain(item, where.empty() ? item.key : where + "." + item.key, "is there twice");
       } else {
-        work(key, item.second);
+        work(item.key, item);
       }
     }
   }
 
-  void ReadUser(const std::string& name, const YAML::Node& hash) {
+  void ReadUser(const std::string& name, const Node& hash) {
     const std::string where = "basic_auth_users." + name;
     if (name.empty() || name.find(':') != std::string::npos) {
       return Complain(hash, where, "a name must neither be empty nor hold a colon");
     }
-    if (!hash.IsScalar()) return Complain(hash, where, "must be a bcrypt hash");
-    if (const auto problem = ProblemOf(hash.Scalar())) return Complain(hash, where, *problem);
-    config_.users.emplace(name, hash.Scalar());
+    if (hash.kind != NodeKind::kScalar) return Complain(hash, where, "must be a bcrypt hash");
+    if (const auto problem = ProblemOf(hash.text)) return Complain(hash, where, *problem);
+    config_.users.emplace(name, hash.text);
   }
 
   // Says nothing of the hash itself: it is a secret.
@@ -119,32 +119,32 @@ class Reader {
     return std::nullopt;
   }
 
-  void ReadServerSetting(const std::string& name, const YAML::Node& setting) {
+  void ReadServerSetting(const std::string& name, const Node& setting) {
     const std::string where = "http_server_config." + name;
     if (name == "http2") {
       // Without TLS nobody serves it, so the usual `true` asks for nothing that we leave out.
-      bool ignored = false;
-      if (!setting.IsScalar() || !YAML::convert<bool>::decode(setting, ignored)) {
+      const bool is_flag = setting.kind == NodeKind::kScalar && !setting.quoted &&
+                           (setting.text == "true" || setting.text == "false");
+      if (!is_flag) {
         Complain(setting, where, "must be true or false");
       }
     } else if (name == "headers") {
-      ForEach(setting, where, [this](const std::string& header, const YAML::Node& value) {
-        ReadHeader(header, value);
-      });
+      ForEach(setting, where,
+              [this](const std::string& header, const Node& value) { ReadHeader(header, value); });
     } else {
       Complain(setting, where, "not known; http2 and headers are");
     }
   }
 
-  void ReadHeader(const std::string& name, const YAML::Node& value) {
+  void ReadHeader(const std::string& name, const Node& value) {
     const std::string where = "http_server_config.headers." + name;
     if (std::find(kHeaders.begin(), kHeaders.end(), name) == kHeaders.end()) {
       return Complain(value, where, fmt::format("only {} may be set", fmt::join(kHeaders, ", ")));
     }
-    if (!value.IsScalar() || value.Scalar().find_first_of("\r\n") != std::string::npos) {
+    if (value.kind != NodeKind::kScalar || value.text.find_first_of("\r\n") != std::string::npos) {
       return Complain(value, where, "must be one line of text");
     }
-    config_.headers.emplace(name, value.Scalar());
+    config_.headers.emplace(name, value.text);
   }
 
   std::string source_;
@@ -156,12 +156,13 @@ class Reader {
 
 Result<WebConfig> ParseWebConfig(std::string_view yaml, std::string_view source) {
   Reader reader(source);
-  try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
-    if (documents.size() > 1) reader.Complain(0, "", "must be one document");
-    if (!documents.empty()) reader.ReadRoot(documents.front());
-  } catch (const YAML::Exception& error) {
-    reader.Complain(std::max(error.mark.line, 0), "", error.msg);
+  const config::Documents documents = config::ReadDocuments(yaml, kLargestBytes);
+  if (documents.roots.size() > 1) reader.Complain(1, "", "must be one document");
+  if (!documents.roots.empty()) reader.ReadRoot(documents.roots.front());
+  // An empty file asks for nothing.
+  const bool is_blank = yaml.find_first_not_of(" \t\r\n") == std::string_view::npos;
+  if (documents.error && !is_blank) {
+    reader.Complain(documents.error->line, documents.error->field, documents.error->problem);
   }
   return reader.Take();
 }

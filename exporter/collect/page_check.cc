@@ -49,7 +49,11 @@ std::optional<PageFailure> FailureOf(const Page& page) {
 
 std::optional<PageFailure> FailureOf(const envoy::SidecarPage& page,
                                      std::string_view content_type) {
-  if (!page.subsets.empty() || page.local_app || !page.route_reloads.empty()) return std::nullopt;
+  if (!page.subsets.empty() || page.local_app || !page.route_reloads.empty()) {
+    if (!page.cut_off) return std::nullopt;
+    // A series that is missing means 0, and would come back with its whole past as news.
+    return PageFailure{"broken", "the page is cut off"};
+  }
   if (!IsText(content_type)) {
     return PageFailure{"content-type",
                        fmt::format("not a page of Envoy's, content type {}", content_type)};

@@ -324,10 +324,10 @@ void Scraper::OnPage(Sidecar& sidecar, const Page& page) {
 std::optional<PageFailure> Scraper::TakePage(Sidecar& sidecar, const Page& page) {
   sidecar.request.expected_bytes = page.body.size();
   NoteFilter(sidecar, page.body);
-  envoy::SidecarPage read = envoy::ReadSidecarPage(page.body);
+  envoy::SidecarPage read = envoy::ReadSidecarPage(page.body, envoy::FormatOf(page.content_type));
   std::optional<PageFailure> failure = FailureOf(read, page.content_type);
   if (failure) return failure;
-  if (read.bad_line_count > 0) ++stats_.errors_by_reason["parse"];
+  if (read.bad_line_count + read.duplicate_count > 0) ++stats_.errors_by_reason["parse"];
   collect::TakePage(std::move(read), Clock::now(), ReadingOf(sidecar));
   return std::nullopt;
 }
@@ -337,7 +337,7 @@ std::optional<PageFailure> Scraper::TakePage(Sidecar& sidecar, const Page& page)
 void Scraper::NoteFilter(Sidecar& sidecar, std::string_view body) {
   const bool unfiltered = IsUnfiltered(body);
   if (std::exchange(sidecar.is_unfiltered, unfiltered) == unfiltered) return;
-  unfiltered_ += unfiltered ? 1 : -1;
+  unfiltered ? ++unfiltered_ : --unfiltered_;
   if (unfiltered && unfiltered_ == 1) {
     base::Log(base::LogLevel::kWarn, "sidecar ignores the filter, its whole page is read",
               {{"sidecar", sidecar.id},

@@ -36,7 +36,6 @@ constexpr CountName kCounts[] = {
     {"upstream_rq_retry_success", &SubsetCounters::retry_success, false},
     {"upstream_rq_timeout", &SubsetCounters::timeouts, false},
     {"upstream_rq_active", &SubsetCounters::active, false},
-    {"upstream_rq_tx_reset", &SubsetCounters::resets_sent, false},
     {"upstream_cx_connect_fail", &SubsetCounters::connect_failures, true},
     {"membership_healthy", &SubsetCounters::membership_healthy, true},
     {"membership_change", &SubsetCounters::membership_change, true},
@@ -315,7 +314,6 @@ class PageReader {
   void AddFirstTargets() {
     for (const auto& [destination, hosts] : first_targets_) {
       SubsetCounters& counters = page_.subsets[destination];
-      counters.has_failover = true;
       for (const CountName& known : kCounts) {
         if (known.of_hosts) counters.*known.member = hosts.*known.member;
       }
@@ -337,18 +335,11 @@ class PageReader {
 
 }  // namespace
 
-std::string_view SidecarFilter(PageParts parts) {
+std::string_view SidecarFilter() {
   // Against Envoy's own names. Consul's trust domains, and so its cluster names, end in ".consul";
   // that also keeps out the external. and internal. families, which count the same requests again.
-  if (parts == PageParts::kCounts) {
-    return R"(^cluster\.(.*\.consul|local_app)\.()"
-           R"(upstream_rq_(completed|retry|retry_success|timeout|active|tx_reset|[0-9]+)|)"
-           R"(retry\.upstream_rq_[0-9]+|upstream_cx_connect_fail|membership_(healthy|change)|)"
-           R"(grpc(-web)?\..*\.[0-9]+|outlier_detection\.ejections_(active|enforced_total))$|)"
-           R"(^http\..*\.rds\..*\.config_reload$)";
-  }
   return R"(^cluster\.(.*\.consul|local_app)\.()"
-         R"(upstream_rq_(completed|retry|retry_success|timeout|active|tx_reset|time|[0-9]+)|)"
+         R"(upstream_rq_(completed|retry|retry_success|timeout|active|time|[0-9]+)|)"
          R"(retry\.upstream_rq_[0-9]+|upstream_cx_connect_fail|membership_(healthy|change)|)"
          R"(grpc(-web)?\..*\.[0-9]+|outlier_detection\.ejections_(active|enforced_total))$|)"
          R"(^http\..*\.rds\..*\.config_reload$)";

@@ -32,9 +32,6 @@ struct SubsetCounters {
   std::uint64_t retry_success = 0;  // upstream_rq_retry_success
   std::uint64_t timeouts = 0;       // upstream_rq_timeout
   std::uint64_t connect_failures = 0;
-  // upstream_rq_tx_reset: broken off by this sidecar, because the caller gave up or time was over.
-  // Where the sidecar speaks HTTP/2 to its upstream (http2, grpc); else nothing counts them.
-  std::uint64_t resets_sent = 0;
   std::map<int, std::uint64_t> responses;  // upstream_rq{envoy_response_code}: final responses
   std::map<int, std::uint64_t> retried_responses;  // retry_upstream_rq{envoy_response_code}
   // gRPC status → calls that ended with it, retries apart, over all methods; only where Consul
@@ -48,8 +45,6 @@ struct SubsetCounters {
   std::uint64_t ejections_active = 0;    // gauge
   std::uint64_t ejections_enforced = 0;  // counter
   Histogram request_time;
-  // The cluster is an aggregate: what it counted may have been answered by other subsets.
-  bool has_failover = false;
 
   bool operator==(const SubsetCounters&) const = default;
 };
@@ -75,14 +70,9 @@ struct SidecarPage {
   bool cut_off = false;             // the page lacks its end: see SeriesLines
 };
 
-enum class PageParts {
-  kAll,
-  kCounts,  // without request_time, two thirds of the bytes: it moves at Envoy's flushes alone
-};
-
 // The regular expression for Envoy's `filter=` that lets through just what ReadSidecarPage reads;
 // not encoded.
-[[nodiscard]] std::string_view SidecarFilter(PageParts parts = PageParts::kAll);
+[[nodiscard]] std::string_view SidecarFilter();
 
 // Reads a page, filtered or whole. One bad line costs one line. Lines of other series are passed
 // over unread, so they may be anything.

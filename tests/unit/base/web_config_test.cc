@@ -50,7 +50,7 @@ TEST_P(BadWebConfigs, AreRefusedWithLineAndKey) {
 INSTANTIATE_TEST_SUITE_P(
     Table, BadWebConfigs,
     ::testing::Values(
-        Bad{"\ntls_server_config:\n  cert_file: a\n", "web.yaml:3: tls_server_config: TLS is not"},
+        Bad{"\ntls_server_config:\n  cert_file: a\n", "web.yaml:2: tls_server_config: TLS is not"},
         Bad{"basic_auth_user: {}\n", "web.yaml:1: basic_auth_user: not known"},
         Bad{"rate_limit: {burst: 1}\n", "web.yaml:1: rate_limit: not known"},
         Bad{"http_server_config:\n  http3: true\n", "web.yaml:2: http_server_config.http3: not"},
@@ -68,7 +68,8 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{std::string("basic_auth_users:\n  a: ") + kHash + "\n  a: " + kHash + "\n",
             "web.yaml:3: basic_auth_users.a: is there twice"},
         Bad{"basic_auth_users: {a\n", "web.yaml:2: "}, Bad{"- a\n", "web.yaml:1: must be keys"},
-        Bad{"a: 1\n---\nb: 2\n", "must be one document"}, Bad{"{[a]: 1}\n", "a key must be text"}));
+        Bad{"a: 1\n---\nb: 2\n", "must be one document"},
+        Bad{"{[a]: 1}\n", "web.yaml:1: a key must be a word, not a list or a map"}));
 
 TEST(WebConfig, ListsAllThatIsWrongAtOnce) {
   const auto config = ParseWebConfig("x: 1\ny: 2\n", "web.yaml");

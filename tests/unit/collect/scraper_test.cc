@@ -117,6 +117,11 @@ std::string AllBytes() {
   return bytes;
 }
 
+std::string CutOffPage() {
+  const std::string page = CallerPage(90, 10);
+  return page.substr(0, page.size() - 3);
+}
+
 class ScraperWithWrongInput : public ScraperTest,
                               public ::testing::WithParamInterface<WrongInput> {};
 
@@ -153,6 +158,9 @@ INSTANTIATE_TEST_SUITE_P(
                    "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nenvoy_cluster"},
         WrongInput{"TruncatedChunk", "broken", "",
                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\nenvoy_cluster"},
+        // No length and no chunks: that the connection ends is all that ends it.
+        WrongInput{"CutOff", "broken", "the page is cut off",
+                   "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + CutOffPage()},
         WrongInput{"Endless", "size", "larger than 100000 bytes", "HTTP/1.1 200 OK\r\n\r\n", true},
         WrongInput{"Enormous", "size", "larger than 100000 bytes",
                    "HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n", true},
@@ -376,6 +384,7 @@ TEST_F(ScraperTest, DoesNotWaitAgainForOneThatHung) {
 TEST_F(ScraperTest, ReadsAFewLargePagesAtATime) {
   std::string whole = CallerPage(90, 10);
   whole.resize(1'200'000, '#');
+  whole += '\n';
   std::mutex mutex;
   std::condition_variable changed;
   bool hangs = false;

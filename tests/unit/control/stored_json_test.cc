@@ -52,6 +52,7 @@ void FillMetrics(rollout::Evidence& evidence) {
   evidence.proven = true;
   evidence.metrics_fixed = true;
   evidence.primary_latency = {.timed = 31, .slower = {{.005, 30}, {.25, 4}, {1.0 / 3, 1}}};
+  evidence.late_left_out = true;
   evidence.canary_latency = {.timed = 9, .slower = {{.25, 2}}};
   evidence.latency = {FullEdge(.25), FullEdge(1.0 / 3)};
   evidence.objectives = {{.25, {.primary = {7, 6}, .log_sums = {1.0 / 3, 0, -1}}}, {1.0 / 3, {}}};

@@ -88,6 +88,9 @@ TEST(Analysis, NothingIsProvenBeforeSlowFailuresHaveHadTheirTime) {
   world.Tick(12);
   EXPECT_EQ(world.state.step, 0) << world.state.reason;
   EXPECT_EQ(world.last.verdict.log_safe, 0);
+  EXPECT_NE(world.state.reason.find("nothing is proven before slow requests have had 15 s"),
+            std::string::npos)
+      << world.state.reason;
   world.Tick(3);
   EXPECT_EQ(world.state.step, 1) << world.state.reason;
 }

@@ -134,6 +134,17 @@ TEST(Plan, ItsRemediesAreValid) {
   }
 }
 
+TEST(Plan, ADeadlineThatLeavesNoTimeForAProofIsSaidAndFaultsAreStillFound) {
+  Spec spec = DefaultSteps();
+  spec.deadline = Seconds(12);
+  spec.warmup = Seconds(1);
+  const Plan plan = MakePlan(spec, {.requests_per_second = 1000});
+  EXPECT_FALSE(plan.decidable);
+  EXPECT_EQ(plan.steps[4].healthy.decided_share, 0);
+  EXPECT_TRUE(std::isinf(plan.steps[4].least_requests_per_second));
+  EXPECT_EQ(plan.steps[4].faults.back().until_rollback.decided_share, 1);
+}
+
 TEST(Plan, AYearsDeadlineIsSimulatedWithAFewTicks) {
   Spec spec = DefaultSteps();
   spec.deadline = Seconds(31536000);
