@@ -19,7 +19,6 @@
 #include "analyzer/control/loop.h"
 #include "analyzer/control/record.h"
 #include "analyzer/hooks/alertmanager.h"
-#include "exporter/base/build_info.h"
 #include "exporter/base/daemon.h"
 #include "exporter/base/http_server.h"
 #include "exporter/base/io_loop.h"
@@ -29,6 +28,7 @@
 #include "exporter/collect/mesh_log.h"
 #include "exporter/consul/client.h"
 #include "exporter/consul/registration.h"
+#include "exporter/daemon_flags.h"
 #include "exporter/metrics/mesh_metrics.h"
 
 namespace consul_canary {
@@ -38,15 +38,12 @@ constexpr int kBadConfiguration = 2;
 constexpr const char* kName = "consul-canary-analyzer";
 constexpr base::milliseconds kPatienceAtTheEnd{2'000};
 
-struct Flags {
-  std::vector<std::string> listen_addresses{"127.0.0.1:9656"};
-  std::string telemetry_path = "/metrics";
-  std::string web_config_file;
-  bool registers = false;
-  std::string register_name = kName;
-  std::string register_address;
-  std::string log_level = "info";
-  std::string log_format = "logfmt";
+struct Flags : DaemonFlags {
+  Flags() {
+    listen_addresses = {"127.0.0.1:9656"};
+    register_name = kName;
+  }
+
   std::string source = "envoy";
   std::string auth_file;
   std::string id;
@@ -61,25 +58,7 @@ struct Config {
 };
 
 void Declare(CLI::App& app, Flags& flags) {
-  app.set_version_flag("--version", base::VersionLine(kName));
-  app.add_option("--web.listen-address", flags.listen_addresses,
-                 "Address to serve on; may be given several times")
-      ->capture_default_str()
-      ->expected(1)
-      ->take_all();
-  app.add_option("--web.telemetry-path", flags.telemetry_path, "Path of the metrics")
-      ->capture_default_str();
-  app.add_option("--web.config.file", flags.web_config_file,
-                 "Users and headers, in the format of Prometheus' exporter-toolkit (no TLS)");
-  app.add_flag("--consul.register", flags.registers,
-               "Register as a service at Consul's agent, so that Prometheus finds it");
-  app.add_option("--consul.register-name", flags.register_name, "Name of that service")
-      ->capture_default_str();
-  app.add_option("--consul.register-address", flags.register_address,
-                 "Its address (default: of --web.listen-address, else the agent's)");
-  app.add_option("--log.level", flags.log_level, "debug, info, warn or error")
-      ->capture_default_str();
-  app.add_option("--log.format", flags.log_format, "logfmt or json")->capture_default_str();
+  Declare(app, kName, static_cast<DaemonFlags&>(flags));
   app.add_option("--source", flags.source, "Where outcomes come from: envoy (read in-process)")
       ->capture_default_str();
   app.add_option("--auth.file", flags.auth_file,
@@ -94,19 +73,7 @@ void Declare(CLI::App& app, Flags& flags) {
 
 // Checks everything and returns every complaint, so that one run shows all that is wrong.
 std::vector<std::string> Complete(Config& config) {
-  std::vector<std::string> complaints;
-  const auto log = base::ConfigureLog(config.flags.log_level, config.flags.log_format);
-  if (!log) complaints.push_back("--log.level, --log.format: " + log.error().message);
-  const std::string& path = config.flags.telemetry_path;
-  if (!path.starts_with('/') || path == "/" || path.starts_with("/-/") ||
-      path.starts_with("/api/") || path.starts_with("/hooks/")) {
-    complaints.emplace_back(
-        "--web.telemetry-path: must begin with /, and neither be / nor lie below /-/, /api/ or "
-        "/hooks/");
-  }
-  if (config.flags.register_name.empty()) {
-    complaints.emplace_back("--consul.register-name: must not be empty");
-  }
+  std::vector<std::string> complaints = Complaints(config.flags);
   if (config.flags.source != "envoy") {
     complaints.push_back(fmt::format("--source: \"{}\" is not built in this version; envoy is",
                                      config.flags.source));

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "exporter/base/build_info.h"
 #include "exporter/base/daemon.h"
 #include "exporter/base/http_server.h"
 #include "exporter/base/io_loop.h"
@@ -22,6 +21,7 @@
 #include "exporter/collect/static_targets.h"
 #include "exporter/consul/client.h"
 #include "exporter/consul/registration.h"
+#include "exporter/daemon_flags.h"
 #include "exporter/metrics/mesh_metrics.h"
 
 namespace consul_canary {
@@ -34,15 +34,12 @@ constexpr base::milliseconds kLongestInterval{3'600'000};
 constexpr base::milliseconds kLongestScrapeTimeout{10'000};
 constexpr base::milliseconds kPatienceAtTheEnd{2'000};
 
-struct Flags {
-  std::vector<std::string> listen_addresses{"127.0.0.1:9655"};
-  std::string telemetry_path = "/metrics";
-  std::string web_config_file;
-  bool registers = false;
-  std::string register_name = kName;
-  std::string register_address;
-  std::string log_level = "info";
-  std::string log_format = "logfmt";
+struct Flags : DaemonFlags {
+  Flags() {
+    listen_addresses = {"127.0.0.1:9655"};
+    register_name = kName;
+  }
+
   std::string scrape_interval = "1s";
   std::vector<std::string> services;
   std::string targets_file;
@@ -58,25 +55,7 @@ struct Config {
 };
 
 void Declare(CLI::App& app, Flags& flags) {
-  app.set_version_flag("--version", base::VersionLine(kName));
-  app.add_option("--web.listen-address", flags.listen_addresses,
-                 "Address to serve on; may be given several times")
-      ->capture_default_str()
-      ->expected(1)
-      ->take_all();
-  app.add_option("--web.telemetry-path", flags.telemetry_path, "Path of the metrics")
-      ->capture_default_str();
-  app.add_option("--web.config.file", flags.web_config_file,
-                 "Users and headers, in the format of Prometheus' exporter-toolkit (no TLS)");
-  app.add_flag("--consul.register", flags.registers,
-               "Register as a service at Consul's agent, so that Prometheus finds it");
-  app.add_option("--consul.register-name", flags.register_name, "Name of that service")
-      ->capture_default_str();
-  app.add_option("--consul.register-address", flags.register_address,
-                 "Its address (default: of --web.listen-address, else the agent's)");
-  app.add_option("--log.level", flags.log_level, "debug, info, warn or error")
-      ->capture_default_str();
-  app.add_option("--log.format", flags.log_format, "logfmt or json")->capture_default_str();
+  Declare(app, kName, static_cast<DaemonFlags&>(flags));
   app.add_option("--scrape.interval", flags.scrape_interval,
                  "Time between two readings of the same sidecar")
       ->capture_default_str();
@@ -102,17 +81,10 @@ base::Result<collect::StaticTargets> ReadTargets(const Flags& flags) {
 
 // Checks everything and returns every complaint, so that one run shows all that is wrong.
 std::vector<std::string> Complete(Config& config) {
-  std::vector<std::string> complaints;
+  std::vector<std::string> complaints = Complaints(config.flags);
   const auto complain = [&complaints](std::string_view flag, const std::string& reason) {
     complaints.push_back(fmt::format("{}: {}", flag, reason));
   };
-  const base::Result<void> log =
-      base::ConfigureLog(config.flags.log_level, config.flags.log_format);
-  if (!log) complain("--log.level, --log.format", log.error().message);
-  if (!config.flags.telemetry_path.starts_with('/') || config.flags.telemetry_path == "/" ||
-      config.flags.telemetry_path.starts_with("/-/")) {
-    complain("--web.telemetry-path", "must begin with /, and neither be / nor begin with /-/");
-  }
   const auto interval = base::ParseDuration(config.flags.scrape_interval);
   if (!interval) {
     complain("--scrape.interval", interval.error().message);
@@ -122,7 +94,6 @@ std::vector<std::string> Complete(Config& config) {
     config.collector.interval = *interval;
     config.collector.scrape_timeout = std::min(*interval * 9 / 10, kLongestScrapeTimeout);
   }
-  if (config.flags.register_name.empty()) complain("--consul.register-name", "must not be empty");
   if (config.flags.subsets.primary == config.flags.subsets.canary) {
     complain("--subset.canary", "must differ from --subset.primary");
   }
