@@ -48,7 +48,8 @@ json RegistrationOf(const ServiceInstance& instance) {
     body["Check"] = {{"Name", "application"},
                      {"HTTP", fmt::format("http://127.0.0.1:{}/health", instance.health_port)},
                      {"Interval", "1s"},
-                     {"Timeout", "1s"}};
+                     // Of a busy machine; what is gone refuses at once.
+                     {"Timeout", "5s"}};
   }
   if (instance.sidecar_port != 0) body["Connect"] = {{"SidecarService", SidecarOf(instance)}};
   return body;
