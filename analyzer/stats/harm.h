@@ -2,9 +2,9 @@
 // May be consulted after every tick: it is an e-process, so repeated looks do not inflate false
 // alarms. Derivation, assumptions and sources: docs/statistics.md#harm.
 //
-// Block e-variable of Turner, Ly and Grünwald (arXiv 2106.02693), one tick or twenty requests a block,
-// mixed over 12 odds ratios from 1.25 to 128, restarted as a Shiryaev–Roberts sum so that a late
-// fault is found as fast as an early one.
+// Block e-variable of Turner, Ly and Grünwald (arXiv 2106.02693), one tick or twenty requests a
+// block, mixed over 12 odds ratios from 1.25 to 128, restarted as a Shiryaev–Roberts sum so that a
+// late fault is found as fast as an early one.
 #pragma once
 
 #include <array>

@@ -58,8 +58,13 @@ TEST(Mesh, RetriesHideAFailingCanaryFromItsCallers) {
   ASSERT_TRUE((*mesh)->Control("v2", "failure_ratio=0.2"));
   Load load({.url = (*mesh)->url(), .rate = 200});
   ASSERT_TRUE(load.WaitForMore(600, seconds(20)));
-  EXPECT_LT(load.Counts().failed, 8);  // 0.2^4 of 300: one in two runs
-  EXPECT_GT((*mesh)->CountsOf("v2").failed, 20);
+  // 0.2^4 of 300 fail four times; but Envoy retries only 3 requests of a cluster at a time, and a
+  // load that caught up after a pause of the machine exceeds that. Without retries the callers
+  // would see every failure of v2.
+  const std::int64_t of_canary = (*mesh)->CountsOf("v2").failed;
+  EXPECT_GT(of_canary, 20);
+  const LoadCounts counts = load.Counts();
+  EXPECT_LT(counts.failed, of_canary / 2) << ::testing::PrintToString(counts.by_status);
 }
 
 TEST(Mesh, InstancesComeAndGoWithoutAFailedRequest) {

@@ -26,8 +26,6 @@ namespace {
 
 using nlohmann::json;
 using ::testing::IsEmpty;
-using ::testing::Key;
-using ::testing::Not;
 
 constexpr const char* kManagementToken = "8a4f2f8e-0000-4000-8000-000000000006";
 constexpr const char* kOtherToken = "8a4f2f8e-0000-4000-8000-000000000007";
