@@ -264,19 +264,22 @@ Result<void> Mesh::WaitForCallers() {
                               answer ? fmt::format("{} {}", answer->status, answer->body)
                                      : answer.error().message));
     }
-    if (!options_.canary_version.empty() &&
-        !WaitUntil([&] { return HasCanary(caller); }, seconds(15))) {
-      return Fail(ErrorCode::kUnavailable, url(caller) + " does not reach the canary");
+    if (options_.canary_version.empty()) continue;
+    for (const char* subset : {"primary", "canary"}) {  // the answer was of either
+      if (WaitUntil([&] { return Reaches(caller, subset); }, seconds(15))) continue;
+      return Fail(ErrorCode::kUnavailable,
+                  fmt::format("{} does not reach the {}", url(caller), subset));
     }
   }
   return {};
 }
 
-// Until then the caller's sidecar answers the canary's share with 503 itself.
-bool Mesh::HasCanary(int caller) const {
-  const auto stats =
-      consul_->http().Get(caller_admin(caller) + "/stats?filter=canary%5C..*membership_healthy");
-  return stats && stats->find("membership_healthy: 1") != std::string::npos;
+// Until then the caller's sidecar answers the subset's share with 503 itself.
+bool Mesh::Reaches(int caller, std::string_view subset) const {
+  const auto stats = consul_->http().Get(
+      fmt::format("{}/stats?filter={}%5C..*membership_healthy", caller_admin(caller), subset));
+  return stats && stats->find("membership_healthy: ") != std::string::npos &&
+         stats->find("membership_healthy: 0") == std::string::npos;
 }
 
 Result<std::string> Mesh::AddInstance(std::string_view version) {

@@ -93,7 +93,7 @@ class Mesh {
   [[nodiscard]] base::Result<void> WriteBootstraps(const std::vector<Node*>& nodes);
   [[nodiscard]] base::Result<void> StartSidecars(const std::vector<Node*>& nodes);
   [[nodiscard]] base::Result<void> WaitForCallers();
-  [[nodiscard]] bool HasCanary(int caller) const;
+  [[nodiscard]] bool Reaches(int caller, std::string_view subset) const;
   Node* NewNode(std::string id, std::string name, std::string version);
   [[nodiscard]] Node* Find(std::string_view id) const;
   [[nodiscard]] const Node& Caller(int index) const;
