@@ -89,6 +89,7 @@ Json BaselinesToJson(const envoy::Baselines& baselines, Json& edge_lists) {
                                           {"retry_success", counters.retry_success},
                                           {"responses", CodesToJson(counters.responses)},
                                           {"retried", CodesToJson(counters.retried_responses)}};
+      if (!counters.grpc_statuses.empty()) entry["grpc"] = CodesToJson(counters.grpc_statuses);
       AddHistogram(counters, entry, edge_lists);
     }
   }
@@ -102,6 +103,7 @@ envoy::OutcomeCounters CountersFromJson(const Json& entry, const Json& state) {
   counters.retry_success = entry.at("retry_success").get<std::uint64_t>();
   counters.responses = CodesFromJson(entry.at("responses"));
   counters.retried_responses = CodesFromJson(entry.at("retried"));
+  if (entry.contains("grpc")) counters.grpc_statuses = CodesFromJson(entry.at("grpc"));
   ReadHistogram(entry, state, counters);
   return counters;
 }

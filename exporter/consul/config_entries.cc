@@ -142,6 +142,14 @@ void ApplyCondition(std::string_view condition, RetryRule& rule) {
   if (condition == "5xx") AddCodes(rule.status_codes, 500, 599);
   if (condition == "gateway-error") AddCodes(rule.status_codes, 502, 504);
   if (condition == "retriable-4xx") AddCodes(rule.status_codes, 409, 409);
+  constexpr std::pair<std::string_view, int> kGrpc[] = {{"cancelled", 1},
+                                                        {"deadline-exceeded", 4},
+                                                        {"resource-exhausted", 8},
+                                                        {"internal", 13},
+                                                        {"unavailable", 14}};
+  for (const auto& [name, status] : kGrpc) {
+    if (condition == name) rule.grpc_statuses.push_back(status);
+  }
   if (condition == "5xx" || condition == "gateway-error" || condition == "reset" ||
       condition == "connect-failure") {
     rule.on_connect_failure = true;

@@ -68,7 +68,8 @@ struct RetryRule {
   std::vector<int>
       status_codes;  // RetryOnStatusCodes, and what RetryOn's "5xx" and "gateway-error" stand for
   bool on_connect_failure = false;
-  std::uint64_t retries = 1;  // NumRetries; Envoy's default where it is not set
+  std::uint64_t retries = 1;         // NumRetries; Envoy's default where it is not set
+  std::vector<int> grpc_statuses{};  // RetryOn's "unavailable" and such, as numbers
 
   bool operator==(const RetryRule&) const = default;
 };

@@ -1,6 +1,7 @@
 #include "exporter/envoy/outcomes.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -34,35 +35,91 @@ void AddHistogram(const OutcomeCounters& from, OutcomeCounters& to) {
   to.timed += from.timed;
 }
 
-// Whether every route that retries at all retries this status. Without a known route that retries,
-// nothing is certain: a retry then comes from a policy that we do not see.
-bool IsRetriedEverywhere(int code, const std::vector<consul::RetryRule>& retries) {
-  return !retries.empty() &&
-         std::all_of(retries.begin(), retries.end(), [code](const consul::RetryRule& rule) {
-           return std::find(rule.status_codes.begin(), rule.status_codes.end(), code) !=
-                  rule.status_codes.end();
+using Retries = std::vector<consul::RetryRule>;
+
+// Whether every route that retries at all retries this code or status, which its rules have in
+// `member`. Without a known route that retries, nothing is certain: a retry then comes from a
+// policy that we do not see.
+bool IsRetriedEverywhere(int code, std::vector<int> consul::RetryRule::*member,
+                         const Retries& retries) {
+  return !retries.empty() && std::ranges::all_of(retries, [&](const consul::RetryRule& rule) {
+    return std::ranges::find(rule.*member, code) != (rule.*member).end();
+  });
+}
+
+// Of gRPC statuses, those that are the service's fault: see docs/outcomes.md#grpc. What is none of
+// gRPC's own counts as UNKNOWN.
+bool IsFailedStatus(int status) {
+  constexpr std::array kAnswers = {0, 1, 3, 5, 6, 7, 8, 9, 10, 11, 16};
+  return std::ranges::find(kAnswers, status) == kAnswers.end();
+}
+
+// Whether a retry may follow an attempt that is no failure.
+bool RetriesAnswers(const Retries& retries) {
+  return retries.empty() || std::ranges::any_of(retries, [](const consul::RetryRule& rule) {
+           return std::ranges::any_of(rule.status_codes, [](int code) { return code < 500; }) ||
+                  !std::ranges::all_of(rule.grpc_statuses, IsFailedStatus);
          });
 }
 
-// The most first-try failures that were counted twice or are none: see docs/outcomes.md#bounds.
-std::uint64_t DoubtfulFirstTries(const OutcomeCounters& counters,
-                                 const std::vector<consul::RetryRule>& retries) {
-  std::uint64_t doubtful = 0;
+// Requests that ended, as callers saw them, and what the failures among them leave in doubt.
+struct Ended {
+  std::uint64_t all = 0;
+  std::uint64_t failed_low = 0;
+  std::uint64_t failed_high = 0;
+  std::uint64_t not_retried = 0;      // of the failed, those that some retrying route lets be
+  std::uint64_t failed_retried = 0;   // attempts that failed and were retried, at most
+  std::uint64_t answers_retried = 0;  // attempts that were retried and may not have failed
+};
+
+Ended EndedByCode(const OutcomeCounters& counters, const Retries& retries) {
+  Ended ended{.all = counters.completed,
+              .failed_retried = SumOfServerErrors(counters.retried_responses)};
+  ended.failed_low = ended.failed_high = SumOfServerErrors(counters.responses);
   for (const auto& [code, count] : counters.responses) {
-    if (code >= 500 && code < 600 && !IsRetriedEverywhere(code, retries)) doubtful += count;
+    if (code < 500 || code >= 600) continue;
+    if (!IsRetriedEverywhere(code, &consul::RetryRule::status_codes, retries)) {
+      ended.not_retried += count;
+    }
   }
   for (const auto& [code, count] : counters.retried_responses) {
-    if (code < 500) doubtful += count;
+    if (code < 500) ended.answers_retried += count;
   }
-  return std::min(doubtful, counters.retry_success);
+  return ended;
 }
 
-Outcomes Bounded(std::uint64_t completed, std::uint64_t failures, std::uint64_t doubtful) {
-  Outcomes outcomes;
-  outcomes.completed = completed;
-  outcomes.failures_high = std::min(failures, completed);
-  outcomes.failures_low = std::min(failures - doubtful, completed);
-  return outcomes;
+// A call has ended when its status is there; one that has none is not told from one that goes on,
+// unless its code is a 5xx. The code of a status may be a 5xx too (Envoy's own UNAVAILABLE is 503).
+Ended EndedByStatus(const OutcomeCounters& counters, const Retries& retries) {
+  std::uint64_t calls = 0;
+  std::uint64_t failed = 0;
+  Ended ended;
+  for (const auto& [status, count] : counters.grpc_statuses) {
+    calls += count;
+    if (!IsFailedStatus(status)) continue;
+    failed += count;
+    if (!IsRetriedEverywhere(status, &consul::RetryRule::grpc_statuses, retries)) {
+      ended.not_retried += count;
+    }
+  }
+  const std::uint64_t errors = SumOfServerErrors(counters.responses);
+  const std::uint64_t without = counters.completed > calls ? counters.completed - calls : 0;
+  const std::uint64_t least = errors > failed ? errors - failed : 0;
+  const std::uint64_t most = std::max(least, std::min(errors, without));
+  ended.all = calls + most;
+  ended.failed_low = failed + least;
+  ended.failed_high = failed + most;
+  ended.not_retried += most;
+  ended.failed_retried = counters.retries;
+  if (RetriesAnswers(retries)) ended.answers_retried = counters.retries;
+  return ended;
+}
+
+// 0 <= low <= high.
+Outcomes Bounded(std::uint64_t completed, std::uint64_t low, std::uint64_t high) {
+  return {.completed = completed,
+          .failures_low = std::min(low, completed),
+          .failures_high = std::min(high, completed)};
 }
 
 bool Subtract(std::uint64_t later, std::uint64_t earlier, std::uint64_t& difference) {
@@ -104,12 +161,17 @@ void SubtractHistogram(const OutcomeCounters& later, const OutcomeCounters& earl
 std::optional<SubsetOutcomes> AllDifferences(const SubsetOutcomes& later,
                                              const SubsetOutcomes& earlier) {
   SubsetOutcomes differences;
+  bool speaks_grpc = false;
   for (const auto& [subset, counters] : later) {
     const auto it = earlier.find(subset);
     const std::optional<OutcomeCounters> difference =
         Difference(counters, it == earlier.end() ? OutcomeCounters() : it->second);
     if (!difference) return std::nullopt;
+    speaks_grpc = speaks_grpc || !counters.grpc_statuses.empty();
     differences[subset] = *difference;
+  }
+  if (speaks_grpc) {
+    for (auto& [subset, difference] : differences) MarkGrpc(difference);
   }
   return differences;
 }
@@ -158,6 +220,7 @@ OutcomeCounters& OutcomeCounters::operator+=(const OutcomeCounters& other) {
   retry_success += other.retry_success;
   AddCodes(other.responses, responses);
   AddCodes(other.retried_responses, retried_responses);
+  AddCodes(other.grpc_statuses, grpc_statuses);
   AddHistogram(other, *this);
   return *this;
 }
@@ -169,6 +232,7 @@ OutcomeCounters ToOutcomeCounters(const SubsetCounters& counters) {
   outcome.retry_success = counters.retry_success;
   outcome.responses.insert(counters.responses.lower_bound(400), counters.responses.end());
   outcome.retried_responses = counters.retried_responses;
+  outcome.grpc_statuses = counters.grpc_statuses;
   outcome.timed = counters.request_time.count;
   for (const auto& [edge, count] : counters.request_time.buckets) {
     if (std::isfinite(edge)) outcome.faster[edge] = count;
@@ -178,13 +242,17 @@ OutcomeCounters ToOutcomeCounters(const SubsetCounters& counters) {
 
 std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
                                           const OutcomeCounters& earlier) {
+  const bool first_statuses = earlier.grpc_statuses.empty() && !later.grpc_statuses.empty();
+  if (first_statuses && earlier.completed > 0) return std::nullopt;
   OutcomeCounters difference;
   if (Subtract(later.completed, earlier.completed, difference.completed) &&
       Subtract(later.retries, earlier.retries, difference.retries) &&
       Subtract(later.retry_success, earlier.retry_success, difference.retry_success) &&
       SubtractCodes(later.responses, earlier.responses, difference.responses) &&
       SubtractCodes(later.retried_responses, earlier.retried_responses,
-                    difference.retried_responses)) {
+                    difference.retried_responses) &&
+      SubtractCodes(later.grpc_statuses, earlier.grpc_statuses, difference.grpc_statuses)) {
+    if (!later.grpc_statuses.empty()) MarkGrpc(difference);
     SubtractHistogram(later, earlier, difference);
     return difference;
   }
@@ -193,19 +261,29 @@ std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
 
 Outcomes Apply(View view, const OutcomeCounters& difference,
                const std::vector<consul::RetryRule>& retries) {
-  const std::uint64_t errors = SumOfServerErrors(difference.responses);
+  const bool by_code = difference.grpc_statuses.empty();
+  const Ended ended =
+      by_code ? EndedByCode(difference, retries) : EndedByStatus(difference, retries);
+  const std::uint64_t saved = difference.retry_success;
   switch (view) {
-    case View::kFirstTry:
-      return Bounded(difference.completed, difference.retry_success + errors,
-                     DoubtfulFirstTries(difference, retries));
-    case View::kAttempts:
-      return Bounded(difference.completed + difference.retries,
-                     errors + SumOfServerErrors(difference.retried_responses), 0);
+    case View::kFirstTry: {
+      // Those counted twice, or none at all: see docs/outcomes.md#bounds.
+      const std::uint64_t doubtful = std::min(saved, ended.not_retried + ended.answers_retried);
+      return Bounded(ended.all, ended.failed_low + saved - doubtful, ended.failed_high + saved);
+    }
+    case View::kAttempts: {
+      const std::uint64_t doubtful = by_code ? 0 : ended.answers_retried;
+      return Bounded(ended.all + difference.retries,
+                     ended.failed_low + ended.failed_retried - doubtful,
+                     ended.failed_high + ended.failed_retried);
+    }
     case View::kRequests:
       break;
   }
-  return Bounded(difference.completed, errors, 0);
+  return Bounded(ended.all, ended.failed_low, ended.failed_high);
 }
+
+void MarkGrpc(OutcomeCounters& counters) { counters.grpc_statuses.try_emplace(0); }
 
 LateTick& LateTick::operator+=(const LateTick& other) {
   canary.started += other.canary.started;

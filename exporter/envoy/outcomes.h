@@ -39,7 +39,10 @@ struct OutcomeCounters {
   std::uint64_t retry_success = 0;
   std::map<int, std::uint64_t> responses;          // codes from 400 on
   std::map<int, std::uint64_t> retried_responses;  // all codes
-  std::uint64_t timed = 0;                         // requests in the histogram
+  // gRPC status → calls that ended with it. Not empty wherever the service is known to speak gRPC;
+  // then these stand in place of the responses' codes.
+  std::map<int, std::uint64_t> grpc_statuses;
+  std::uint64_t timed = 0;  // requests in the histogram
   // Edge in milliseconds → requests that took at most that. Where sidecars with other edges are
   // added, only the common ones stay.
   std::map<double, std::uint64_t> faster;
@@ -51,14 +54,21 @@ struct OutcomeCounters {
 [[nodiscard]] OutcomeCounters ToOutcomeCounters(const SubsetCounters& counters);
 
 // later - earlier; nullopt when any counter went down (the sidecar restarted or its cluster was
-// rebuilt).
+// rebuilt), or when gRPC statuses appear where calls had ended without any: how many of them are
+// new is not known.
 [[nodiscard]] std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
                                                         const OutcomeCounters& earlier);
 
 // Applies a view to a difference. First-try failures are doubtful up to min(retry_success, final
-// 5xx that some retrying route does not retry + retried responses below 500).
+// 5xx that some retrying route does not retry + retried responses below 500). Where there are gRPC
+// statuses, calls that ended with one are what is counted, and answers without any only where their
+// code is a 5xx. Derivation: docs/outcomes.md.
 [[nodiscard]] Outcomes Apply(View view, const OutcomeCounters& difference,
                              const std::vector<consul::RetryRule>& retries);
+
+// That the service speaks gRPC, though no call has ended: where one subset shows statuses, a canary
+// without any is not to be judged by its codes, which are 200 whatever happens.
+void MarkGrpc(OutcomeCounters& counters);
 
 // One sidecar's counters at one moment, for the subsets of one service, by subset name.
 using SubsetOutcomes = std::map<std::string, OutcomeCounters>;

@@ -72,12 +72,42 @@ void WriteOutcomes(const Rows& rows, TextWriter& page) {
   write([](const envoy::Outcomes& outcomes) { return outcomes.failures_high; });
 }
 
+// As gRPC's specification names them (statuscodes.md); any other number stays one.
+std::string GrpcStatusName(int status) {
+  constexpr std::array<std::string_view, 17> kNames = {"OK",
+                                                       "CANCELLED",
+                                                       "UNKNOWN",
+                                                       "INVALID_ARGUMENT",
+                                                       "DEADLINE_EXCEEDED",
+                                                       "NOT_FOUND",
+                                                       "ALREADY_EXISTS",
+                                                       "PERMISSION_DENIED",
+                                                       "RESOURCE_EXHAUSTED",
+                                                       "FAILED_PRECONDITION",
+                                                       "ABORTED",
+                                                       "OUT_OF_RANGE",
+                                                       "UNIMPLEMENTED",
+                                                       "INTERNAL",
+                                                       "UNAVAILABLE",
+                                                       "DATA_LOSS",
+                                                       "UNAUTHENTICATED"};
+  const auto index = static_cast<std::size_t>(status);
+  return index < kNames.size() ? std::string(kNames[index]) : std::to_string(status);
+}
+
 void WriteResponses(const Rows& rows, TextWriter& page) {
   page.Begin("consul_canary_responses_total", "Final responses at callers, by status code.",
              kCounter);
   ForEachSubset(rows, [&](const ServiceRow& /*row*/, const SubsetRow& subset) {
     for (const auto& [code, count] : subset.totals->outcomes.responses) {
       page.AddCount(subset.labels, {{"code", fmt::format_int(code).c_str()}}, count);
+    }
+  });
+  page.Begin("consul_canary_grpc_responses_total", "Calls that ended at callers, by gRPC status.",
+             kCounter);
+  ForEachSubset(rows, [&](const ServiceRow& /*row*/, const SubsetRow& subset) {
+    for (const auto& [status, count] : subset.totals->outcomes.grpc_statuses) {
+      page.AddCount(subset.labels, {{"status", GrpcStatusName(status)}}, count);
     }
   });
   page.Begin("consul_canary_request_duration_seconds",

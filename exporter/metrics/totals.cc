@@ -17,6 +17,7 @@ envoy::OutcomeCounters CountsOf(const envoy::SubsetCounters& counters) {
   counts.retry_success = counters.retry_success;
   counts.responses = counters.responses;
   counts.retried_responses = counters.retried_responses;
+  counts.grpc_statuses = counters.grpc_statuses;
   return counts;
 }
 
@@ -117,8 +118,9 @@ void Totals::ObserveServers(const collect::ServiceSnapshot& snapshot, base::Mono
 void Totals::Advance(const std::map<std::string, Counters>& counted, bool is_new, Sidecar& sidecar,
                      Subsets& totals) {
   static const envoy::SubsetCounters kNothing;
-  std::map<std::string, envoy::OutcomeCounters> differences;
+  envoy::SubsetOutcomes differences;
   bool went_down = false;
+  bool speaks_grpc = false;
   for (const auto& [subset, counters] : counted) {
     Counters& before = sidecar.by_subset[subset];
     // A subset that a known sidecar did not show before starts from 0.
@@ -135,10 +137,14 @@ void Totals::Advance(const std::map<std::string, Counters>& counted, bool is_new
       AddNew(TroublesOf(*counters), TroublesOf(earlier), totals[subset].troubles);
     }
     before = counters;
+    speaks_grpc = speaks_grpc || !counters->grpc_statuses.empty();
   }
   // A sidecar that restarted has lost, in all its subsets, what it counted since the last reading.
   if (went_down) return;
-  for (const auto& [subset, difference] : differences) totals[subset].outcomes += difference;
+  for (auto& [subset, difference] : differences) {
+    if (speaks_grpc) envoy::MarkGrpc(difference);
+    totals[subset].outcomes += difference;
+  }
 }
 
 }  // namespace consul_canary::metrics

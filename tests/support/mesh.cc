@@ -177,11 +177,13 @@ Result<void> Mesh::StartNodes(const std::vector<Node*>& nodes) {
 Result<void> Mesh::StartApplications(const std::vector<Node*>& nodes) {
   for (Node* node : nodes) {
     if (node->is_caller()) continue;
-    auto app = Process::Start(
-        {.argv = {TestApp(), "--port", std::to_string(node->app_port), "--control-port",
-                  std::to_string(node->control_port), "--name", node->name, "--version",
-                  node->version, "--seed", SeedOf(options_.seed, node->id)},
-         .output = consul_->folder().path() / (node->id + ".log")});
+    std::vector<std::string> argv =
+        options_.app.empty() ? std::vector<std::string>{TestApp()} : options_.app;
+    argv.insert(argv.end(), {"--port", std::to_string(node->app_port), "--control-port",
+                             std::to_string(node->control_port), "--name", node->name, "--version",
+                             node->version, "--seed", SeedOf(options_.seed, node->id)});
+    auto app =
+        Process::Start({.argv = argv, .output = consul_->folder().path() / (node->id + ".log")});
     if (!app) return tl::unexpected(app.error());
     node->app = std::move(*app);
   }
@@ -257,7 +259,9 @@ Result<void> Mesh::StartSidecars(const std::vector<Node*>& nodes) {
 Result<void> Mesh::WaitForCallers() {
   if (options_.versions.empty() || options_.protocol == "tcp") return {};
   for (int caller = 0; caller < options_.callers; ++caller) {
-    if (!WaitUntil([&] { return consul_->http().Answers(url(caller)); }, seconds(15))) {
+    const bool speaks_http = options_.protocol != "grpc";
+    if (speaks_http &&
+        !WaitUntil([&] { return consul_->http().Answers(url(caller)); }, seconds(15))) {
       const auto answer = consul_->http().Call("GET", url(caller));
       return Fail(ErrorCode::kUnavailable,
                   fmt::format("{} gets no answer through its sidecar: {}", url(caller),

@@ -31,6 +31,8 @@ struct MeshOptions {
   std::string service = "api";
   int callers = 1;  // web, web-2, …
   std::string protocol = "http";
+  std::vector<std::string>
+      app{};     // argv of another application with the test application's options
   int seed = 1;  // which requests the applications fail, when told to fail a share
 };
 

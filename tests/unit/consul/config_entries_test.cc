@@ -187,7 +187,9 @@ TEST(ParseRouter, ReadsWhatARouteRetries) {
       {R"({"RetryOn":["connect-failure"]})", {{}, true}},
       {R"({"RetryOn":["reset"]})", {{}, true}},
       {R"({"RetryOn":["retriable-4xx"]})", {{409}, false}},
-      {R"({"RetryOn":["refused-stream","cancelled"]})", {{}, false}},
+      {R"({"RetryOn":["refused-stream"]})", {{}, false}},
+      {R"({"RetryOn":["unavailable","cancelled","internal"]})", {{}, false, 1, {14, 1, 13}}},
+      {R"({"RetryOn":["deadline-exceeded","resource-exhausted"]})", {{}, false, 1, {4, 8}}},
       {R"({"RetryOn":["gateway-error"],"RetryOnStatusCodes":[429,503]})",
        {{429, 502, 503, 504}, true}},
   };

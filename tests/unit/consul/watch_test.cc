@@ -250,8 +250,11 @@ TEST_F(WatchTest, MayBeDestroyedInItsOwnCallback) {
 TEST_F(WatchTest, EndsItsQueryWhenItIsDestroyed) {
   Watch("/v1/config/service-splitter");
   (void)consul_.WaitForRequests(1);
-  io_.loop().Post([this] { watch_.reset(); });
-  consul_.Release();
+  (void)Await<bool>(io_.loop(), [this](const auto& reply) {
+    watch_.reset();
+    reply(true);
+  });
+  consul_.Release();  // only now: an answer might be read before what was posted
   (void)Await<std::vector<KvPair>>(io_.loop(), [this](auto reply) { client_->KvList("x", reply); });
   EXPECT_THAT(Deliveries(), SizeIs(0));
 }

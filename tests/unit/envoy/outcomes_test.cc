@@ -77,6 +77,83 @@ TEST(Apply, IsExactWithoutRetries) {
   }
 }
 
+// --- gRPC
+
+const std::vector<consul::RetryRule> kUnavailableRetried = {{.grpc_statuses = {14}}};
+
+OutcomeCounters Calls(std::uint64_t completed, std::map<int, std::uint64_t> statuses,
+                      std::map<int, std::uint64_t> responses = {}, std::uint64_t saved = 0) {
+  OutcomeCounters counters = Counters(completed, saved, saved, std::move(responses));
+  if (saved > 0) counters.retried_responses[200] = saved;
+  counters.grpc_statuses = std::move(statuses);
+  return counters;
+}
+
+// Seen on a real mesh: 49 calls that were UNAVAILABLE at first were saved; 50 ended UNKNOWN, which
+// no route retries and may follow a retry; 49 asked for what is not there.
+TEST(Apply, JudgesGrpcCallsByTheirStatus) {
+  const OutcomeCounters counted = Calls(198, {{0, 99}, {2, 50}, {5, 49}}, {}, 49);
+  EXPECT_EQ(Apply(View::kRequests, counted, kUnavailableRetried), Exactly(198, 50));
+  EXPECT_EQ(Apply(View::kAttempts, counted, kUnavailableRetried), Exactly(247, 99));
+  EXPECT_EQ(Apply(View::kFirstTry, counted, kUnavailableRetried), (Outcomes{198, 50, 99}));
+  EXPECT_EQ(Apply(View::kFirstTry, counted, {{.grpc_statuses = {2, 14}}}), Exactly(198, 99));
+}
+
+TEST(Apply, CountsAFailedCallOnceWhateverItsCode) {
+  EXPECT_EQ(Apply(View::kRequests, Calls(20, {{14, 20}}, {{503, 20}}), {}), Exactly(20, 20));
+  EXPECT_EQ(Apply(View::kRequests, Calls(20, {{14, 20}}), {}), Exactly(20, 20));
+}
+
+TEST(Apply, CountsAnswersWithoutAStatusWhereTheirCodeIsAnError) {
+  EXPECT_EQ(Apply(View::kRequests, Calls(20, {{0, 0}}, {{500, 12}}), {}), Exactly(12, 12));
+  // Of four UNAVAILABLE calls none, some or all were 503s.
+  EXPECT_EQ(Apply(View::kRequests, Calls(20, {{0, 10}, {14, 4}}, {{503, 5}}), {}),
+            (Outcomes{19, 5, 9}));
+}
+
+// A stream is answered in one tick and ends in another.
+TEST(Apply, CountsAGrpcCallWhenItEnds) {
+  EXPECT_EQ(Apply(View::kRequests, Calls(7, {{0, 0}}), {}), Exactly(0, 0));
+  EXPECT_EQ(Apply(View::kRequests, Calls(0, {{0, 5}, {13, 2}}), {}), Exactly(7, 2));
+}
+
+TEST(Apply, DoubtsGrpcFirstTriesWhereRetriesFollowAnswers) {
+  const OutcomeCounters counted = Calls(100, {{0, 100}}, {}, 30);
+  const std::vector<consul::RetryRule> exhausted = {{.grpc_statuses = {8, 14}}};
+  EXPECT_EQ(Apply(View::kFirstTry, counted, exhausted), (Outcomes{100, 0, 30}));
+  EXPECT_EQ(Apply(View::kAttempts, counted, exhausted), (Outcomes{130, 0, 30}));
+  EXPECT_EQ(Apply(View::kFirstTry, counted, {}), (Outcomes{100, 0, 30}));
+}
+
+TEST(Apply, KnowsWhichGrpcStatusesAreTheServicesFault) {
+  for (int status = 0; status <= 17; ++status) {
+    const bool failed = status == 2 || status == 4 || status == 12 || status == 13 ||
+                        status == 14 || status == 15 || status == 17;
+    EXPECT_EQ(Apply(View::kRequests, Calls(3, {{status, 3}}), {}), Exactly(3, failed ? 3 : 0))
+        << status;
+  }
+}
+
+TEST(Advance, MarksAServiceAsGrpcByAnyOfItsSubsets) {
+  Baselines baselines;
+  (void)Advance(baselines, {{"a", {{"primary", Completed(0)}, {"canary", Completed(0)}}}});
+  const TickOutcomes tick =
+      Advance(baselines, {{"a", {{"primary", Calls(9, {{0, 9}})}, {"canary", Completed(5)}}}});
+  EXPECT_EQ(Apply(View::kRequests, tick.by_subset.at("primary"), {}), Exactly(9, 0));
+  EXPECT_EQ(Apply(View::kRequests, tick.by_subset.at("canary"), {}), Exactly(0, 0));
+}
+
+// A state that was stored before statuses were, or a cluster that has only now become gRPC's.
+TEST(Advance, DropsTheTickInWhichStatusesAppearAfterOtherCalls) {
+  Baselines baselines = {{"a", {{"canary", Completed(1000)}}}};
+  const TickOutcomes first = Advance(baselines, {{"a", {{"canary", Calls(1001, {{0, 1001}})}}}});
+  EXPECT_TRUE(first.by_subset.empty());
+  EXPECT_EQ(first.reset_sidecars, std::vector<std::string>{"a"});
+  const TickOutcomes next =
+      Advance(baselines, {{"a", {{"canary", Calls(1003, {{0, 1002}, {14, 1}})}}}});
+  EXPECT_EQ(Apply(View::kRequests, next.by_subset.at("canary"), {}), Exactly(2, 1));
+}
+
 TEST(Apply, CountsServerErrorsAlone) {
   const OutcomeCounters counted = Counters(100, 0, 0, {{404, 20}, {499, 1}, {599, 2}, {600, 3}});
   EXPECT_EQ(Apply(View::kRequests, counted, {}), Exactly(100, 2));

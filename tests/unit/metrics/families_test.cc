@@ -145,6 +145,52 @@ TEST(MeshSeries, ShowRequestsAndFailuresInAllThreeViews) {
   EXPECT_TRUE(has("request_duration_seconds_bucket", R"(,le="0.025")", "192"));
 }
 
+// What a real mesh showed: docs/outcomes.md#grpc. By codes, 200 alone, nothing would have failed.
+TEST(MeshSeries, ShowGrpcCallsByTheirStatus) {
+  Totals totals;
+  totals.Observe(Mesh(Api({Caller("a", Counters(0), Counters(0))})));
+  envoy::SubsetCounters canary = Counters(198);
+  canary.retries = canary.retry_success = 49;
+  canary.retried_responses = {{200, 49}};
+  canary.grpc_statuses = {{0, 99}, {2, 50}, {5, 48}, {17, 1}};
+  collect::ServiceSnapshot api = Api({Caller("a", Counters(0), canary)});
+  api.router.emplace();
+  api.router->retries = {{.grpc_statuses = {2, 14}}};
+  const collect::MeshSnapshot mesh = Mesh(api);
+  totals.Observe(mesh);
+  const auto lines = MeshLines(mesh, totals);
+  const auto has = [&lines](const std::string& name, const std::string& more, int value) {
+    return lines.contains("consul_canary_" + name +
+                          R"({service_name="api",subset="canary",role="canary",)" + more + "} " +
+                          std::to_string(value));
+  };
+  EXPECT_TRUE(has("requests_total", R"(view="first-try")", 198));
+  EXPECT_TRUE(has("request_failures_total", R"(view="first-try")", 100));
+  EXPECT_TRUE(has("request_failures_total", R"(view="attempts")", 100));
+  EXPECT_TRUE(has("request_failures_total", R"(view="requests")", 51));
+  EXPECT_TRUE(has("grpc_responses_total", R"(status="OK")", 99));
+  EXPECT_TRUE(has("grpc_responses_total", R"(status="UNKNOWN")", 50));
+  EXPECT_TRUE(has("grpc_responses_total", R"(status="NOT_FOUND")", 48));
+  EXPECT_TRUE(has("grpc_responses_total", R"(status="17")", 1));
+}
+
+// The canary answers without a status: its codes of 200 say nothing, so it has answered nothing.
+TEST(MeshSeries, DoNotTakeAnswersWithoutAStatusForGrpcCalls) {
+  Totals totals;
+  totals.Observe(Mesh(Api({Caller("a", Counters(0), Counters(0))})));
+  envoy::SubsetCounters primary = Counters(100);
+  primary.grpc_statuses = {{0, 100}};
+  const collect::MeshSnapshot mesh = Mesh(Api({Caller("a", primary, Counters(50))}));
+  totals.Observe(mesh);
+  const auto lines = MeshLines(mesh, totals);
+  EXPECT_TRUE(
+      lines.contains(R"(consul_canary_requests_total{service_name="api",subset="primary",)"
+                     R"(role="primary",view="requests"} 100)"));
+  EXPECT_TRUE(
+      lines.contains(R"(consul_canary_requests_total{service_name="api",subset="canary",)"
+                     R"(role="canary",view="requests"} 0)"));
+}
+
 TEST(MeshSeries, StartEverySubsetsCountersAtZero) {
   EXPECT_TRUE(MeshLines(Mesh(Api({})))
                   .contains("consul_canary_requests_total{service_name=\"api\",subset=\"canary\","
