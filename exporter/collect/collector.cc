@@ -72,7 +72,9 @@ Result<bool> ParseDefaults(std::string_view body) {
 
 struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   Impl(consul::Client& consul_client, CollectorOptions collector_options)
-      : client(consul_client), options(collector_options) {}
+      : client(consul_client),
+        options(collector_options),
+        place(consul::PlaceOf(client.settings().namespace_name, client.settings().partition)) {}
 
   ~Impl() {
     client.loop().Cancel(refresh_timer);
@@ -80,10 +82,13 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   }
 
   void Start() {
-    scraper = std::make_unique<Scraper>(client.loop(), options, [this] {
-      Publish();
-      if (on_round) on_round();
-    });
+    scraper = std::make_unique<Scraper>(
+        client.loop(), options,
+        [this] {
+          Publish();
+          if (on_round) on_round();
+        },
+        place);
     paths = std::make_unique<PathSet>(client, PathSetOptions(), ReadPath,
                                       [this](const std::string& path, Result<PathValue> answer) {
                                         OnPath(path, std::move(answer));
@@ -103,14 +108,12 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   template <class T>
   void WatchEntries(std::string_view kind, Answer<std::map<std::string, T>>& entries,
                     Result<std::vector<T>> (*parser)(std::string_view)) {
-    const consul::Place place =
-        consul::PlaceOf(client.settings().namespace_name, client.settings().partition);
     using Entries = std::map<std::string, T>;
     watches.push_back(client.WatchValue<Entries>(
         "config", consul::Client::EntriesPath(kind), kEntryInterval,
-        [parser, place](std::string_view body) -> Result<Entries> {
+        [parser, this](std::string_view body) -> Result<Entries> {
           return parser(body).map(
-              [&place](std::vector<T> list) { return ByName(std::move(list), place); });
+              [this](std::vector<T> list) { return ByName(std::move(list), place); });
         },
         [this, &entries](Result<Entries> answer) {
           const bool same = answer && entries.value && AreAlike(*answer, *entries.value);
@@ -332,6 +335,7 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
 
   consul::Client& client;
   const CollectorOptions options;
+  const consul::Place place;
   std::function<void()> on_consul_change;
   std::function<void()> on_round;
   std::function<void(const MeshSnapshot&)> on_publish;

@@ -65,8 +65,8 @@ milliseconds BackOff(int failures) {
 }
 
 Scraper::Scraper(base::IoLoop& loop, const CollectorOptions& options,
-                 std::function<void()> on_round)
-    : loop_(loop), options_(options), on_round_(std::move(on_round)) {
+                 std::function<void()> on_round, consul::Place place)
+    : loop_(loop), options_(options), on_round_(std::move(on_round)), place_(std::move(place)) {
   for (const double bound : kDurationBounds) stats_.duration_buckets[bound] = 0;
   stats_.duration_buckets[std::numeric_limits<double>::infinity()] = 0;
 }
@@ -324,7 +324,8 @@ void Scraper::OnPage(Sidecar& sidecar, const Page& page) {
 std::optional<PageFailure> Scraper::TakePage(Sidecar& sidecar, const Page& page) {
   sidecar.request.expected_bytes = page.body.size();
   NoteFilter(sidecar, page.body);
-  envoy::SidecarPage read = envoy::ReadSidecarPage(page.body, envoy::FormatOf(page.content_type));
+  envoy::SidecarPage read =
+      envoy::ReadSidecarPage(page.body, envoy::FormatOf(page.content_type), place_);
   std::optional<PageFailure> failure = FailureOf(read, page.content_type);
   if (failure) return failure;
   if (read.bad_line_count + read.duplicate_count > 0) ++stats_.errors_by_reason["parse"];

@@ -37,8 +37,10 @@ class Scraper {
   // A round begins each interval. `on_round` is called once for it, when every sidecar has been
   // asked and has answered or failed, or when the interval ends before that; those that failed last
   // time are not waited for, unless all have. Until there are more than kReadTogether, a new one
-  // is read in a short round of its own. `loop` must outlive this.
-  Scraper(base::IoLoop& loop, const CollectorOptions& options, std::function<void()> on_round);
+  // is read in a short round of its own. Of what sidecars count, destinations in `place` are kept.
+  // `loop` must outlive this.
+  Scraper(base::IoLoop& loop, const CollectorOptions& options, std::function<void()> on_round,
+          consul::Place place = {});
   ~Scraper();  // cancels what is under way
   Scraper(const Scraper&) = delete;
   Scraper& operator=(const Scraper&) = delete;
@@ -111,6 +113,7 @@ class Scraper {
   base::IoLoop& loop_;
   CollectorOptions options_;
   std::function<void()> on_round_;
+  consul::Place place_;
   std::map<std::string, std::unique_ptr<Sidecar>> sidecars_;
   std::map<std::string, SidecarReading> readings_;
   std::vector<Sidecar*> order_;              // by phase
