@@ -144,7 +144,7 @@ TEST_F(RegisteredDaemons, ReadTheWebConfigFileAnewAndRefuseABadOne) {
   };
   EXPECT_TRUE(WaitUntil([&] { return logs("web.yaml:2: basic_auth_users.a: must be a bcrypt"); },
                         seconds(10)));
-  EXPECT_EQ(StatusOf(**exporter, "POST", "/-/reload", kByCorrectHorse), 500);
+  EXPECT_EQ(StatusOf(**exporter, "POST", "/-/reload", kByCorrectHorse), 400);
   EXPECT_EQ(StatusOf(**exporter, "GET", "/metrics", ""), 401);
   consul_->folder().Write("web.yaml", kSecond);
   EXPECT_EQ(StatusOf(**exporter, "POST", "/-/reload", kByCorrectHorse), 200);
