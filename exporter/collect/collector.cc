@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <iterator>
 #include <mutex>
-#include <type_traits>
 #include <utility>
 
+#include "exporter/collect/answer.h"
+#include "exporter/collect/entries.h"
 #include "exporter/collect/gateways.h"
 #include "exporter/collect/mesh_state.h"
 #include "exporter/collect/path_set.h"
@@ -27,32 +28,6 @@ constexpr base::milliseconds kCatalogInterval{1000};
 constexpr base::milliseconds kHeartbeat{5000};
 // After a pass over all that is known, others have the loop for this many times as long.
 constexpr int kRest = 4;
-
-// Those of our namespace and partition: others may bear the same names.
-template <class T>
-std::map<std::string, T> ByName(std::vector<T> entries, const consul::Place& place) {
-  std::map<std::string, T> by_name;
-  for (T& entry : entries) {
-    if (entry.place != place) continue;
-    std::string name = entry.name;
-    by_name.insert_or_assign(std::move(name), std::move(entry));
-  }
-  return by_name;
-}
-
-// Keeps the last value when `news` is an error. False when nothing is new.
-template <class T>
-bool Take(Answer<T>& answer, Result<T> news) {
-  if (!news) {
-    if (answer.error == news.error()) return false;
-    answer.error = news.error();
-    return true;
-  }
-  if (!answer.error && answer.value == *news) return false;
-  answer.error.reset();
-  answer.value = *std::move(news);
-  return true;
-}
 
 Result<bool> ParseLeader(std::string_view body) {
   if (!body.starts_with('"')) {
@@ -119,20 +94,6 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
           const bool same = answer && entries.value && AreAlike(*answer, *entries.value);
           OnAnswer(entries, std::move(answer), /*leads_on=*/!same);
         }));
-  }
-
-  // Whether the same is to be asked and read for both: weights and retries decide nothing of that.
-  template <class T>
-  static bool AreAlike(const std::map<std::string, T>& left,
-                       const std::map<std::string, T>& right) {
-    return std::equal(left.begin(), left.end(), right.begin(), right.end(),
-                      [](const auto& one, const auto& other) {
-                        if constexpr (std::is_same_v<T, consul::Resolver>) {
-                          if (one.second.subset_filters != other.second.subset_filters)
-                            return false;
-                        }
-                        return one.first == other.first;
-                      });
   }
 
   // The index of such a list moves with every registration in the catalog, whatever it holds.

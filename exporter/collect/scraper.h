@@ -17,17 +17,10 @@
 #include "exporter/collect/collector.h"
 #include "exporter/collect/page_check.h"
 #include "exporter/collect/reading.h"
+#include "exporter/collect/schedule.h"
 #include "exporter/collect/targets.h"
 
 namespace consul_canary::collect {
-
-// Part of an interval, 0 up to 1, at which the sidecar is read where many are: the same in every
-// process, and evenly spread over ids.
-[[nodiscard]] double PhaseOf(std::string_view id);
-
-// How long one that takes no connection is left alone after its n-th failure in a row: 1, 2, 4, 8
-// and then 10 seconds.
-[[nodiscard]] base::milliseconds BackOff(int failures);
 
 class Scraper {
  public:
