@@ -270,7 +270,7 @@ class Analyzer {
   const Config& config_;
   base::WebGate& gate_;
   api::Auth auth_;
-  std::mutex reload_mutex_;  // so that the file read last is the one that is kept
+  std::mutex reload_mutex_;  // so that the files read last are those that are kept
   base::IoThread io_;
   metrics::MeshMetrics metrics_;
   metrics::PageSize page_size_;
