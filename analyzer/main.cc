@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -71,6 +72,12 @@ void Declare(CLI::App& app, Flags& flags) {
                  "Folder for a recording of each rollout, which consul-canaryctl replay reads");
 }
 
+// None without a file.
+base::Result<std::vector<api::Token>> ReadTokens(const Flags& flags) {
+  if (flags.auth_file.empty()) return std::vector<api::Token>();
+  return api::ReadTokenFile(flags.auth_file);
+}
+
 // Checks everything and returns every complaint, so that one run shows all that is wrong.
 std::vector<std::string> Complete(Config& config) {
   std::vector<std::string> complaints = Complaints(config.flags);
@@ -83,13 +90,11 @@ std::vector<std::string> Complete(Config& config) {
     if (!folder) complaints.push_back("--record: " + folder.error().message);
   }
   config.auth.none_on_loopback = config.flags.none_on_loopback;
-  if (!config.flags.auth_file.empty()) {
-    auto tokens = api::ReadTokenFile(config.flags.auth_file);
-    if (tokens) {
-      config.auth.tokens = std::move(*tokens);
-    } else {
-      complaints.push_back("--auth.file: " + tokens.error().message);
-    }
+  auto tokens = ReadTokens(config.flags);
+  if (tokens) {
+    config.auth.tokens = *std::move(tokens);
+  } else {
+    complaints.push_back("--auth.file: " + tokens.error().message);
   }
   auto settings = consul::SettingsFromEnvironment();
   if (settings) {
@@ -110,7 +115,7 @@ class Analyzer {
  public:
   // Both must outlive it.
   Analyzer(const Config& config, base::WebGate& gate)
-      : config_(config), gate_(gate), metrics_(metrics::Roles{}) {
+      : config_(config), gate_(gate), auth_(config.auth), metrics_(metrics::Roles{}) {
     // Client and collector live on the loop's thread, which is already running.
     std::promise<void> started;
     io_.loop().Post([&] {
@@ -148,8 +153,8 @@ class Analyzer {
     options.analyzer_id = config_.flags.id.empty() ? DefaultId(port) : config_.flags.id;
     options.record_folder = config_.flags.record;
     loop_ = std::make_unique<control::Loop>(io_.loop(), *client_, *collector_, options);
-    api_ = std::make_unique<api::Api>(io_.loop(), *client_, *loop_, config_.auth);
-    hook_ = std::make_unique<hooks::AlertmanagerHook>(io_.loop(), *client_, *loop_, config_.auth);
+    api_ = std::make_unique<api::Api>(io_.loop(), *client_, *loop_, auth_);
+    hook_ = std::make_unique<hooks::AlertmanagerHook>(io_.loop(), *client_, *loop_, auth_);
     loop_->Start();
     io_.loop().Post([this] { collector_->Start(); });
     if (config_.flags.registers) Register(port);
@@ -176,17 +181,20 @@ class Analyzer {
                          : gate_.Answer(request, dispatch);
   }
 
-  // The web config file. Consul's token file is read anew whenever it has changed; bearer tokens
-  // are read at the start.
+  // The web config file and the bearer tokens, all or nothing. Consul's token file is read whenever
+  // it has changed, so it needs nothing. Any thread.
   base::Result<void> Reload() {
-    const base::Result<void> done = gate_.Reload();
-    if (done) {
-      base::Log(base::LogLevel::kInfo, "reloaded");
-    } else {
-      base::Log(base::LogLevel::kError, "reload failed; what was read before stays",
+    const std::lock_guard lock(reload_mutex_);
+    auto tokens = ReadTokens(config_.flags);
+    const base::Result<void> done = tokens ? gate_.Reload() : tl::unexpected(tokens.error());
+    if (!done) {
+      base::Log(base::LogLevel::kError, "reload refused; what was read before stays",
                 {{"error", done.error().message}});
+      return done;
     }
-    return done;
+    base::Log(base::LogLevel::kInfo, "reloaded", {{"tokens", std::to_string(tokens->size())}});
+    auth_.SetTokens(*std::move(tokens));
+    return {};
   }
 
  private:
@@ -261,6 +269,8 @@ class Analyzer {
 
   const Config& config_;
   base::WebGate& gate_;
+  api::Auth auth_;
+  std::mutex reload_mutex_;  // so that the files read last are those that are kept
   base::IoThread io_;
   metrics::MeshMetrics metrics_;
   metrics::PageSize page_size_;

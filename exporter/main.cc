@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -183,16 +184,25 @@ class Exporter {
     consul::EndAndWait(io_.loop(), registration_, kPatienceAtTheEnd);
   }
 
-  // What the file of targets says now. Any thread, as the next.
-  [[nodiscard]] base::Result<collect::StaticTargets> ReadTargetsAgain() const {
-    return ReadTargets(flags_);
-  }
-  void SetTargets(collect::StaticTargets targets) {
-    collector_->SetStaticTargets(std::move(targets));
+  // The file of targets and the web config file, all or nothing. Consul's token file is read
+  // whenever it has changed, so it needs nothing. Any thread.
+  base::Result<void> Reload(base::WebGate& gate) {
+    const std::lock_guard lock(reload_mutex_);
+    auto targets = ReadTargets(flags_);
+    const base::Result<void> done = targets ? gate.Reload() : tl::unexpected(targets.error());
+    if (!done) {
+      base::Log(base::LogLevel::kError, "reload refused; what was read before stays",
+                {{"error", done.error().message}});
+      return done;
+    }
+    base::Log(base::LogLevel::kInfo, "reloaded", {{"targets", std::to_string(targets->size())}});
+    collector_->SetStaticTargets(*std::move(targets));
+    return {};
   }
 
  private:
   const Flags& flags_;
+  std::mutex reload_mutex_;  // so that the files read last are those that are kept
   base::IoThread io_;
   metrics::MeshMetrics metrics_;
   metrics::PageSize page_size_;
@@ -203,20 +213,6 @@ class Exporter {
   std::atomic<bool> draining_ = false;
 };
 
-// All or nothing. The token file is read whenever it has changed, so it needs nothing.
-base::Result<void> Reload(Exporter& exporter, base::WebGate& gate) {
-  base::Result<collect::StaticTargets> targets = exporter.ReadTargetsAgain();
-  const base::Result<void> done = targets ? gate.Reload() : tl::unexpected(targets.error());
-  if (!done) {
-    base::Log(base::LogLevel::kError, "reload refused; what was read before stays",
-              {{"error", done.error().message}});
-    return done;
-  }
-  base::Log(base::LogLevel::kInfo, "reloaded", {{"targets", std::to_string(targets->size())}});
-  exporter.SetTargets(*std::move(targets));
-  return {};
-}
-
 base::DaemonPages PagesOf(Exporter& exporter, base::WebGate& gate, const Flags& flags) {
   base::DaemonPages pages;
   pages.name = kName;
@@ -224,7 +220,7 @@ base::DaemonPages PagesOf(Exporter& exporter, base::WebGate& gate, const Flags& 
   pages.telemetry_path = flags.telemetry_path;
   pages.metrics = [&exporter](base::MetricsSyntax syntax) { return exporter.Metrics(syntax); };
   pages.why_not_ready = [&exporter] { return exporter.WhyNotReady(); };
-  pages.reload = [&exporter, &gate] { return Reload(exporter, gate); };
+  pages.reload = [&exporter, &gate] { return exporter.Reload(gate); };
   return pages;
 }
 
@@ -258,7 +254,7 @@ int Serve(const Config& config, base::WebGate& gate) {
   if (config.flags.registers) {
     exporter.Register(config.flags, (*server)->ports().front());
   }
-  base::WaitForEnd([&exporter, &gate] { (void)Reload(exporter, gate); });
+  base::WaitForEnd([&exporter, &gate] { (void)exporter.Reload(gate); });
   base::Log(base::LogLevel::kInfo, "shutting down");
   exporter.Drain();
   server->reset();  // waits for requests that are being answered

@@ -89,15 +89,14 @@ std::shared_ptr<const control::RolloutView> Complete(
 
 }  // namespace
 
-Api::Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop,
-         const AuthOptions& auth)
+Api::Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const Auth& auth)
     : io_(io), client_(client), loop_(loop), auth_(auth) {}
 
 ServerResponse Api::Handle(const ServerRequest& request) const { return Route(request); }
 
 ServerResponse Api::Route(const ServerRequest& request) const {
   const bool reads = request.method == "GET" || request.method == "HEAD";
-  const auto by = Authorize(auth_, request, reads ? Role::kViewer : Role::kOperator);
+  const auto by = auth_.Authorize(request, reads ? Role::kViewer : Role::kOperator);
   if (!by) return ErrorResponse(by.error());
   const std::string_view rest = request.path.starts_with(kRollouts)
                                     ? std::string_view(request.path).substr(kRollouts.size())

@@ -16,7 +16,7 @@ namespace consul_canary::api {
 class Api {
  public:
   // All references must outlive the API.
-  Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const AuthOptions& auth);
+  Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const Auth& auth);
 
   // Any worker thread. `request.path` begins with /api/v1/.
   [[nodiscard]] base::ServerResponse Handle(const base::ServerRequest& request) const;
@@ -37,7 +37,7 @@ class Api {
   base::IoLoop& io_;
   consul::Client& client_;
   const control::Loop& loop_;
-  const AuthOptions& auth_;
+  const Auth& auth_;
 };
 
 }  // namespace consul_canary::api

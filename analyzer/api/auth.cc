@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <sstream>
+#include <utility>
+
+#include "exporter/base/read_file.h"
 
 namespace consul_canary::api {
 namespace {
@@ -19,6 +21,7 @@ using base::ErrorCode;
 
 constexpr std::string_view kSha256Prefix = "sha256:";
 constexpr std::size_t kSha256Digits = 64;
+constexpr std::size_t kLargestBytes = 1u << 20u;
 
 std::optional<Role> RoleFromString(std::string_view name) {
   if (name == "viewer") return Role::kViewer;
@@ -133,11 +136,14 @@ base::Result<std::vector<Token>> ParseTokens(std::string_view text, std::string_
 }
 
 base::Result<std::vector<Token>> ReadTokenFile(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return base::Fail(ErrorCode::kInvalid, path + ": cannot be read");
-  std::ostringstream text;
-  text << file.rdbuf();
-  return ParseTokens(text.str(), path);
+  const auto text = base::ReadWholeFile(path, kLargestBytes);
+  if (!text) return tl::unexpected(text.error());
+  auto tokens = ParseTokens(*text, path);
+  if (tokens && tokens->empty()) {
+    return base::Fail(ErrorCode::kInvalid,
+                      path + ": names no token; at least one role:name:hash is expected");
+  }
+  return tokens;
 }
 
 base::Result<std::string> Authorize(const AuthOptions& options, const base::ServerRequest& request,
@@ -167,6 +173,24 @@ base::Result<std::string> Authorize(const AuthOptions& options, const base::Serv
   }
   return base::Fail(ErrorCode::kForbidden,
                     fmt::format("a bearer token with the role {} is needed", ToString(role)));
+}
+
+Auth::Auth(AuthOptions options)
+    : options_(std::make_shared<const AuthOptions>(std::move(options))) {}
+
+void Auth::SetTokens(std::vector<Token> tokens) {
+  const std::lock_guard lock(mutex_);
+  options_ = std::make_shared<const AuthOptions>(
+      AuthOptions{std::move(tokens), options_->none_on_loopback});
+}
+
+base::Result<std::string> Auth::Authorize(const base::ServerRequest& request, Role role) const {
+  std::shared_ptr<const AuthOptions> options;
+  {
+    const std::lock_guard lock(mutex_);
+    options = options_;
+  }
+  return api::Authorize(*options, request, role);
 }
 
 }  // namespace consul_canary::api

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,7 +28,8 @@ struct AuthOptions {
 };
 
 // One token a line, `role:name:hash`; blank lines and # comments are skipped. kInvalid names file
-// and line.
+// and line; a file without any token is wrong too: nobody could write, and everyone might read.
+// kUnavailable: as base::ReadWholeFile().
 [[nodiscard]] base::Result<std::vector<Token>> ReadTokenFile(const std::string& path);
 [[nodiscard]] base::Result<std::vector<Token>> ParseTokens(std::string_view text,
                                                            std::string_view source);
@@ -36,5 +39,22 @@ struct AuthOptions {
 // tokens are configured.
 [[nodiscard]] base::Result<std::string> Authorize(const AuthOptions& options,
                                                   const base::ServerRequest& request, Role role);
+
+// The options of now, whose tokens may be replaced while requests are answered. Any thread.
+class Auth {
+ public:
+  explicit Auth(AuthOptions options);
+
+  // For every request that comes from now on.
+  void SetTokens(std::vector<Token> tokens);
+
+  // As above.
+  [[nodiscard]] base::Result<std::string> Authorize(const base::ServerRequest& request,
+                                                    Role role) const;
+
+ private:
+  mutable std::mutex mutex_;  // guards the pointer
+  std::shared_ptr<const AuthOptions> options_;
+};
 
 }  // namespace consul_canary::api

@@ -70,7 +70,7 @@ base::Result<std::vector<RollbackAlert>> ParsePayload(std::string_view text) {
 }
 
 AlertmanagerHook::AlertmanagerHook(base::IoLoop& io, consul::Client& client,
-                                   const control::Loop& loop, const api::AuthOptions& auth)
+                                   const control::Loop& loop, const api::Auth& auth)
     : io_(io), client_(client), loop_(loop), auth_(auth) {}
 
 base::Result<std::string> AlertmanagerHook::Act(const RollbackAlert& alert) {
@@ -110,7 +110,7 @@ base::ServerResponse AlertmanagerHook::Answer(const base::ServerRequest& request
     result = "invalid";
     return {.status = kMethodNotAllowed, .body = "{\"error\": \"POST is expected\"}\n"};
   }
-  if (const auto by = api::Authorize(auth_, request, api::Role::kHook); !by) {
+  if (const auto by = auth_.Authorize(request, api::Role::kHook); !by) {
     result = "refused";
     return base::ErrorResponse(by.error());
   }

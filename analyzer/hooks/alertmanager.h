@@ -34,7 +34,7 @@ class AlertmanagerHook {
  public:
   // All references must outlive the hook.
   AlertmanagerHook(base::IoLoop& io, consul::Client& client, const control::Loop& loop,
-                   const api::AuthOptions& auth);
+                   const api::Auth& auth);
 
   // Any worker thread. 200: acted, no-op or ignored, with what was done in the body; 503 only where
   // a retry helps.
@@ -50,7 +50,7 @@ class AlertmanagerHook {
   base::IoLoop& io_;
   consul::Client& client_;
   const control::Loop& loop_;
-  const api::AuthOptions& auth_;
+  const api::Auth& auth_;
   mutable std::mutex mutex_;  // guards results_
   std::map<std::string, std::uint64_t> results_;
 };

@@ -4,11 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <random>
 
+#include "analyzer/rollout/expectation.h"
 #include "analyzer/rollout/judge.h"
+#include "analyzer/rollout/remedies.h"
 #include "analyzer/rollout/thresholds.h"
 #include "analyzer/stats/average.h"
 #include "analyzer/stats/harm.h"
@@ -26,55 +27,15 @@ constexpr double kTicksUntilDecided = 100;  // about; a tick is never shorter th
 // What bounds the work: a tick is never less than this part of the time so far.
 constexpr double kTicksInTimeSoFar = 150;
 constexpr int kMostTicks = 2000;
-constexpr double kHistoryRequests = 30000;  // of the primary, before the rollout
 constexpr double kFaults[] = {0.01, 0.05, 0.2, 1.0};
 constexpr double kPercent = 100;
 constexpr double kDaySeconds = 86400;
-constexpr double kYearSeconds = 365 * kDaySeconds;  // more is no duration of a specification
 constexpr double kNearlyAll = 0.95;
-// A proof needs at most so many times the expected number of requests in nearly all runs.
-constexpr double kSpread = 2.5;
-constexpr double kMassOfRequests = 1e6;  // a tick so large that chance averages out
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-std::int64_t Rounded(double value) { return std::llround(value); }
-
-Counts Expected(double requests, double ratio) {
-  return {Rounded(requests), Rounded(requests * ratio)};
-}
-
-struct Traffic {
-  double weight = 0;  // 0..1
-  double requests_per_second = 0;
-  double primary_ratio = 0;
-  double canary_ratio = 0;
-};
 
 Counts Draw(double requests, double ratio, Random& random) {
   const auto completed =
       requests > 0 ? std::poisson_distribution<std::int64_t>(requests)(random) : std::int64_t{0};
   return {completed, std::binomial_distribution<std::int64_t>(completed, ratio)(random)};
-}
-
-Counts History(double primary_ratio) { return Expected(kHistoryRequests, primary_ratio); }
-
-// Evidence that a canary's request adds, about: from one tick so large that only its mean is left.
-// Not above 0: no number of requests decides.
-double GrowthOfSafe(const Spec& spec, const Traffic& traffic) {
-  stats::SafeState state = stats::StartSafe(History(traffic.primary_ratio));
-  const double primary = kMassOfRequests * (1 - traffic.weight) / traffic.weight;
-  stats::ObserveSafe(state, spec.failure_margin, Expected(primary, traffic.primary_ratio),
-                     Expected(kMassOfRequests, traffic.canary_ratio), spec.overdispersion_floor);
-  return stats::LogSafe(state) / kMassOfRequests;
-}
-
-double RequestsNeeded(const Spec& spec, const Traffic& traffic) {
-  const double growth = GrowthOfSafe(spec, traffic);
-  return growth <= 0 ? kInfinity : -std::log(spec.false_advance) / growth;
-}
-
-bool Uses(const Spec& spec, JudgeMode mode) {
-  return spec.judge == mode || spec.judge == JudgeMode::kBoth;
 }
 
 enum class Question { kProof, kHarm };
@@ -86,8 +47,8 @@ class SimulatedJudge {
       : spec_(spec),
         question_(question),
         plan_{.planned_epochs = PlannedEpochs(spec), .tolerance = spec.rollback_margin},
-        safe_(stats::StartSafe(History(primary_ratio))),
-        harm_(stats::StartHarm(History(primary_ratio))) {}
+        safe_(stats::StartSafe(PrimaryHistory(primary_ratio))),
+        harm_(stats::StartHarm(PrimaryHistory(primary_ratio))) {}
 
   // Takes a tick; whether the answer is yes by now.
   bool Decides(const Counts& primary, const Counts& canary, double seconds) {
@@ -140,7 +101,7 @@ struct Run {
 
 struct TickLengths {
   double shortest = 1;
-  double longest = kInfinity;
+  double longest = std::numeric_limits<double>::infinity();
 };
 
 Run RunUntil(const Traffic& traffic, const TickLengths& lengths, double limit_seconds,
@@ -188,19 +149,6 @@ TickLengths LengthsFor(const Spec& spec, double expected_seconds) {
   return lengths;
 }
 
-// Until requests at a new weight have had their time to fail; before that nothing is proven.
-constexpr double kSettlingSeconds = 15;  // Envoy's timeout, where the route has no other
-
-double SecondsUnproven(const Spec& spec) {
-  const double warmup = spec.warmup.count();
-  return Uses(spec, JudgeMode::kSequential) ? std::max(warmup, kSettlingSeconds) : warmup;
-}
-
-// A proof has what the deadline leaves, perhaps nothing.
-double SecondsToProve(const Spec& spec) {
-  return std::max(0.0, spec.deadline.count() - SecondsUnproven(spec));
-}
-
 std::vector<Run> Simulate(const Spec& spec, const Traffic& traffic, Question question,
                           double expected_seconds, Random& random) {
   const double limit = question == Question::kProof
@@ -216,10 +164,6 @@ std::vector<Run> Simulate(const Spec& spec, const Traffic& traffic, Question que
   return runs;
 }
 
-double ExpectedSeconds(double needed, const Traffic& traffic) {
-  return needed / (traffic.requests_per_second * traffic.weight);
-}
-
 Estimate UntilProven(const Spec& spec, double least_seconds, const Traffic& traffic, double needed,
                      Random& random) {
   const double expected = std::min(ExpectedSeconds(needed, traffic), SecondsToProve(spec));
@@ -233,87 +177,6 @@ Estimate UntilRolledBack(const Spec& spec, const Traffic& traffic, Random& rando
   // A few failures decide: of the evidence of ln 1/alpha each brings a unit or more.
   const double expected = -std::log(spec.false_rollback) / failures_per_second;
   return Summarize(Simulate(spec, traffic, Question::kHarm, expected, random), 0, 0);
-}
-
-// The least value of [low, high] for which `holds`, where it holds for all greater ones.
-double LeastThatHolds(double low, double high, const std::function<bool(double)>& holds) {
-  constexpr int kHalvings = 40;
-  if (!holds(high)) return kInfinity;
-  for (int i = 0; i < kHalvings; ++i) {
-    const double middle = std::sqrt(low * high);
-    (holds(middle) ? high : low) = middle;
-  }
-  return high;
-}
-
-double RoundedUp(double value, double unit) { return std::ceil(value / unit) * unit; }
-
-// Whether nearly all runs are proven before the deadline.
-bool IsInTime(const Spec& spec, const Traffic& traffic) {
-  return kSpread * ExpectedSeconds(RequestsNeeded(spec, traffic), traffic) <= SecondsToProve(spec);
-}
-
-void AddWeight(const Spec& spec, std::size_t index, const Traffic& traffic,
-               std::vector<Remedy>& remedies) {
-  const double least = LeastThatHolds(traffic.weight, 0.5, [&](double value) {
-    Traffic other = traffic;
-    other.weight = value;
-    return IsInTime(spec, other);
-  });
-  if (!std::isfinite(least)) return;
-  const double percent = RoundedUp(least * kPercent, 0.1);
-  const bool is_last = index + 1 == spec.steps.size();
-  const bool stays_below_next = is_last || percent < spec.steps[index + 1].weight_percent;
-  remedies.push_back(
-      {stays_below_next ? fmt::format("strategy.steps[{}].weight: {:g} or more", index, percent)
-                        : fmt::format("strategy.steps: none of a weight below {:g}", percent),
-       fmt::format("a canary that fails everything meets {:.1f} times as many requests",
-                   least / traffic.weight)});
-}
-
-void AddMargin(const Spec& spec, const Traffic& traffic, std::vector<Remedy>& remedies) {
-  const double least = LeastThatHolds(spec.failure_margin.absolute, 0.5, [&](double absolute) {
-    Spec wider = spec;
-    wider.failure_margin.absolute = absolute;
-    return IsInTime(wider, traffic);
-  });
-  if (!std::isfinite(least)) return;
-  const double wide = RoundedUp(least, 0.001);
-  remedies.push_back(
-      {fmt::format("analysis.failure_ratio.margin.absolute: {:g} or more", wide),
-       fmt::format("a canary that fails {:g} points more often may be promoted: {:.0f} failures a "
-                   "day, where {:g} allows {:.0f}",
-                   wide * kPercent, wide * traffic.requests_per_second * kDaySeconds,
-                   spec.failure_margin.absolute,
-                   spec.failure_margin.absolute * traffic.requests_per_second * kDaySeconds)});
-}
-
-void AddDeadline(const Spec& spec, const Traffic& traffic, double needed,
-                 std::vector<Remedy>& remedies) {
-  const double seconds =
-      RoundedUp(ExpectedSeconds(needed, traffic) * kSpread + SecondsUnproven(spec), 60);
-  if (seconds > kYearSeconds) return;
-  remedies.push_back(
-      {fmt::format("strategy.deadline: {:.0f}s or more", seconds), "the step takes that long"});
-}
-
-std::vector<Remedy> RemediesOf(const Spec& spec, std::size_t index, const Traffic& traffic,
-                               double needed) {
-  if (spec.judge == JudgeMode::kThresholds || IsInTime(spec, traffic)) {
-    return {{"analysis.thresholds: limits that the primary itself keeps to",
-             "at this rate a canary as good as the primary does not pass them"}};
-  }
-  std::vector<Remedy> remedies;
-  AddWeight(spec, index, traffic, remedies);
-  AddMargin(spec, traffic, remedies);
-  AddDeadline(spec, traffic, needed, remedies);
-  if (spec.proof == Proof::kEachStep && spec.steps.size() > 1) {
-    remedies.push_back(
-        {"analysis.proof: once, with a min_duration for the later steps",
-         "one proof over all steps: a fault that shows only under more load is left to the "
-         "evidence of harm"});
-  }
-  return remedies;
 }
 
 // What can be planned without a histogram of the service: latency is taken as kept.
@@ -365,7 +228,7 @@ PlannedStep PlanStep(const Spec& full, std::size_t index, const PlanInput& input
   if (Uses(spec, JudgeMode::kSequential)) {
     planned.requests_needed = RequestsNeeded(spec, healthy);
     planned.least_requests_per_second =
-        kSpread * planned.requests_needed / (healthy.weight * SecondsToProve(spec));
+        kProofSpread * planned.requests_needed / (healthy.weight * SecondsToProve(spec));
   }
   planned.healthy =
       UntilProven(spec, LeastSeconds(full, step), healthy, planned.requests_needed, random);

@@ -90,7 +90,8 @@ ServerResponse Readiness(const DaemonPages& pages) {
 ServerResponse Reload(const DaemonPages& pages, const std::string& method) {
   if (method != "POST" && method != "PUT") return NotAllowed("POST, PUT");
   const Result<void> done = pages.reload();
-  return done ? Text(200, "reloaded") : Text(500, done.error().message);
+  if (done) return Text(200, "reloaded");
+  return Text(done.error().code == ErrorCode::kInvalid ? 400 : 500, done.error().message);
 }
 
 ServerResponse Metrics(const DaemonPages& pages, const ServerRequest& request) {

@@ -38,11 +38,11 @@ struct DaemonPages {
   std::vector<PageLink> links;  // on the landing page, besides those of this file
   std::function<std::string(MetricsSyntax)> metrics;
   std::function<std::optional<std::string>()> why_not_ready;  // nullopt: ready
-  std::function<Result<void>()> reload;
+  std::function<Result<void>()> reload;  // kInvalid: what was to be read is wrong
 };
 
-// Answers `/`, the telemetry path, `/-/healthy`, `/-/ready` and `POST /-/reload`; nullopt for every
-// other path.
+// Answers `/`, the telemetry path, `/-/healthy`, `/-/ready` and `POST /-/reload` (400 with the
+// error where a file is wrong, 500 where it cannot be read); nullopt for every other path.
 [[nodiscard]] std::optional<ServerResponse> AnswerCommonPages(const DaemonPages& pages,
                                                               const ServerRequest& request);
 

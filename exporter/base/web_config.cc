@@ -4,14 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <vector>
 
+#include "exporter/base/read_file.h"
 #include "exporter/config/document.h"
 
 namespace consul_canary::base {
@@ -168,17 +165,9 @@ Result<WebConfig> ParseWebConfig(std::string_view yaml, std::string_view source)
 }
 
 Result<WebConfig> ReadWebConfig(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  if (!file) {
-    return Fail(ErrorCode::kInvalid,
-                fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
-  }
-  if (text.view().size() > kLargestBytes) {
-    return Fail(ErrorCode::kInvalid, path + ": is larger than 1 MiB");
-  }
-  return ParseWebConfig(text.view(), path);
+  return ReadWholeFile(path, kLargestBytes).and_then([&path](const std::string& text) {
+    return ParseWebConfig(text, path);
+  });
 }
 
 }  // namespace consul_canary::base

@@ -16,7 +16,8 @@ struct WebConfig {
   std::map<std::string, std::string> headers{};  // sent with every answer
 };
 
-// kInvalid lists everything that is wrong, each as `source:line: key: problem`.
+// kInvalid lists everything that is wrong, each as `source:line: key: problem`; kUnavailable: as
+// ReadWholeFile().
 [[nodiscard]] Result<WebConfig> ParseWebConfig(std::string_view yaml, std::string_view source);
 [[nodiscard]] Result<WebConfig> ReadWebConfig(const std::string& path);
 

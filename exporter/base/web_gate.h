@@ -13,7 +13,7 @@ namespace consul_canary::base {
 
 class WebGate {
  public:
-  // An empty path: no file, everyone may. kInvalid: as ReadWebConfig().
+  // An empty path: no file, everyone may. Errors are those of ReadWebConfig().
   [[nodiscard]] static Result<std::unique_ptr<WebGate>> Open(const std::string& path);
   ~WebGate();
   WebGate(const WebGate&) = delete;

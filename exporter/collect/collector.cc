@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <iterator>
 #include <mutex>
-#include <type_traits>
 #include <utility>
 
+#include "exporter/collect/answer.h"
+#include "exporter/collect/entries.h"
 #include "exporter/collect/gateways.h"
 #include "exporter/collect/mesh_state.h"
 #include "exporter/collect/path_set.h"
@@ -28,32 +29,6 @@ constexpr base::milliseconds kHeartbeat{5000};
 // After a pass over all that is known, others have the loop for this many times as long.
 constexpr int kRest = 4;
 
-// Those of our namespace and partition: others may bear the same names.
-template <class T>
-std::map<std::string, T> ByName(std::vector<T> entries, const consul::Place& place) {
-  std::map<std::string, T> by_name;
-  for (T& entry : entries) {
-    if (entry.place != place) continue;
-    std::string name = entry.name;
-    by_name.insert_or_assign(std::move(name), std::move(entry));
-  }
-  return by_name;
-}
-
-// Keeps the last value when `news` is an error. False when nothing is new.
-template <class T>
-bool Take(Answer<T>& answer, Result<T> news) {
-  if (!news) {
-    if (answer.error == news.error()) return false;
-    answer.error = news.error();
-    return true;
-  }
-  if (!answer.error && answer.value == *news) return false;
-  answer.error.reset();
-  answer.value = *std::move(news);
-  return true;
-}
-
 Result<bool> ParseLeader(std::string_view body) {
   if (!body.starts_with('"')) {
     return base::Fail(base::ErrorCode::kInvalid, "the answer is not an address");
@@ -72,7 +47,9 @@ Result<bool> ParseDefaults(std::string_view body) {
 
 struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   Impl(consul::Client& consul_client, CollectorOptions collector_options)
-      : client(consul_client), options(collector_options) {}
+      : client(consul_client),
+        options(collector_options),
+        place(consul::PlaceOf(client.settings().namespace_name, client.settings().partition)) {}
 
   ~Impl() {
     client.loop().Cancel(refresh_timer);
@@ -80,10 +57,13 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   }
 
   void Start() {
-    scraper = std::make_unique<Scraper>(client.loop(), options, [this] {
-      Publish();
-      if (on_round) on_round();
-    });
+    scraper = std::make_unique<Scraper>(
+        client.loop(), options,
+        [this] {
+          Publish();
+          if (on_round) on_round();
+        },
+        place);
     paths = std::make_unique<PathSet>(client, PathSetOptions(), ReadPath,
                                       [this](const std::string& path, Result<PathValue> answer) {
                                         OnPath(path, std::move(answer));
@@ -103,33 +83,17 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
   template <class T>
   void WatchEntries(std::string_view kind, Answer<std::map<std::string, T>>& entries,
                     Result<std::vector<T>> (*parser)(std::string_view)) {
-    const consul::Place place =
-        consul::PlaceOf(client.settings().namespace_name, client.settings().partition);
     using Entries = std::map<std::string, T>;
     watches.push_back(client.WatchValue<Entries>(
         "config", consul::Client::EntriesPath(kind), kEntryInterval,
-        [parser, place](std::string_view body) -> Result<Entries> {
+        [parser, this](std::string_view body) -> Result<Entries> {
           return parser(body).map(
-              [&place](std::vector<T> list) { return ByName(std::move(list), place); });
+              [this](std::vector<T> list) { return ByName(std::move(list), place); });
         },
         [this, &entries](Result<Entries> answer) {
           const bool same = answer && entries.value && AreAlike(*answer, *entries.value);
           OnAnswer(entries, std::move(answer), /*leads_on=*/!same);
         }));
-  }
-
-  // Whether the same is to be asked and read for both: weights and retries decide nothing of that.
-  template <class T>
-  static bool AreAlike(const std::map<std::string, T>& left,
-                       const std::map<std::string, T>& right) {
-    return std::equal(left.begin(), left.end(), right.begin(), right.end(),
-                      [](const auto& one, const auto& other) {
-                        if constexpr (std::is_same_v<T, consul::Resolver>) {
-                          if (one.second.subset_filters != other.second.subset_filters)
-                            return false;
-                        }
-                        return one.first == other.first;
-                      });
   }
 
   // The index of such a list moves with every registration in the catalog, whatever it holds.
@@ -332,6 +296,7 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
 
   consul::Client& client;
   const CollectorOptions options;
+  const consul::Place place;
   std::function<void()> on_consul_change;
   std::function<void()> on_round;
   std::function<void(const MeshSnapshot&)> on_publish;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "exporter/collect/answer.h"
 #include "exporter/collect/path_set.h"
 #include "exporter/collect/reading.h"
 #include "exporter/collect/snapshot.h"
@@ -19,13 +20,6 @@
 #include "exporter/consul/intentions.h"
 
 namespace consul_canary::collect {
-
-// The last good answer to one question, and the error since, if there is one.
-template <class T>
-struct Answer {
-  std::optional<T> value;
-  std::optional<base::Error> error;
-};
 
 struct MeshState {
   Answer<std::map<std::string, consul::Splitter>> splitters;  // by name, as all three

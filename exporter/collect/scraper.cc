@@ -49,24 +49,9 @@ std::string NameOf(const ScrapeTarget& target, bool dump) {
 
 }  // namespace
 
-double PhaseOf(std::string_view id) {
-  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a, and then mixed: ids often differ at their end
-  for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  hash = (hash ^ (hash >> 33u)) * 0xff51afd7ed558ccd;
-  hash = (hash ^ (hash >> 33u)) * 0xc4ceb9fe1a85ec53;
-  hash ^= hash >> 33u;
-  return static_cast<double>(hash >> 11u) * 0x1p-53;
-}
-
-milliseconds BackOff(int failures) {
-  constexpr milliseconds kLongest{10'000};
-  if (failures > 4) return kLongest;
-  return milliseconds{1000} * (1 << std::max(failures - 1, 0));
-}
-
 Scraper::Scraper(base::IoLoop& loop, const CollectorOptions& options,
-                 std::function<void()> on_round)
-    : loop_(loop), options_(options), on_round_(std::move(on_round)) {
+                 std::function<void()> on_round, consul::Place place)
+    : loop_(loop), options_(options), on_round_(std::move(on_round)), place_(std::move(place)) {
   for (const double bound : kDurationBounds) stats_.duration_buckets[bound] = 0;
   stats_.duration_buckets[std::numeric_limits<double>::infinity()] = 0;
 }
@@ -324,7 +309,8 @@ void Scraper::OnPage(Sidecar& sidecar, const Page& page) {
 std::optional<PageFailure> Scraper::TakePage(Sidecar& sidecar, const Page& page) {
   sidecar.request.expected_bytes = page.body.size();
   NoteFilter(sidecar, page.body);
-  envoy::SidecarPage read = envoy::ReadSidecarPage(page.body, envoy::FormatOf(page.content_type));
+  envoy::SidecarPage read =
+      envoy::ReadSidecarPage(page.body, envoy::FormatOf(page.content_type), place_);
   std::optional<PageFailure> failure = FailureOf(read, page.content_type);
   if (failure) return failure;
   if (read.bad_line_count + read.duplicate_count > 0) ++stats_.errors_by_reason["parse"];

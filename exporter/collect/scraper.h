@@ -17,17 +17,10 @@
 #include "exporter/collect/collector.h"
 #include "exporter/collect/page_check.h"
 #include "exporter/collect/reading.h"
+#include "exporter/collect/schedule.h"
 #include "exporter/collect/targets.h"
 
 namespace consul_canary::collect {
-
-// Part of an interval, 0 up to 1, at which the sidecar is read where many are: the same in every
-// process, and evenly spread over ids.
-[[nodiscard]] double PhaseOf(std::string_view id);
-
-// How long one that takes no connection is left alone after its n-th failure in a row: 1, 2, 4, 8
-// and then 10 seconds.
-[[nodiscard]] base::milliseconds BackOff(int failures);
 
 class Scraper {
  public:
@@ -37,8 +30,10 @@ class Scraper {
   // A round begins each interval. `on_round` is called once for it, when every sidecar has been
   // asked and has answered or failed, or when the interval ends before that; those that failed last
   // time are not waited for, unless all have. Until there are more than kReadTogether, a new one
-  // is read in a short round of its own. `loop` must outlive this.
-  Scraper(base::IoLoop& loop, const CollectorOptions& options, std::function<void()> on_round);
+  // is read in a short round of its own. Of what sidecars count, destinations in `place` are kept.
+  // `loop` must outlive this.
+  Scraper(base::IoLoop& loop, const CollectorOptions& options, std::function<void()> on_round,
+          consul::Place place = {});
   ~Scraper();  // cancels what is under way
   Scraper(const Scraper&) = delete;
   Scraper& operator=(const Scraper&) = delete;
@@ -111,6 +106,7 @@ class Scraper {
   base::IoLoop& loop_;
   CollectorOptions options_;
   std::function<void()> on_round_;
+  consul::Place place_;
   std::map<std::string, std::unique_ptr<Sidecar>> sidecars_;
   std::map<std::string, SidecarReading> readings_;
   std::vector<Sidecar*> order_;              // by phase

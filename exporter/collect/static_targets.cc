@@ -3,12 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
-#include <iterator>
-#include <system_error>
 #include <utility>
 
+#include "exporter/base/read_file.h"
 #include "exporter/collect/targets.h"
 #include "exporter/config/document.h"
 #include "exporter/config/rules.h"
@@ -126,13 +123,9 @@ base::Result<StaticTargets> ParseStaticTargets(std::string_view text) {
 }
 
 base::Result<StaticTargets> ReadStaticTargets(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-  if (!stream.is_open() || stream.bad()) {
-    return base::Fail(base::ErrorCode::kUnavailable,
-                      fmt::format("{}: {}", path, std::generic_category().message(errno)));
-  }
-  base::Result<StaticTargets> targets = ParseStaticTargets(text);
+  const base::Result<std::string> text = base::ReadWholeFile(path, kMaxBytes);
+  if (!text) return tl::unexpected(text.error());
+  base::Result<StaticTargets> targets = ParseStaticTargets(*text);
   if (!targets) {
     std::string& message = targets.error().message;
     message.insert(0, path + ": ");

@@ -4,18 +4,18 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <fstream>
-#include <iterator>
 #include <string_view>
 #include <system_error>
 #include <utility>
+
+#include "exporter/base/read_file.h"
 
 namespace consul_canary::consul {
 namespace {
 
 std::string ReadTrimmed(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  constexpr std::size_t kLargestBytes = 65536;
+  std::string text = base::ReadWholeFile(path, kLargestBytes).value_or("");
   constexpr std::string_view kBlank = " \t\r\n";
   text.erase(text.find_last_not_of(kBlank) + 1);
   text.erase(0, text.find_first_not_of(kBlank));

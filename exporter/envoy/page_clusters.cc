@@ -60,20 +60,17 @@ ClusterLabels ReadLabels(const Sample& sample) {
   return labels;
 }
 
-bool IsDefault(std::string_view name) { return name.empty() || name == "default"; }
-
-// Rollouts live in the default namespace and partition of the sidecar's own datacenter.
-bool IsElsewhere(const ClusterLabels& labels) {
-  return !IsDefault(labels.name_space) || !IsDefault(labels.partition) || !labels.peer.empty() ||
+bool IsElsewhere(const ClusterLabels& labels, const consul::Place& place) {
+  return !IsIn(place, labels.name_space, labels.partition) || !labels.peer.empty() ||
          (!labels.datacenter.empty() && !labels.source_datacenter.empty() &&
           labels.datacenter != labels.source_datacenter);
 }
 
-Cluster::Kind KindOf(const ClusterLabels& labels) {
+Cluster::Kind KindOf(const ClusterLabels& labels, const consul::Place& place) {
   if (labels.service.empty()) {
     return labels.cluster == "local_app" ? Cluster::Kind::kLocalApp : Cluster::Kind::kIgnored;
   }
-  if (IsElsewhere(labels)) return Cluster::Kind::kIgnored;
+  if (IsElsewhere(labels, place)) return Cluster::Kind::kIgnored;
   if (labels.custom_hash == "failover-target~0") return Cluster::Kind::kFirstTarget;
   if (labels.custom_hash.starts_with("failover-target~")) return Cluster::Kind::kOtherTarget;
   return Cluster::Kind::kSubset;
@@ -100,6 +97,11 @@ std::optional<std::string_view> TakePlainValue(std::string_view& text) {
 }
 
 }  // namespace
+
+bool IsIn(const consul::Place& place, std::string_view namespace_name, std::string_view partition) {
+  const auto plain = [](std::string_view name) { return name == "default" ? "" : name; };
+  return plain(namespace_name) == place.namespace_name && plain(partition) == place.partition;
+}
 
 std::string_view PageClusters::Read(const SeriesLine& line, ClusterSeries& series) {
   series = {};
@@ -161,7 +163,7 @@ Cluster& PageClusters::FindOrAdd(const Sample& sample) {
   by_labels_.emplace(text, last_);
   return clusters_.emplace_back(
       Cluster{.labels = text,
-              .kind = KindOf(labels),
+              .kind = KindOf(labels, place_),
               .destination = {std::string(labels.service), std::string(labels.subset)}});
 }
 

@@ -10,7 +10,9 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
+#include "exporter/consul/config_entries.h"
 #include "exporter/envoy/prometheus_text.h"
 #include "exporter/envoy/sidecar_page.h"
 
@@ -18,7 +20,7 @@ namespace consul_canary::envoy {
 
 struct Cluster {
   enum class Kind {
-    kIgnored,      // not the mesh's, or in another namespace, partition or datacenter
+    kIgnored,      // not the mesh's, or in another place or datacenter
     kSubset,       // of a destination
     kFirstTarget,  // of a destination with failover: the subset's own instances
     kOtherTarget,  // of a destination with failover: where its requests go when they must
@@ -34,6 +36,11 @@ struct Cluster {
   std::string_view last_grpc_series{};  // as above
 };
 
+// Whether labels with these values speak of `place`: there, what lies in the default one is named
+// "default" or not at all.
+[[nodiscard]] bool IsIn(const consul::Place& place, std::string_view namespace_name,
+                        std::string_view partition);
+
 // One series of a cluster: the labels that its cluster's series differ in, and its value.
 struct ClusterSeries {
   Cluster* cluster = nullptr;
@@ -44,7 +51,8 @@ struct ClusterSeries {
 
 class PageClusters {
  public:
-  explicit PageClusters(TextFormat format) : format_(format), parser_(format) {}
+  PageClusters(TextFormat format, consul::Place place)
+      : format_(format), place_(std::move(place)), parser_(format) {}
 
   // The reason why the line is no sample; empty when `series` is set. Its views are valid until
   // the next call and as long as the page, its cluster as long as this object.
@@ -60,6 +68,7 @@ class PageClusters {
   [[nodiscard]] std::string_view ClusterText(std::span<const Label> labels);
 
   TextFormat format_;
+  consul::Place place_;
   SampleParser parser_;
   std::deque<Cluster> clusters_;
   std::unordered_map<std::string_view, std::size_t> by_labels_;

@@ -137,8 +137,8 @@ void Add(const SubsetCounters& from, SubsetCounters& to) {
 
 class PageReader {
  public:
-  PageReader(std::string_view page, TextFormat format)
-      : lines_(page, format, IsWanted), clusters_(format), parser_(format) {}
+  PageReader(std::string_view page, TextFormat format, const consul::Place& place)
+      : place_(place), lines_(page, format, IsWanted), clusters_(format, place), parser_(format) {}
 
   SidecarPage Read() {
     SeriesLine line;
@@ -275,9 +275,9 @@ class PageReader {
   std::string_view ReadRoute(const SeriesLine& line) {
     if (const std::string_view reason = parser_.Parse(line); !reason.empty()) return reason;
     const Sample& sample = parser_.sample();
-    for (const char* label : {"consul_upstream_namespace", "consul_upstream_partition"}) {
-      const std::string_view value = sample.Find(label).value_or("default");
-      if (!value.empty() && value != "default") return {};
+    if (!IsIn(place_, sample.Find("consul_upstream_namespace").value_or(""),
+              sample.Find("consul_upstream_partition").value_or(""))) {
+      return {};
     }
     const std::optional<std::uint64_t> reloads = ToCount(sample.value);
     if (!reloads) return kNoCount;
@@ -322,6 +322,7 @@ class PageReader {
 
   static constexpr std::string_view kNoCount = "count is negative, too large or not a number";
 
+  const consul::Place& place_;
   SeriesLines lines_;
   PageClusters clusters_;
   SampleParser parser_;
@@ -345,8 +346,8 @@ std::string_view SidecarFilter() {
          R"(^http\..*\.rds\..*\.config_reload$)";
 }
 
-SidecarPage ReadSidecarPage(std::string_view page, TextFormat format) {
-  return PageReader(page, format).Read();
+SidecarPage ReadSidecarPage(std::string_view page, TextFormat format, const consul::Place& place) {
+  return PageReader(page, format, place).Read();
 }
 
 }  // namespace consul_canary::envoy

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "exporter/consul/config_entries.h"
 #include "exporter/envoy/prometheus_text.h"
 
 namespace consul_canary::envoy {
@@ -58,12 +59,13 @@ struct Destination {
 };
 
 struct SidecarPage {
-  // Only destinations in the default namespace and partition of the sidecar's own datacenter:
-  // others may bear the same names.
+  // Only destinations in the place that was asked for, and in the sidecar's own datacenter: others
+  // may bear the same names.
   std::map<Destination, SubsetCounters> subsets;
   // What this sidecar passed on to its own instance: attempts, whoever sent them.
   std::optional<SubsetCounters> local_app;
-  std::map<std::string, std::uint64_t> route_reloads;  // RDS route name → config_reload
+  // RDS route name → config_reload; of the same place.
+  std::map<std::string, std::uint64_t> route_reloads;
   std::vector<std::string> bad_lines;  // at most ten, each with its number and reason
   std::size_t bad_line_count = 0;
   std::size_t duplicate_count = 0;  // series that stood there before; the first counts
@@ -74,9 +76,11 @@ struct SidecarPage {
 // not encoded.
 [[nodiscard]] std::string_view SidecarFilter();
 
-// Reads a page, filtered or whole. One bad line costs one line. Lines of other series are passed
-// over unread, so they may be anything.
+// Reads a page, filtered or whole: what it says of destinations in `place` (as consul::PlaceOf()
+// writes it), which has nothing to do with where the sidecar itself is. One bad line costs one
+// line. Lines of other series are passed over unread, so they may be anything.
 [[nodiscard]] SidecarPage ReadSidecarPage(std::string_view page,
-                                          TextFormat format = TextFormat::kPrometheus);
+                                          TextFormat format = TextFormat::kPrometheus,
+                                          const consul::Place& place = {});
 
 }  // namespace consul_canary::envoy

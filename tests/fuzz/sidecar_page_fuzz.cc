@@ -27,10 +27,14 @@ std::string_view Value(const Sample& sample, std::string_view newer, std::string
   return {};
 }
 
-bool IsDefault(std::string_view name) { return name.empty() || name == "default"; }
+bool IsIn(std::string_view label, std::string_view name) {
+  return label == name || (name.empty() && label == "default");
+}
 
-// Requests completed by destination, one line after the other. A cluster is what its labels say.
-std::map<Destination, std::uint64_t> CompletedSlowly(std::string_view text) {
+// Requests completed by destination in `place`, one line after the other. A cluster is what its
+// labels say.
+std::map<Destination, std::uint64_t> CompletedSlowly(std::string_view text,
+                                                     const consul_canary::consul::Place& place) {
   std::map<std::string, std::pair<Destination, std::uint64_t>> clusters;
   ParsePrometheusText(
       text,
@@ -46,8 +50,9 @@ std::map<Destination, std::uint64_t> CompletedSlowly(std::string_view text) {
         const std::string_view source = Value(sample, "consul_source_datacenter", "");
         const bool elsewhere = !datacenter.empty() && !source.empty() && datacenter != source;
         if (service.empty() || elsewhere ||
-            !IsDefault(Value(sample, "consul_destination_namespace", "consul_namespace")) ||
-            !IsDefault(Value(sample, "consul_destination_partition", "")) ||
+            !IsIn(Value(sample, "consul_destination_namespace", "consul_namespace"),
+                  place.namespace_name) ||
+            !IsIn(Value(sample, "consul_destination_partition", ""), place.partition) ||
             !Value(sample, "consul_destination_peer", "").empty() ||
             Value(sample, "consul_destination_custom_hash", "consul_custom_hash")
                 .starts_with("failover-target~")) {
@@ -67,6 +72,17 @@ std::map<Destination, std::uint64_t> CompletedSlowly(std::string_view text) {
   return sums;
 }
 
+void RequireTheSame(const SidecarPage& page, const std::map<Destination, std::uint64_t>& slow) {
+  for (const auto& [destination, completed] : slow) {
+    const auto found = page.subsets.find(destination);
+    Require(found != page.subsets.end() && found->second.completed == completed,
+            "every request is found");
+  }
+  for (const auto& [destination, counters] : page.subsets) {
+    Require(counters.completed == 0 || slow.contains(destination), "no request is invented");
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -76,15 +92,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           "bad lines are counted");
   (void)ReadSidecarPage(text, TextFormat::kOpenMetrics);
 
-  const std::map<Destination, std::uint64_t> slow = CompletedSlowly(text);
-  for (const auto& [destination, completed] : slow) {
-    const auto found = page.subsets.find(destination);
-    Require(found != page.subsets.end() && found->second.completed == completed,
-            "every request is found");
-  }
-  for (const auto& [destination, counters] : page.subsets) {
-    Require(counters.completed == 0 || slow.contains(destination), "no request is invented");
-  }
+  RequireTheSame(page, CompletedSlowly(text, {}));
+  const consul_canary::consul::Place place{"team", "west"};
+  RequireTheSame(ReadSidecarPage(text, TextFormat::kPrometheus, place),
+                 CompletedSlowly(text, place));
 
   if (page.cut_off) return 0;
   const SidecarPage twice = ReadSidecarPage(std::string(text) + std::string(text));

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
-#include <fstream>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -107,11 +107,18 @@ TEST_F(ExporterPages, StaticTargetsAreReadAnewOnReloadAndABadFileIsRefused) {
   WriteTargets("targets:\n" + target(first) + "  - {address: nowhere, service: web}\n");
   const auto refused = consul_->http().Call("POST", exporter_->address() + "/-/reload");
   ASSERT_TRUE(refused);
-  EXPECT_GE(refused->status, 400);
+  EXPECT_EQ(refused->status, 400);
   EXPECT_NE(refused->body.find("targets.yaml: line 3: targets[1].address: must be an address"),
             std::string::npos)
       << refused->body;
   EXPECT_TRUE(Shows("consul_canary_sidecars{state=\"read\"} 2\n"));
+
+  const std::filesystem::path file = consul_->folder().path() / "targets.yaml";
+  std::filesystem::remove(file);
+  const auto unreadable = consul_->http().Call("POST", exporter_->address() + "/-/reload");
+  ASSERT_TRUE(unreadable);
+  EXPECT_EQ(unreadable->status, 500);
+  EXPECT_EQ(unreadable->body, file.string() + ": cannot be read: No such file or directory\n");
 
   WriteTargets("targets: []\n");
   const auto taken = consul_->http().Call("POST", exporter_->address() + "/-/reload");

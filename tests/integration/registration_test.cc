@@ -2,6 +2,8 @@
 // forgotten, leave when they end, and go on where they may not.
 #include <gtest/gtest.h>
 
+#include <csignal>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "tests/observability/monitoring_files.h"
@@ -25,6 +27,12 @@ constexpr std::string_view kSecond =
     "  prometheus: $2b$04$RDJkM/.hG9p.BCevTmCNLuvRQXwCs9utZRqRdRnywJkRL/R8UbAjG\n";
 constexpr const char* kByCorrectHorse = "Basic cHJvbWV0aGV1czpjb3JyZWN0IGhvcnNl";
 constexpr const char* kBySecond = "Basic cHJvbWV0aGV1czpzZWNvbmQ=";
+
+// Ends of lines of the file of bearer tokens, by sha256sum.
+constexpr const char* kHashOfToken =
+    "sha256:3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0\n";
+constexpr const char* kHashOfOther =
+    "sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa\n";
 
 class RegisteredDaemons : public ::testing::Test {
  protected:
@@ -144,7 +152,7 @@ TEST_F(RegisteredDaemons, ReadTheWebConfigFileAnewAndRefuseABadOne) {
   };
   EXPECT_TRUE(WaitUntil([&] { return logs("web.yaml:2: basic_auth_users.a: must be a bcrypt"); },
                         seconds(10)));
-  EXPECT_EQ(StatusOf(**exporter, "POST", "/-/reload", kByCorrectHorse), 500);
+  EXPECT_EQ(StatusOf(**exporter, "POST", "/-/reload", kByCorrectHorse), 400);
   EXPECT_EQ(StatusOf(**exporter, "GET", "/metrics", ""), 401);
   consul_->folder().Write("web.yaml", kSecond);
   EXPECT_EQ(StatusOf(**exporter, "POST", "/-/reload", kByCorrectHorse), 200);
@@ -156,10 +164,8 @@ TEST_F(RegisteredDaemons, ReadTheWebConfigFileAnewAndRefuseABadOne) {
 TEST_F(RegisteredDaemons, AskForThePasswordAtTheAnalyzersApiToo) {
   StartConsul();
   const auto file = consul_->folder().Write("web.yaml", kCorrectHorse);
-  // Of "token", by sha256sum.
-  const auto tokens = consul_->folder().Write(
-      "tokens",
-      "operator:test:sha256:3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0\n");
+  const auto tokens =
+      consul_->folder().Write("tokens", "operator:test:" + std::string(kHashOfToken));
   const auto analyzer =
       StartGuarded("analyzer", AnalyzerProgram(),
                    {"--web.config.file", file.string(), "--auth.file", tokens.string()});
@@ -173,6 +179,58 @@ TEST_F(RegisteredDaemons, AskForThePasswordAtTheAnalyzersApiToo) {
   EXPECT_EQ(StatusOf(**analyzer, "GET", "/metrics", "Bearer token"), 401);
   EXPECT_EQ(StatusOf(**analyzer, "GET", "/metrics", kByCorrectHorse), 200);
   EXPECT_EQ(StatusOf(**analyzer, "POST", "/hooks/alertmanager", ""), 401);
+}
+
+// The analyzer's tokens and its web config file are taken together or not at all.
+TEST_F(RegisteredDaemons, ReadTheFileOfTokensAnewAndRefuseABadOne) {
+  StartConsul();
+  const auto web = consul_->folder().Write("web.yaml", kCorrectHorse);
+  const auto file = consul_->folder().Write("tokens", "operator:one:" + std::string(kHashOfToken));
+  const auto analyzer =
+      StartGuarded("analyzer", AnalyzerProgram(),
+                   {"--web.config.file", web.string(), "--auth.file", file.string()});
+  ASSERT_TRUE(analyzer) << analyzer.error().message;
+  const auto reads_rollouts = [&](const char* authorization) {
+    return StatusOf(**analyzer, "GET", "/api/v1/rollouts", authorization);
+  };
+  const auto logs = [&](const std::string& words) {
+    return ReadFile((*analyzer)->process().output()).find(words) != std::string::npos;
+  };
+  const auto reload = [&](const char* authorization) {
+    const auto answer = consul_->http().Call("POST", (*analyzer)->address() + "/-/reload", "",
+                                             {std::string("Authorization: ") + authorization});
+    return answer.value_or(base::HttpResponse());
+  };
+  ASSERT_TRUE(WaitUntil([&] { return reads_rollouts("Bearer token") == 200; }, seconds(10)));
+
+  consul_->folder().Write("web.yaml", kSecond);
+  consul_->folder().Write("tokens",
+                          "operator:one:" + std::string(kHashOfOther) + "operator:two:plain\n");
+  const base::HttpResponse refused = reload(kByCorrectHorse);
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(refused.body.find(file.string() + ":2: the hash is neither"), 0U) << refused.body;
+  EXPECT_TRUE(logs("tokens:2: the hash is neither"));
+  EXPECT_EQ(reads_rollouts("Bearer token"), 200);
+  EXPECT_EQ(reads_rollouts("Bearer other"), 403);
+  EXPECT_EQ(StatusOf(**analyzer, "GET", "/metrics", kByCorrectHorse), 200);
+
+  std::filesystem::remove(file);
+  EXPECT_EQ(reload(kByCorrectHorse).status, 500);
+  EXPECT_EQ(reads_rollouts("Bearer token"), 200);
+
+  consul_->folder().Write("tokens", "viewer:two:" + std::string(kHashOfOther));
+  (*analyzer)->process().Signal(SIGHUP);
+  EXPECT_TRUE(WaitUntil([&] { return reads_rollouts("Bearer other") == 200; }, seconds(10)));
+  EXPECT_EQ(reads_rollouts("Bearer token"), 403);
+  EXPECT_EQ(StatusOf(**analyzer, "DELETE", "/api/v1/rollouts/api", "Bearer other"), 403);
+  EXPECT_EQ(StatusOf(**analyzer, "GET", "/metrics", kByCorrectHorse), 401);
+
+  // What is wrong with the web config file keeps the tokens as they were, too.
+  consul_->folder().Write("web.yaml", "basic_auth_users:\n  a: plain\n");
+  consul_->folder().Write("tokens", "operator:one:" + std::string(kHashOfToken));
+  EXPECT_EQ(reload(kBySecond).status, 400);
+  EXPECT_EQ(reads_rollouts("Bearer token"), 403);
+  EXPECT_EQ(reads_rollouts("Bearer other"), 200);
 }
 
 TEST_F(RegisteredDaemons, NeedNoMoreThanThePolicyForItAndGoOnWithout) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/temp_dir.h"
+
 namespace consul_canary::api {
 namespace {
 
@@ -122,6 +124,47 @@ TEST(Authorize, PagesOfOtherSitesDoNotReachLoopback) {
     if (*test.origin != '\0') headers["origin"] = test.origin;
     EXPECT_EQ(Authorize(options, From(headers, true), Role::kOperator).has_value(), test.may)
         << test.origin << " at " << test.host;
+  }
+}
+
+TEST(Auth, ChecksByTheTokensThatWereSetLast) {
+  Auth auth(WithTokens());
+  const base::ServerRequest by_sha = From({{"authorization", "Bearer sha-secret"}});
+  EXPECT_EQ(auth.Authorize(by_sha, Role::kViewer).value_or("refused"), "grafana");
+  auth.SetTokens({{Role::kViewer, "other", kBcryptHash}});
+  EXPECT_FALSE(auth.Authorize(by_sha, Role::kViewer));
+  const base::ServerRequest by_bcrypt = From({{"authorization", "Bearer bcrypt-secret"}});
+  EXPECT_EQ(auth.Authorize(by_bcrypt, Role::kViewer).value_or("refused"), "other");
+  EXPECT_FALSE(auth.Authorize(by_bcrypt, Role::kOperator));
+}
+
+TEST(Auth, KeepsToLoopbackWhateverTheTokens) {
+  Auth auth({.none_on_loopback = true});
+  auth.SetTokens({{Role::kViewer, "it", kShaHash}});
+  EXPECT_EQ(auth.Authorize(From({}, true), Role::kOperator).value_or("refused"), "loopback");
+}
+
+TEST(ReadTokenFile, RefusesAFileWithoutTokens) {
+  const testing::TempDir folder{"tokens"};
+  for (const char* text : {"", "# none yet\n\n"}) {
+    const std::string path = folder.Write("tokens", text).string();
+    const auto tokens = ReadTokenFile(path);
+    ASSERT_FALSE(tokens);
+    EXPECT_EQ(tokens.error().code, base::ErrorCode::kInvalid);
+    EXPECT_EQ(tokens.error().message,
+              path + ": names no token; at least one role:name:hash is expected");
+  }
+}
+
+TEST(ReadTokenFile, TellsThatItCannotBeReadFromThatItIsWrong) {
+  const testing::TempDir folder{"tokens"};
+  const std::string absent = (folder.path() / "absent").string();
+  for (const std::string& path : {absent, folder.path().string()}) {
+    const auto tokens = ReadTokenFile(path);
+    ASSERT_FALSE(tokens);
+    EXPECT_EQ(tokens.error().code, base::ErrorCode::kUnavailable);
+    EXPECT_EQ(tokens.error().message.find(path + ": cannot be read: "), 0U)
+        << tokens.error().message;
   }
 }
 

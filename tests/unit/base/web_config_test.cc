@@ -91,5 +91,14 @@ TEST(WebConfig, SaysThatAFileIsNotThere) {
             "/nonexistent/web.yaml: cannot be read: No such file or directory");
 }
 
+// Where a file that is to be mounted is missing, container runtimes make a folder of its name. It
+// must not pass for an empty file, which lets everyone in.
+TEST(WebConfig, RefusesAFolder) {
+  const auto config = ReadWebConfig("/");
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(config.error().message, "/: cannot be read: Is a directory");
+}
+
 }  // namespace
 }  // namespace consul_canary::base

@@ -52,7 +52,7 @@ class CollectorTest : public ::testing::Test {
   }
 
   void Start(std::set<std::string> follow = {}) {
-    consul::Settings settings;
+    consul::Settings settings = settings_;
     settings.address = consul_.address();
     std::promise<void> started;
     io_.loop().Post([&] {
@@ -127,6 +127,7 @@ class CollectorTest : public ::testing::Test {
 
   FakeConsul consul_;
   FakeSidecar sidecar_;
+  consul::Settings settings_;  // but for the address
   std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<const MeshSnapshot> newest_;

@@ -27,6 +27,32 @@ TEST_F(CollectorTest, ShowsEntriesInstancesAndWhatCallersCounted) {
   EXPECT_EQ(sidecar_.paths(), std::set<std::string>{"/metrics"});
 }
 
+TEST_F(CollectorTest, ReadsOfItsOwnNamespaceAndPartitionAlone) {
+  settings_.namespace_name = "team";
+  settings_.partition = "west";
+  const auto in_place = [](const std::string& body) {
+    nlohmann::json entries = nlohmann::json::parse(body);
+    entries.at(0)["Namespace"] = "team";
+    entries.at(0)["Partition"] = "west";
+    return entries;
+  };
+  nlohmann::json splitters = in_place(SplitterJson("api", 25));
+  splitters.push_back(nlohmann::json::parse(SplitterJson("api", 10)).at(0));
+  consul_.Set(kSplitters, splitters.dump());
+  consul_.Set(kResolvers, in_place(ResolverJson("api", "Service.Meta.version == v2")).dump());
+  const std::string begin =
+      "envoy_cluster_upstream_rq_completed{consul_destination_service=\"api\","
+      "consul_destination_service_subset=\"canary\"";
+  sidecar_.SetPage(begin + ",consul_destination_namespace=\"default\"} 10\n" + begin +
+                   ",consul_destination_namespace=\"team\",consul_destination_partition=\"west\"} "
+                   "30\n");
+  Start();
+  const auto mesh = WaitFor(IsRead);
+  ASSERT_TRUE(mesh);
+  EXPECT_EQ(Api(*mesh)->splitter->WeightOf("canary"), 25);
+  EXPECT_EQ(Caller(*mesh)->subsets.at("canary").completed, 30U);
+}
+
 TEST_F(CollectorTest, HasAnEmptySnapshotBeforeItStarts) {
   io_.Stop();
   consul::Client client(io_.loop(), {});

@@ -80,7 +80,8 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(ReadStaticTargets, NamesTheFileThatCannotBeRead) {
   const auto targets = ReadStaticTargets("/nowhere/targets.yaml");
   ASSERT_FALSE(targets);
-  EXPECT_EQ(targets.error().message, "/nowhere/targets.yaml: No such file or directory");
+  EXPECT_EQ(targets.error().message,
+            "/nowhere/targets.yaml: cannot be read: No such file or directory");
 }
 
 TEST(ReadStaticTargets, NamesTheFileInEachComplaint) {

@@ -113,6 +113,75 @@ TEST(ReadSidecarPage, KnowsTheLabelsOfConsulBefore19) {
   EXPECT_EQ(page.subsets.at(kCanary).completed, 7U);
 }
 
+// One service's name in two namespaces, each in two partitions, and both generations of labels.
+std::string PageOfFourPlaces() {
+  const auto completed = [](const std::string& name_space, const std::string& partition,
+                            const std::string& count) {
+    return Series("upstream_rq_completed", count,
+                  ",consul_destination_namespace=\"" + name_space +
+                      "\",consul_destination_partition=\"" + partition + "\",consul_namespace=\"" +
+                      name_space + "\"");
+  };
+  const auto reloads = [](const std::string& name_space, const std::string& partition,
+                          const std::string& count) {
+    return "envoy_http_rds_api_config_reload{consul_upstream_service=\"api\","
+           "consul_upstream_namespace=\"" +
+           name_space + "\",consul_upstream_partition=\"" + partition + "\"} " + count + "\n";
+  };
+  return completed("default", "", "1") + completed("team", "", "2") +
+         completed("default", "west", "4") + completed("team", "west", "8") +
+         reloads("default", "default", "10") + reloads("team", "default", "20") +
+         reloads("default", "west", "40") + reloads("team", "west", "80");
+}
+
+struct PlaceRow {
+  consul::Place place;
+  std::uint64_t completed;
+  std::uint64_t reloads;
+};
+
+class PlacesOfPages : public ::testing::TestWithParam<PlaceRow> {};
+
+TEST_P(PlacesOfPages, OnlyTheOneThatIsAskedForIsRead) {
+  const SidecarPage page =
+      ReadSidecarPage(PageOfFourPlaces(), TextFormat::kPrometheus, GetParam().place);
+  ASSERT_EQ(page.subsets.size(), 1U);
+  EXPECT_EQ(page.subsets.at(kCanary).completed, GetParam().completed);
+  EXPECT_EQ(page.route_reloads,
+            (std::map<std::string, std::uint64_t>{{"api", GetParam().reloads}}));
+  EXPECT_EQ(page.bad_line_count + page.duplicate_count, 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, PlacesOfPages,
+                         ::testing::Values(PlaceRow{{}, 1, 10}, PlaceRow{{"team", ""}, 2, 20},
+                                           PlaceRow{{"", "west"}, 4, 40},
+                                           PlaceRow{{"team", "west"}, 8, 80}));
+
+TEST(ReadSidecarPage, FindsNothingOfAPlaceThatThePageDoesNotName) {
+  const SidecarPage page =
+      ReadSidecarPage(PageOfFourPlaces(), TextFormat::kPrometheus, {"other", ""});
+  EXPECT_TRUE(page.subsets.empty());
+  EXPECT_TRUE(page.route_reloads.empty());
+}
+
+TEST(ReadSidecarPage, TellsNamespacesApartByTheLabelsOfConsulBefore19) {
+  const std::string begin =
+      "envoy_cluster_upstream_rq_completed{consul_service=\"api\",consul_service_subset=\"canary\","
+      "consul_namespace=\"";
+  const std::string page = begin + "default\"} 7\n" + begin + "team\"} 9\n";
+  EXPECT_EQ(ReadSidecarPage(page).subsets.at(kCanary).completed, 7U);
+  const SidecarPage of_team = ReadSidecarPage(page, TextFormat::kPrometheus, {"team", ""});
+  EXPECT_EQ(of_team.subsets.at(kCanary).completed, 9U);
+  // Those labels know no partitions.
+  EXPECT_TRUE(ReadSidecarPage(page, TextFormat::kPrometheus, {"team", "west"}).subsets.empty());
+}
+
+TEST(ReadSidecarPage, TakesTheSidecarsOwnInstanceWhateverThePlace) {
+  const SidecarPage page =
+      ReadSidecarPage(Recorded("own_sidecar.prom"), TextFormat::kPrometheus, {"team", "west"});
+  EXPECT_TRUE(page.local_app);
+}
+
 TEST(ReadSidecarPage, AddsUpClustersOfOneSubset) {
   const std::string page =
       Series("upstream_rq_completed", "3") +

@@ -70,9 +70,16 @@ TEST(AnswerCommonPages, ReloadsOnPostAlone) {
   const auto refused = Ask(pages, "/-/reload");
   EXPECT_EQ(refused->status, 405);
   EXPECT_EQ(refused->headers.at("Allow"), "POST, PUT");
-  pages.reload = [] { return Result<void>(Fail(ErrorCode::kInvalid, "rollouts.yaml:3: no")); };
+}
+
+TEST(AnswerCommonPages, TellsAWrongFileFromOneThatCannotBeRead) {
+  DaemonPages pages = Pages();
+  pages.reload = [] { return Result<void>(Fail(ErrorCode::kInvalid, "web.yaml:3: no")); };
+  EXPECT_EQ(Ask(pages, "/-/reload", "POST")->status, 400);
+  EXPECT_EQ(Ask(pages, "/-/reload", "POST")->body, "web.yaml:3: no\n");
+  pages.reload = [] { return Result<void>(Fail(ErrorCode::kUnavailable, "web.yaml: gone")); };
   EXPECT_EQ(Ask(pages, "/-/reload", "POST")->status, 500);
-  EXPECT_EQ(Ask(pages, "/-/reload", "POST")->body, "rollouts.yaml:3: no\n");
+  EXPECT_EQ(Ask(pages, "/-/reload", "POST")->body, "web.yaml: gone\n");
 }
 
 TEST(AnswerCommonPages, LandsOnAPageWithLinks) {
