@@ -9,26 +9,9 @@
 namespace consul_canary::churn {
 namespace {
 
-constexpr const char* kPrimary = "primary";
-constexpr const char* kCanary = "canary";
-// What a cluster that restarted serves at most before it is read, and the attempts of one request.
-constexpr std::uint64_t kFewRequests = 12;
-constexpr std::uint64_t kMostAttempts = 4;
-// How long metrics remember a sidecar that left Consul.
-constexpr base::seconds kRemembered{600};
 // Longer than any sidecar stays silent: until a name comes back, every page with it is forgotten.
 constexpr base::seconds kNameRests{1200};
 constexpr base::seconds kLongSilence{750};
-
-std::uint64_t MostErrors(const EnvoyCluster& cluster) {
-  std::uint64_t most = 0;
-  for (const auto* codes : {&cluster.responses, &cluster.retried_responses}) {
-    for (auto it = codes->lower_bound(400); it != codes->end(); ++it) {
-      most = std::max(most, it->second);
-    }
-  }
-  return most;
-}
 
 }  // namespace
 
@@ -36,8 +19,6 @@ ChurningMesh::ChurningMesh(std::uint64_t seed, const ChurnSize& size) : random_(
   for (int i = 0; i < 4; ++i) BeginService(/*is_permanent=*/true);
   for (int i = 0; i < 2; ++i) BeginCaller(/*is_permanent=*/true);
 }
-
-// --- what happens
 
 void ChurningMesh::Step(base::MonotonicTime now, bool calm) {
   now_ = now;
@@ -154,6 +135,7 @@ void ChurningMesh::EndService(const std::string& name) {
     // Nobody reads one that calls nobody.
     if (caller.clusters.empty()) caller.has_reading = caller.may_hang = false;
   }
+  mishaps_.counted_of_gone += CountedOf(name);
   for (Ledger* ledger : {&metrics_, &analyzer_callers_, &analyzer_instances_}) {
     ledger->RemoveService(name);
   }
@@ -161,6 +143,14 @@ void ChurningMesh::EndService(const std::string& name) {
   gone_services_.emplace_back(name, now_);
   if (gone_services_.size() > 3) gone_services_.erase(gone_services_.begin());
   catalog_changed_ = true;
+}
+
+std::uint64_t ChurningMesh::CountedOf(const std::string& service) const {
+  std::uint64_t requests = 0;
+  for (const auto& [subset, counted] : analyzer_callers_.Of(service)) {
+    requests += counted.outcome.requests;
+  }
+  return requests;
 }
 
 void ChurningMesh::BeginCaller(bool is_permanent) {
@@ -274,188 +264,6 @@ void ChurningMesh::Rebuild(Sidecar& caller) {
     metrics_.Rebuild(place);
     analyzer_callers_.Rebuild(place);
     ++mishaps_.rebuilt_clusters;
-  }
-}
-
-// --- traffic
-
-void ChurningMesh::Traffic(Sidecar& caller) {
-  for (auto& [destination, cluster] : caller.clusters) Serve(caller, destination, cluster);
-  if (OneIn(3)) return;
-  FlushAll(caller);
-  for (auto& [destination, cluster] : caller.clusters) Serve(caller, destination, cluster);
-}
-
-void ChurningMesh::Serve(Sidecar& caller, const envoy::Destination& destination, Cluster& cluster) {
-  const Service& service = services_.at(destination.service);
-  const bool is_canary = destination.subset == kCanary;
-  const std::uint64_t percent = is_canary ? service.canary_percent : 100 - service.canary_percent;
-  if (Below(100) >= percent) return;
-  std::vector<Request> requests;
-  for (std::uint64_t left = 1 + Below(4); left > 0 && cluster.allowance > 0; --left) {
-    std::optional<Request> request = MakeRequest(service, destination.subset);
-    if (!request) break;
-    cluster.envoy.Serve(*request);
-    if (cluster.allowance != kNoLimit) --cluster.allowance;
-    requests.push_back(*std::move(request));
-  }
-  mishaps_.requests += requests.size();
-  if (service.kind == Kind::kFailover) return;  // told by the instances
-  const Place place{destination.service, caller.id, destination.subset};
-  metrics_.Serve(place, requests);
-  analyzer_callers_.Serve(place, requests);
-}
-
-// nullopt: no instance takes it.
-std::optional<Request> ChurningMesh::MakeRequest(const Service& service,
-                                                 const std::string& subset) {
-  Sidecar* instance = PickInstance(service.name, subset);
-  if (instance == nullptr) return std::nullopt;
-  Cluster& local_app = *instance->local_app;
-  Request request;
-  std::vector<Request> attempts;
-  const auto is_retriable = [&service](int status) {
-    if (service.kind == Kind::kPlain) return false;
-    return service.kind == Kind::kDoubtful ? status == 503 : status >= 500;
-  };
-  do {
-    const std::uint64_t draw = Below(100);
-    const std::uint64_t failing = subset == kCanary ? 20 : 8;
-    int status = draw == 99 ? 404 : 200;
-    if (draw < failing) status = draw % 3 == 0 ? 500 : draw % 3 == 1 ? 502 : 503;
-    const std::uint64_t milliseconds = OneIn(8) ? Below(3000) : Below(110);
-    attempts.push_back({.attempts = {status}, .milliseconds = milliseconds});
-    request.attempts.push_back(status);
-    request.milliseconds += milliseconds;
-    request.last_is_retriable = is_retriable(status);
-  } while (request.last_is_retriable && request.attempts.size() < kMostAttempts);
-  for (const Request& attempt : attempts) local_app.envoy.Serve(attempt);
-  if (local_app.allowance != kNoLimit) local_app.allowance -= attempts.size();
-  if (service.kind == Kind::kFailover) {
-    metrics_.Serve(InstancePlace(*instance), attempts);
-  } else {
-    analyzer_instances_.Serve({service.name, instance->id, kPrimary}, attempts);
-  }
-  return request;
-}
-
-ChurningMesh::Sidecar* ChurningMesh::PickInstance(const std::string& service,
-                                                  const std::string& subset) {
-  std::vector<Sidecar*> able;
-  for (auto& [id, instance] : instances_) {
-    if (instance.service == service && instance.subset == subset &&
-        instance.local_app->allowance >= kMostAttempts) {
-      able.push_back(&instance);
-    }
-  }
-  return able.empty() ? nullptr : able[Below(able.size())];
-}
-
-void ChurningMesh::FlushAll(Sidecar& sidecar) {
-  for (auto& [destination, cluster] : sidecar.clusters) {
-    cluster.envoy.Flush();
-    const Place place{destination.service, sidecar.id, destination.subset};
-    metrics_.Flush(place);
-    analyzer_callers_.Flush(place);
-  }
-  if (!sidecar.local_app) return;
-  sidecar.local_app->envoy.Flush();
-  metrics_.Flush(InstancePlace(sidecar));
-  analyzer_instances_.Flush({sidecar.service, sidecar.id, kPrimary});
-}
-
-// --- reading
-
-Place ChurningMesh::InstancePlace(const Sidecar& instance) {
-  return {instance.service, instance.id + " in " + instance.subset, instance.subset};
-}
-
-std::optional<envoy::SidecarPage> ChurningMesh::Read(const std::string& sidecar_id) {
-  auto found = callers_.find(sidecar_id);
-  if (found == callers_.end()) found = instances_.find(sidecar_id);
-  Sidecar& sidecar = found->second;
-  if (now_ < sidecar.silent_until) {
-    ++mishaps_.missed_pages;
-    return std::nullopt;
-  }
-  const std::set<envoy::Destination> left_out = LeftOut(sidecar);
-  EnvoySidecar envoy;
-  for (auto& [destination, cluster] : sidecar.clusters) {
-    envoy.clusters.emplace(destination, cluster.envoy);
-    if (!cluster.envoy.IsShown() || left_out.contains(destination)) continue;
-    sidecar.shown[destination] = cluster.envoy.completed > 0;
-    NoteRead(cluster);
-  }
-  if (sidecar.local_app) {
-    envoy.local_app = sidecar.local_app->envoy;
-    NoteRead(*sidecar.local_app);
-  }
-  sidecar.is_read = sidecar.has_reading = sidecar.may_hang = true;
-  if (!sidecar.writes_text) return PageValues(envoy, left_out);
-  return envoy::ReadSidecarPage(PageText(envoy, left_out));
-}
-
-// At most one, of a service where all who read know the sidecar: for others what it lacks at first
-// would be new later.
-std::set<envoy::Destination> ChurningMesh::LeftOut(const Sidecar& sidecar) {
-  if (sidecar.clusters.empty() || !OneIn(40)) return {};
-  const auto picked = std::next(sidecar.clusters.begin(),
-                                static_cast<std::ptrdiff_t>(Below(sidecar.clusters.size())));
-  const std::string& service = picked->first.service;
-  if (!metrics_.Knows(service, sidecar.id) || !analyzer_callers_.Knows(service, sidecar.id)) {
-    return {};
-  }
-  ++mishaps_.pages_without_a_subset;
-  return {picked->first};
-}
-
-void ChurningMesh::NoteRead(Cluster& cluster) {
-  cluster.read_completed = cluster.envoy.completed;
-  cluster.read_errors = MostErrors(cluster.envoy);
-  cluster.read_timed = cluster.envoy.times.count;
-  cluster.allowance = kNoLimit;
-}
-
-void ChurningMesh::EndTick() {
-  for (const auto& [name, service] : services_) {
-    if (service.is_ruled) continue;
-    std::set<std::string> registered;
-    for (const auto& [id, caller] : callers_) {
-      if (caller.is_registered) registered.insert(id);
-    }
-    analyzer_callers_.ForgetAllBut(name, registered);
-  }
-  for (auto& [id, caller] : callers_) EndTickOfCaller(caller);
-  for (auto& [id, instance] : instances_) EndTickOfInstance(instance);
-  metrics_.ForgetUnreadSince(now_ - kRemembered);
-}
-
-void ChurningMesh::EndTickOfCaller(Sidecar& caller) {
-  const auto shown = std::exchange(caller.shown, {});
-  caller.is_read = false;
-  if (!caller.has_reading) return;
-  std::map<std::string, Ledger::Shown> shown_by_service;
-  for (const auto& [destination, cluster] : caller.clusters) {
-    if (services_.at(destination.service).kind == Kind::kFailover) continue;
-    Ledger::Shown& subsets = shown_by_service[destination.service];
-    const auto found = shown.find(destination);
-    if (found != shown.end()) subsets[destination.subset] = found->second;
-  }
-  for (const auto& [service, subsets] : shown_by_service) {
-    metrics_.Read(service, caller.id, subsets, now_);
-    analyzer_callers_.Read(service, caller.id, subsets, now_);
-  }
-}
-
-void ChurningMesh::EndTickOfInstance(Sidecar& instance) {
-  const bool is_read = std::exchange(instance.is_read, false);
-  if (!instance.has_reading) return;
-  Ledger::Shown shown;
-  if (is_read) shown[instance.subset] = instance.local_app->envoy.completed > 0;
-  if (services_.at(instance.service).kind == Kind::kFailover) {
-    metrics_.Read(instance.service, InstancePlace(instance).sidecar, shown, now_);
-  } else if (instance.subset == kPrimary) {
-    analyzer_instances_.Read(instance.service, instance.id, shown, now_);
   }
 }
 

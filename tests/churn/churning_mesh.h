@@ -5,7 +5,8 @@
 // Seeded: the same at each run.
 //
 // So that a restart can be told from its counters at all, only what has counted enough restarts,
-// and it serves few requests until it is read. Resolvers change no instance back to where it was.
+// and it serves few requests until it is read. An instance goes from the canary to the primary and
+// not back.
 #pragma once
 
 #include <cstddef>
@@ -32,8 +33,9 @@ struct ChurnSize {
 
 // What has happened so far.
 struct Mishaps {
-  std::uint64_t requests = 0;
-  std::uint64_t services = 0;  // begun
+  std::uint64_t requests = 0;         // of services that callers tell of
+  std::uint64_t counted_of_gone = 0;  // of these, by the analyzer, of services that are gone
+  std::uint64_t services = 0;         // begun
   std::uint64_t services_back = 0;
   std::uint64_t sidecars = 0;       // begun
   std::uint64_t sidecars_away = 0;  // left Consul for a while and went on counting
@@ -79,12 +81,19 @@ class ChurningMesh {
 
   [[nodiscard]] const std::map<std::string, Service>& services() const { return services_; }
   [[nodiscard]] const Mishaps& mishaps() const { return mishaps_; }
+  // Requests that the analyzer must have counted of the service since it began.
+  [[nodiscard]] std::uint64_t CountedOf(const std::string& service) const;
   [[nodiscard]] const Ledger& metrics() const { return metrics_; }
   [[nodiscard]] const Ledger& callers() const { return analyzer_callers_; }
   [[nodiscard]] const Ledger& instances() const { return analyzer_instances_; }
 
  private:
+  static constexpr const char* kPrimary = "primary";
+  static constexpr const char* kCanary = "canary";
   static constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
+  // What a cluster that restarted serves at most before it is read, and the attempts of a request.
+  static constexpr std::uint64_t kFewRequests = 12;
+  static constexpr std::uint64_t kMostAttempts = 4;
 
   // A cluster, and what a page last said of it.
   struct Cluster {

@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <optional>
-#include <set>
 
 namespace consul_canary::churn {
 namespace {

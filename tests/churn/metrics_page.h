@@ -20,7 +20,8 @@ using ServiceSeries = std::map<std::string, double, std::less<>>;
 [[nodiscard]] std::vector<std::string> Contradictions(const ServiceSeries& series,
                                                       const ChurningMesh& mesh);
 
-// Counters that are lower than they were, or missing now, of the services that `lives` accepts.
+// Counters that are lower than they were, or missing now, of services that are there. None of them
+// has been away between the two looks.
 [[nodiscard]] std::vector<std::string> WentDown(const ServiceSeries& before,
                                                 const ServiceSeries& now, const ChurningMesh& mesh);
 
