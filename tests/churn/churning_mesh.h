@@ -46,6 +46,17 @@ struct Mishaps {
   std::uint64_t promoted_instances = 0;
 };
 
+// A cluster, and what a page last said of it.
+struct ChurnCluster {
+  static constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
+
+  EnvoyCluster envoy;
+  std::uint64_t read_completed = 0;
+  std::uint64_t read_errors = 0;  // of the code from 400 on with the most
+  std::uint64_t read_timed = 0;
+  std::uint64_t allowance = kNoLimit;  // requests that it may still serve before it is read
+};
+
 class ChurningMesh {
  public:
   enum class Kind {
@@ -88,21 +99,14 @@ class ChurningMesh {
   [[nodiscard]] const Ledger& instances() const { return analyzer_instances_; }
 
  private:
+  using Cluster = ChurnCluster;
+
   static constexpr const char* kPrimary = "primary";
   static constexpr const char* kCanary = "canary";
-  static constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
   // What a cluster that restarted serves at most before it is read, and the attempts of a request.
   static constexpr std::uint64_t kFewRequests = 12;
   static constexpr std::uint64_t kMostAttempts = 4;
 
-  // A cluster, and what a page last said of it.
-  struct Cluster {
-    EnvoyCluster envoy;
-    std::uint64_t read_completed = 0;
-    std::uint64_t read_errors = 0;  // of the code from 400 on with the most
-    std::uint64_t read_timed = 0;
-    std::uint64_t allowance = kNoLimit;  // requests that it may still serve before it is read
-  };
   struct Sidecar {
     std::string id;       // node/service-id
     std::string service;  // whose sidecar it is

@@ -70,7 +70,7 @@ void ChurningMesh::NoteRead(Cluster& cluster) {
   cluster.read_completed = cluster.envoy.completed;
   cluster.read_errors = MostErrors(cluster.envoy);
   cluster.read_timed = cluster.envoy.times.count;
-  cluster.allowance = kNoLimit;
+  cluster.allowance = Cluster::kNoLimit;
 }
 
 void ChurningMesh::EndTick() {

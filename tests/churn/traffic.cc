@@ -22,7 +22,7 @@ void ChurningMesh::Serve(Sidecar& caller, const envoy::Destination& destination,
     std::optional<Request> request = MakeRequest(service, destination.subset);
     if (!request) break;
     cluster.envoy.Serve(*request);
-    if (cluster.allowance != kNoLimit) --cluster.allowance;
+    if (cluster.allowance != Cluster::kNoLimit) --cluster.allowance;
     requests.push_back(*std::move(request));
   }
   if (service.kind == Kind::kFailover) return;  // told by the instances
@@ -56,7 +56,7 @@ std::optional<Request> ChurningMesh::MakeRequest(const Service& service,
     request.last_is_retriable = is_retriable(status);
   } while (request.last_is_retriable && request.attempts.size() < kMostAttempts);
   for (const Request& attempt : attempts) local_app.envoy.Serve(attempt);
-  if (local_app.allowance != kNoLimit) local_app.allowance -= attempts.size();
+  if (local_app.allowance != Cluster::kNoLimit) local_app.allowance -= attempts.size();
   if (service.kind == Kind::kFailover) {
     metrics_.Serve(InstancePlace(*instance), attempts);
   } else {
