@@ -1,0 +1,171 @@
+#include "tests/churn/metrics_page.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+namespace consul_canary::churn {
+namespace {
+
+using Kind = ChurningMesh::Kind;
+
+constexpr std::string_view kRequests = "consul_canary_requests_total";
+constexpr std::string_view kFailures = "consul_canary_request_failures_total";
+constexpr std::string_view kResponses = "consul_canary_responses_total";
+constexpr std::string_view kTime = "consul_canary_request_duration_seconds";
+constexpr std::string_view kRetries = "consul_canary_retries_total";
+
+// The label's value; empty: there is none.
+std::string_view ServiceOf(std::string_view series) {
+  constexpr std::string_view kLabel = "service_name=\"";
+  const std::size_t begin = series.find(kLabel);
+  if (begin == std::string_view::npos) return {};
+  series.remove_prefix(begin + kLabel.size());
+  return series.substr(0, series.find('"'));
+}
+
+bool IsCounted(std::string_view series) {
+  for (const std::string_view name : {kRequests, kFailures, kResponses, kTime, kRetries}) {
+    if (series.starts_with(name)) return true;
+  }
+  return false;
+}
+
+bool IsCounter(std::string_view series) {
+  const std::string_view name = series.substr(0, series.find('{'));
+  return name.ends_with("_total") || name.starts_with(kTime);
+}
+
+// Expected values. Where only a lower bound is known, that.
+struct Expected {
+  std::map<std::string, double> exact;
+  std::map<std::string, double> at_least;
+};
+
+class Writer {
+ public:
+  explicit Writer(Expected& expected) : expected_(expected) {}
+
+  void Service(const ChurningMesh::Service& service, const Ledger& ledger) {
+    for (const auto& [subset, counted] : ledger.Of(service.name)) {
+      labels_ = fmt::format("service_name=\"{}\",subset=\"{}\",role=\"{}\"", service.name, subset,
+                            subset);
+      if (service.kind == Kind::kFailover) {
+        Attempts(counted.outcome);
+      } else {
+        Views(counted.outcome, service.kind != Kind::kDoubtful);
+      }
+      for (const auto& [code, count] : counted.outcome.codes) {
+        Exact(kResponses, fmt::format(",code=\"{}\"", code), count);
+      }
+      if (counted.times.count > 0) Histogram(counted.times);
+    }
+  }
+
+ private:
+  // At the instances each attempt is a request.
+  void Attempts(const Outcome& outcome) {
+    Exact(kRequests, View("attempts"), outcome.attempts);
+    Exact(kFailures, View("attempts"), outcome.failed_attempts);
+    Exact(kRetries, "", 0);
+  }
+
+  void Views(const Outcome& outcome, bool first_tries_can_be_told) {
+    Exact(kRequests, View("first-try"), outcome.requests);
+    Exact(kRequests, View("requests"), outcome.requests);
+    Exact(kRequests, View("attempts"), outcome.attempts);
+    Exact(kFailures, View("requests"), outcome.final_failures);
+    Exact(kFailures, View("attempts"), outcome.failed_attempts);
+    auto& first_tries = first_tries_can_be_told ? expected_.exact : expected_.at_least;
+    Put(first_tries, kFailures, View("first-try"), outcome.first_failures);
+    Exact(kRetries, "", outcome.attempts - outcome.requests);
+  }
+
+  void Histogram(const Times& times) {
+    static constexpr std::array<std::string_view, kEdgesMs.size()> kEdges{"0.025", "0.1", "0.25",
+                                                                          "1"};
+    const std::string bucket = fmt::format("{}_bucket", kTime);
+    for (std::size_t i = 0; i < kEdges.size(); ++i) {
+      Exact(bucket, fmt::format(",le=\"{}\"", kEdges[i]), times.at_most[i]);
+    }
+    Exact(bucket, ",le=\"+Inf\"", times.count);
+    Exact(fmt::format("{}_count", kTime), "", times.count);
+    expected_.exact[fmt::format("{}_sum{{{}}}", kTime, labels_)] =
+        static_cast<double>(times.sum_ms) / 1000;
+  }
+
+  static std::string View(std::string_view name) { return fmt::format(",view=\"{}\"", name); }
+
+  void Exact(std::string_view name, std::string_view more, std::uint64_t count) {
+    Put(expected_.exact, name, more, count);
+  }
+  void Put(std::map<std::string, double>& to, std::string_view name, std::string_view more,
+           std::uint64_t count) const {
+    to[fmt::format("{}{{{}{}}}", name, labels_, more)] = static_cast<double>(count);
+  }
+
+  Expected& expected_;
+  std::string labels_;
+};
+
+}  // namespace
+
+ServiceSeries SeriesOfServices(std::string_view page) {
+  ServiceSeries series;
+  while (!page.empty()) {
+    const std::string_view line = page.substr(0, page.find('\n'));
+    page.remove_prefix(std::min(page.size(), line.size() + 1));
+    const std::size_t end = line.rfind(' ');
+    if (line.starts_with('#') || ServiceOf(line).empty()) continue;
+    series.emplace(line.substr(0, end), std::strtod(line.data() + end + 1, nullptr));
+  }
+  return series;
+}
+
+std::vector<std::string> Contradictions(const ServiceSeries& series, const ChurningMesh& mesh) {
+  Expected expected;
+  for (const auto& [name, service] : mesh.services()) {
+    Writer(expected).Service(service, mesh.metrics());
+  }
+  std::vector<std::string> contradictions;
+  const auto value_of = [&series](const std::string& name) {
+    const auto found = series.find(name);
+    return found == series.end() ? 0 : found->second;
+  };
+  for (const auto& [name, value] : expected.exact) {
+    if (value_of(name) == value) continue;
+    contradictions.push_back(fmt::format("{} is {}, not {}", name, value_of(name), value));
+  }
+  for (const auto& [name, value] : expected.at_least) {
+    if (value_of(name) >= value) continue;
+    contradictions.push_back(fmt::format("{} is {}, below {}", name, value_of(name), value));
+  }
+  for (const auto& [name, value] : series) {
+    if (!mesh.services().contains(std::string(ServiceOf(name)))) {
+      contradictions.push_back(name + ": the service is gone");
+    } else if (value != 0 && IsCounted(name) && !expected.exact.contains(name) &&
+               !expected.at_least.contains(name)) {
+      contradictions.push_back(fmt::format("{} is {}, but nothing was counted", name, value));
+    }
+  }
+  return contradictions;
+}
+
+std::vector<std::string> WentDown(const ServiceSeries& before, const ServiceSeries& now,
+                                  const ChurningMesh& mesh) {
+  std::vector<std::string> lower;
+  for (const auto& [name, value] : before) {
+    if (!IsCounter(name) || !mesh.services().contains(std::string(ServiceOf(name)))) continue;
+    const auto found = now.find(name);
+    if (found == now.end()) {
+      lower.push_back(name + " is missing");
+    } else if (found->second < value) {
+      lower.push_back(fmt::format("{} was {} and is {}", name, value, found->second));
+    }
+  }
+  return lower;
+}
+
+}  // namespace consul_canary::churn
