@@ -104,6 +104,7 @@ void Totals::ObserveCallers(const collect::ServiceSnapshot& snapshot, base::Mono
 void Totals::ObserveServers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now,
                             Sidecars& sidecars, Subsets& totals) {
   for (const collect::ServerReading& server : snapshot.servers) {
+    ForgetOtherSubsets(server, sidecars);
     if (!server.scraped_at || !server.local_app) continue;
     for (const std::string& subset : server.subsets) {
       // An instance that changes its subset must not bring its past along, so it counts as new
@@ -112,6 +113,17 @@ void Totals::ObserveServers(const collect::ServiceSnapshot& snapshot, base::Mono
       it->second.seen_at = now;
       Advance({{subset, server.local_app.share()}}, is_new, it->second, totals);
     }
+  }
+}
+
+// What it counts in another subset must not be counted in this one when it comes back to it.
+void Totals::ForgetOtherSubsets(const collect::ServerReading& server, Sidecars& sidecars) {
+  const std::string place = server.id + " in ";
+  for (auto it = sidecars.lower_bound(place);
+       it != sidecars.end() && it->first.starts_with(place);) {
+    const bool is_there = std::find(server.subsets.begin(), server.subsets.end(),
+                                    it->first.substr(place.size())) != server.subsets.end();
+    it = is_there ? std::next(it) : sidecars.erase(it);
   }
 }
 

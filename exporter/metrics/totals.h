@@ -49,6 +49,7 @@ class Totals {
                              Sidecars& sidecars, Subsets& totals);
   static void ObserveServers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now,
                              Sidecars& sidecars, Subsets& totals);
+  static void ForgetOtherSubsets(const collect::ServerReading& server, Sidecars& sidecars);
   // Adds what `counted` has that `sidecar` had not, and makes it what it had.
   static void Advance(const std::map<std::string, Counters>& counted, bool is_new, Sidecar& sidecar,
                       Subsets& totals);

@@ -186,6 +186,17 @@ TEST_F(TotalsWithFailover, LeaveAnInstancesPastInTheSubsetThatItHadThen) {
   EXPECT_EQ(Canary(totals).outcomes.completed, 4U);
 }
 
+TEST_F(TotalsWithFailover, LeaveOutWhatAnInstanceCountedElsewhereWhenItComesBackToASubset) {
+  Totals totals;
+  totals.Observe(With(0, 10, {"canary"}));
+  totals.Observe(With(0, 20, {"canary"}));
+  totals.Observe(With(0, 20, {"primary"}));
+  totals.Observe(With(0, 120, {"primary"}));
+  totals.Observe(With(0, 120, {"canary"}));
+  totals.Observe(With(0, 121, {"canary"}));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 11U);
+}
+
 TEST(NewSince, SubtractsBucketByBucket) {
   EXPECT_EQ(NewSince({{{1, 5}, {2, 9}}, 30, 9}, {{{1, 2}, {2, 4}}, 10, 4}),
             (Histogram{{{1, 3}, {2, 5}}, 20, 5}));
