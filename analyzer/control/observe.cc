@@ -167,7 +167,10 @@ rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& serv
   envoy::OutcomeCounters total;
   for (const CallerReading& caller : service.callers) {
     const auto found = caller.subsets.find(spec.primary_subset);
-    if (found != caller.subsets.end()) total += envoy::ToOutcomeCounters(found->second);
+    if (found == caller.subsets.end()) continue;
+    envoy::OutcomeCounters counters = envoy::ToOutcomeCounters(found->second);
+    if (!counters.grpc_statuses.empty()) envoy::CountByStatus(counters, counters);
+    total += counters;
   }
   return ToTick(spec, total, RetriesOf(service));
 }
@@ -179,7 +182,11 @@ stats::LateCounts ToCounts(const envoy::LateOutcomes& outcomes) {
 envoy::FlightReading FlightOf(const CallerReading& caller, const std::string& subset) {
   const auto found = caller.subsets.find(subset);
   if (found == caller.subsets.end()) return {};
-  return {found->second.completed, found->second.active};
+  std::uint64_t ended = found->second.completed;
+  // Envoy counts a stream as completed when its answer begins, and its status when it ends. Taken
+  // together they are at least those that ended, which keeps what is late a lower bound.
+  for (const auto& [status, count] : found->second.grpc_statuses) ended += count;
+  return {ended, found->second.active};
 }
 
 // The canary's requests that hang, at least, over all callers. In the warm-up blocks begin anew.
@@ -225,8 +232,9 @@ void TakeInstances(const Spec& spec, const ServiceSnapshot& service,
         envoy::ToOutcomeCounters(*server.local_app);
     const auto before = baselines.find(server.id);
     if (before == baselines.end()) continue;
-    const auto difference = envoy::Difference(counters, before->second);
+    auto difference = envoy::Difference(counters, before->second);
     if (!difference) continue;
+    if (!counters.grpc_statuses.empty()) envoy::CountByStatus(*difference, counters);
     const envoy::Outcomes attempts = envoy::Apply(envoy::View::kAttempts, *difference, {});
     taken.primary_instances.emplace_back(server.id, Bound(attempts, true));
     taken.primary_instance_latency.emplace_back(server.id, ToLatency(*difference));

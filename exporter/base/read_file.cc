@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <string_view>
 #include <system_error>
@@ -22,6 +23,10 @@ tl::unexpected<Error> CannotRead(const std::string& path) {
 
 // By read(): a folder can be opened like a file, and other ways to read it throw or find it empty.
 Result<std::string> ReadWholeFile(const std::string& path, std::size_t max_bytes) {
+  std::error_code error;
+  if (std::filesystem::is_fifo(path, error)) {  // opening it would wait for a writer
+    return Fail(ErrorCode::kUnavailable, path + ": cannot be read: it is a pipe");
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) return CannotRead(path);
   std::string text;

@@ -8,7 +8,7 @@
 
 namespace consul_canary::base {
 
-// kUnavailable: it is not there, may not be read or is a folder, with the system's reason;
+// kUnavailable: it is not there, may not be read or is a folder or pipe, with the system's reason;
 // kInvalid: it is larger than `max_bytes`. Both name the file.
 [[nodiscard]] Result<std::string> ReadWholeFile(const std::string& path, std::size_t max_bytes);
 

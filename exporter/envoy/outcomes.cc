@@ -62,57 +62,44 @@ bool RetriesAnswers(const Retries& retries) {
          });
 }
 
-// Requests that ended, as callers saw them, and what the failures among them leave in doubt.
-struct Ended {
-  std::uint64_t all = 0;
-  std::uint64_t failed_low = 0;
-  std::uint64_t failed_high = 0;
-  std::uint64_t not_retried = 0;      // of the failed, those that some retrying route lets be
-  std::uint64_t failed_retried = 0;   // attempts that failed and were retried, at most
-  std::uint64_t answers_retried = 0;  // attempts that were retried and may not have failed
-};
-
-Ended EndedByCode(const OutcomeCounters& counters, const Retries& retries) {
-  Ended ended{.all = counters.completed,
-              .failed_retried = SumOfServerErrors(counters.retried_responses)};
-  ended.failed_low = ended.failed_high = SumOfServerErrors(counters.responses);
-  for (const auto& [code, count] : counters.responses) {
-    if (code < 500 || code >= 600) continue;
-    if (!IsRetriedEverywhere(code, &consul::RetryRule::status_codes, retries)) {
-      ended.not_retried += count;
-    }
-  }
-  for (const auto& [code, count] : counters.retried_responses) {
-    if (code < 500) ended.answers_retried += count;
-  }
-  return ended;
+std::uint64_t SumOf(const Codes& codes) {
+  std::uint64_t sum = 0;
+  for (const auto& [code, count] : codes) sum += count;
+  return sum;
 }
 
-// A call has ended when its status is there; one that has none is not told from one that goes on,
-// unless its code is a 5xx. The code of a status may be a 5xx too (Envoy's own UNAVAILABLE is 503).
-Ended EndedByStatus(const OutcomeCounters& counters, const Retries& retries) {
-  std::uint64_t calls = 0;
-  std::uint64_t failed = 0;
-  Ended ended;
-  for (const auto& [status, count] : counters.grpc_statuses) {
-    calls += count;
-    if (!IsFailedStatus(status)) continue;
-    failed += count;
-    if (!IsRetriedEverywhere(status, &consul::RetryRule::grpc_statuses, retries)) {
-      ended.not_retried += count;
-    }
+std::uint64_t SumOfFailed(const Codes& grpc_statuses) {
+  std::uint64_t sum = 0;
+  for (const auto& [status, count] : grpc_statuses) sum += IsFailedStatus(status) ? count : 0;
+  return sum;
+}
+
+// Final failures that some retrying route lets be: a retry may have come before them.
+std::uint64_t NotRetried(const OutcomeCounters& counters, const Retries& retries) {
+  std::uint64_t sum = counters.bare_errors_high;
+  for (const auto& [code, count] : counters.responses) {
+    if (code < 500 || code >= 600) continue;
+    if (!IsRetriedEverywhere(code, &consul::RetryRule::status_codes, retries)) sum += count;
   }
-  const std::uint64_t errors = SumOfServerErrors(counters.responses);
-  const std::uint64_t without = counters.completed > calls ? counters.completed - calls : 0;
-  const std::uint64_t least = errors > failed ? errors - failed : 0;
-  const std::uint64_t most = std::max(least, std::min(errors, without));
-  ended.all = calls + most;
-  ended.failed_low = failed + least;
-  ended.failed_high = failed + most;
-  ended.not_retried += most;
-  ended.failed_retried = counters.retries;
-  if (RetriesAnswers(retries)) ended.answers_retried = counters.retries;
-  return ended;
+  for (const auto& [status, count] : counters.grpc_statuses) {
+    if (!IsFailedStatus(status)) continue;
+    if (!IsRetriedEverywhere(status, &consul::RetryRule::grpc_statuses, retries)) sum += count;
+  }
+  return sum;
+}
+
+// Of the retries of gRPC calls, those that may have followed an attempt that was no failure.
+std::uint64_t DoubtfulGrpcRetries(const OutcomeCounters& counters, const Retries& retries) {
+  return RetriesAnswers(retries) ? counters.grpc_retries : 0;
+}
+
+// The most first-try failures that were counted twice or are none: see docs/outcomes.md#bounds.
+std::uint64_t DoubtfulFirstTries(const OutcomeCounters& counters, const Retries& retries) {
+  std::uint64_t doubtful = NotRetried(counters, retries) + DoubtfulGrpcRetries(counters, retries);
+  for (const auto& [code, count] : counters.retried_responses) {
+    if (code < 500) doubtful += count;
+  }
+  return std::min(doubtful, counters.retry_success);
 }
 
 // 0 <= low <= high.
@@ -170,8 +157,9 @@ std::optional<SubsetOutcomes> AllDifferences(const SubsetOutcomes& later,
     speaks_grpc = speaks_grpc || !counters.grpc_statuses.empty();
     differences[subset] = *difference;
   }
+  // A canary that gives no status is not to be judged by its codes, which are 200 whatever happens.
   if (speaks_grpc) {
-    for (auto& [subset, difference] : differences) MarkGrpc(difference);
+    for (auto& [subset, difference] : differences) CountByStatus(difference, later.at(subset));
   }
   return differences;
 }
@@ -221,6 +209,9 @@ OutcomeCounters& OutcomeCounters::operator+=(const OutcomeCounters& other) {
   AddCodes(other.responses, responses);
   AddCodes(other.retried_responses, retried_responses);
   AddCodes(other.grpc_statuses, grpc_statuses);
+  bare_errors_low += other.bare_errors_low;
+  bare_errors_high += other.bare_errors_high;
+  grpc_retries += other.grpc_retries;
   AddHistogram(other, *this);
   return *this;
 }
@@ -252,38 +243,49 @@ std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
       SubtractCodes(later.retried_responses, earlier.retried_responses,
                     difference.retried_responses) &&
       SubtractCodes(later.grpc_statuses, earlier.grpc_statuses, difference.grpc_statuses)) {
-    if (!later.grpc_statuses.empty()) MarkGrpc(difference);
     SubtractHistogram(later, earlier, difference);
     return difference;
   }
   return std::nullopt;
 }
 
-Outcomes Apply(View view, const OutcomeCounters& difference,
-               const std::vector<consul::RetryRule>& retries) {
-  const bool by_code = difference.grpc_statuses.empty();
-  const Ended ended =
-      by_code ? EndedByCode(difference, retries) : EndedByStatus(difference, retries);
+void CountByStatus(OutcomeCounters& difference, const OutcomeCounters& since_start) {
+  // Each 5xx belongs to a call that failed (Envoy's own UNAVAILABLE is a 503) or to an answer
+  // without a status; of these there never were more than answers whose status is missing so far.
+  const std::uint64_t errors = SumOfServerErrors(difference.responses);
+  const std::uint64_t failed = SumOfFailed(difference.grpc_statuses);
+  const std::uint64_t with_status = SumOf(since_start.grpc_statuses);
+  const std::uint64_t without =
+      since_start.completed > with_status ? since_start.completed - with_status : 0;
+  difference.bare_errors_low = errors > failed ? errors - failed : 0;
+  difference.bare_errors_high = std::max(difference.bare_errors_low, std::min(errors, without));
+  difference.completed = SumOf(difference.grpc_statuses) + difference.bare_errors_high;
+  difference.grpc_retries = difference.retries;
+  difference.responses.clear();
+  difference.retried_responses.clear();
+}
+
+Outcomes Apply(View view, const OutcomeCounters& difference, const Retries& retries) {
+  const std::uint64_t failed =
+      SumOfServerErrors(difference.responses) + SumOfFailed(difference.grpc_statuses);
+  const std::uint64_t low = failed + difference.bare_errors_low;
+  const std::uint64_t high = failed + difference.bare_errors_high;
   const std::uint64_t saved = difference.retry_success;
   switch (view) {
-    case View::kFirstTry: {
-      // Those counted twice, or none at all: see docs/outcomes.md#bounds.
-      const std::uint64_t doubtful = std::min(saved, ended.not_retried + ended.answers_retried);
-      return Bounded(ended.all, ended.failed_low + saved - doubtful, ended.failed_high + saved);
-    }
+    case View::kFirstTry:
+      return Bounded(difference.completed, low + saved - DoubtfulFirstTries(difference, retries),
+                     high + saved);
     case View::kAttempts: {
-      const std::uint64_t doubtful = by_code ? 0 : ended.answers_retried;
-      return Bounded(ended.all + difference.retries,
-                     ended.failed_low + ended.failed_retried - doubtful,
-                     ended.failed_high + ended.failed_retried);
+      const std::uint64_t retried =
+          SumOfServerErrors(difference.retried_responses) + difference.grpc_retries;
+      return Bounded(difference.completed + difference.retries,
+                     low + retried - DoubtfulGrpcRetries(difference, retries), high + retried);
     }
     case View::kRequests:
       break;
   }
-  return Bounded(ended.all, ended.failed_low, ended.failed_high);
+  return Bounded(difference.completed, low, high);
 }
-
-void MarkGrpc(OutcomeCounters& counters) { counters.grpc_statuses.try_emplace(0); }
 
 LateTick& LateTick::operator+=(const LateTick& other) {
   canary.started += other.canary.started;

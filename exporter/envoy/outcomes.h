@@ -39,9 +39,12 @@ struct OutcomeCounters {
   std::uint64_t retry_success = 0;
   std::map<int, std::uint64_t> responses;          // codes from 400 on
   std::map<int, std::uint64_t> retried_responses;  // all codes
-  // gRPC status → calls that ended with it. Not empty wherever the service is known to speak gRPC;
-  // then these stand in place of the responses' codes.
-  std::map<int, std::uint64_t> grpc_statuses;
+  std::map<int, std::uint64_t> grpc_statuses;      // gRPC status → calls that ended with it
+  // Only after CountByStatus(): answers with a 5xx and without a status, at least and at most, and
+  // retries of calls, whose status is not known.
+  std::uint64_t bare_errors_low = 0;
+  std::uint64_t bare_errors_high = 0;
+  std::uint64_t grpc_retries = 0;
   std::uint64_t timed = 0;  // requests in the histogram
   // Edge in milliseconds → requests that took at most that. Where sidecars with other edges are
   // added, only the common ones stay.
@@ -59,16 +62,16 @@ struct OutcomeCounters {
 [[nodiscard]] std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
                                                         const OutcomeCounters& earlier);
 
-// Applies a view to a difference. First-try failures are doubtful up to min(retry_success, final
-// 5xx that some retrying route does not retry + retried responses below 500). Where there are gRPC
-// statuses, calls that ended with one are what is counted, and answers without any only where their
-// code is a 5xx. Derivation: docs/outcomes.md.
+// Makes of one sidecar's difference for a gRPC service (or of its counters themselves) what is to
+// be counted: calls that ended with a status, and answers without any where their code is a 5xx.
+// `since_start` are the counters that the difference leads to. Derivation: docs/outcomes.md#grpc.
+void CountByStatus(OutcomeCounters& difference, const OutcomeCounters& since_start);
+
+// Applies a view to a difference, or to a sum of such. First-try failures are doubtful up to
+// min(retry_success, final failures that some retrying route does not retry + retried responses
+// that are no failures).
 [[nodiscard]] Outcomes Apply(View view, const OutcomeCounters& difference,
                              const std::vector<consul::RetryRule>& retries);
-
-// That the service speaks gRPC, though no call has ended: where one subset shows statuses, a canary
-// without any is not to be judged by its codes, which are 200 whatever happens.
-void MarkGrpc(OutcomeCounters& counters);
 
 // One sidecar's counters at one moment, for the subsets of one service, by subset name.
 using SubsetOutcomes = std::map<std::string, OutcomeCounters>;
@@ -139,7 +142,7 @@ struct LateTick {
 struct TickOutcomes {
   std::map<std::string, OutcomeCounters> by_subset;
   std::vector<std::string>
-      reset_sidecars;  // dropped in this tick, for all subsets: their counters went down
+      reset_sidecars;                     // dropped in this tick, for all subsets: see Difference()
   std::vector<std::string> new_sidecars;  // seen for the first time: they only set their baseline
 
   bool operator==(const TickOutcomes&) const = default;

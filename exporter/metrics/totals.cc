@@ -104,7 +104,8 @@ void Totals::ObserveCallers(const collect::ServiceSnapshot& snapshot, base::Mono
 void Totals::ObserveServers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now,
                             Sidecars& sidecars, Subsets& totals) {
   for (const collect::ServerReading& server : snapshot.servers) {
-    ForgetOtherSubsets(server, sidecars);
+    // Empty while a changed filter's answer is under way.
+    if (!server.subsets.empty()) ForgetOtherSubsets(server, sidecars);
     if (!server.scraped_at || !server.local_app) continue;
     for (const std::string& subset : server.subsets) {
       // An instance that changes its subset must not bring its past along, so it counts as new
@@ -154,8 +155,10 @@ void Totals::Advance(const std::map<std::string, Counters>& counted, bool is_new
   // A sidecar that restarted has lost, in all its subsets, what it counted since the last reading.
   if (went_down) return;
   for (auto& [subset, difference] : differences) {
-    if (speaks_grpc) envoy::MarkGrpc(difference);
-    totals[subset].outcomes += difference;
+    SubsetTotals& total = totals[subset];
+    for (const auto& [code, count] : difference.responses) total.responses[code] += count;
+    if (speaks_grpc) envoy::CountByStatus(difference, CountsOf(*counted.at(subset)));
+    total.outcomes += difference;
   }
 }
 

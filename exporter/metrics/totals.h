@@ -16,7 +16,8 @@
 namespace consul_canary::metrics {
 
 struct SubsetTotals {
-  envoy::OutcomeCounters outcomes;  // with the responses of every code, not only from 400 on
+  envoy::OutcomeCounters outcomes;
+  std::map<int, std::uint64_t> responses;  // of every code
   envoy::Histogram request_time;
   Troubles troubles;
 

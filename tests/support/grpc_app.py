@@ -91,7 +91,7 @@ def call(options):
     while not ended.wait(max(0.0, began + len(calls) / options.rate - time.monotonic())):
         if len(calls) == options.count:
             break
-        calls.append(method.future(b"an order"))
+        calls.append(method.future(b"an order", timeout=20))
     for each in calls:
         statuses[each.code().name] += 1
     print(json.dumps(statuses))

@@ -268,8 +268,9 @@ Result<void> Mesh::WaitForCallers() {
                               answer ? fmt::format("{} {}", answer->status, answer->body)
                                      : answer.error().message));
     }
-    if (options_.canary_version.empty()) continue;
-    for (const char* subset : {"primary", "canary"}) {  // the answer was of either
+    std::vector<const char*> subsets = {"primary"};
+    if (!options_.canary_version.empty()) subsets.push_back("canary");
+    for (const char* subset : subsets) {  // the answer was of either
       if (WaitUntil([&] { return Reaches(caller, subset); }, seconds(15))) continue;
       return Fail(ErrorCode::kUnavailable,
                   fmt::format("{} does not reach the {}", url(caller), subset));

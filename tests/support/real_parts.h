@@ -8,8 +8,8 @@
 
 namespace consul_canary::testing {
 
-// part: consul, envoy, prometheus, alertmanager, promtool, amtool, hey; python: with the packages of
-// tests/oracles/requirements.txt. kNotFound says how to get it.
+// part: consul, envoy, prometheus, alertmanager, promtool, amtool, hey; python: with the packages
+// of tests/oracles/requirements.txt. kNotFound says how to get it.
 [[nodiscard]] base::Result<std::string> FindPart(std::string_view part);
 
 }  // namespace consul_canary::testing

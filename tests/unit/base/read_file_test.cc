@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include "tests/support/temp_dir.h"
 
 namespace consul_canary::base {
@@ -42,6 +44,11 @@ TEST(ReadWholeFile, SaysWhyItCannotBeRead) {
   ASSERT_FALSE(directory);
   EXPECT_EQ(directory.error().code, ErrorCode::kUnavailable);
   EXPECT_EQ(directory.error().message, path + ": cannot be read: Is a directory");
+  const std::string pipe = path + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const auto endless = ReadWholeFile(pipe, kMaxBytes);
+  ASSERT_FALSE(endless);
+  EXPECT_EQ(endless.error().message, pipe + ": cannot be read: it is a pipe");
 }
 
 }  // namespace

@@ -261,6 +261,25 @@ TEST(TakeCounts, RequestsUnderWayBetrayACanaryThatHangs) {
   EXPECT_FALSE(state.evidence.late_left_out);
 }
 
+// Ten streams that were answered before end, and ten calls begin: Envoy has completed nothing.
+TEST(TakeCounts, StreamsThatEndAreNotTakenForCallsThatHang) {
+  ServiceSnapshot service = ApiSnapshot();
+  rollout::State state = StateWithLate();
+  (void)TakeCounts(ApiSpec(), service, state);
+  const auto later = [&](int seconds, std::uint64_t ended, std::uint64_t active) {
+    envoy::SubsetCounters canary = service.callers[0].subsets.at("canary");
+    canary.grpc_statuses[0] = ended;
+    canary.active = active;
+    envoy::SubsetCounters primary = service.callers[0].subsets.at("primary");
+    service.callers[0].subsets = {{"canary", canary}, {"primary", primary}};
+    service.callers[0].scraped_at = *service.callers[0].scraped_at + base::seconds(seconds);
+  };
+  later(3, 0, 10);
+  (void)TakeCounts(ApiSpec(), service, state);
+  later(3, 10, 10);
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.late.late, 0);
+}
+
 TEST(TakeCounts, WhatHangsForThePrimaryTooIsNoFaultOfTheCanary) {
   ServiceSnapshot service = ApiSnapshot();
   rollout::State state = StateWithLate();

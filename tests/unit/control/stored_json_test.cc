@@ -127,9 +127,8 @@ State FullState() {
                                                          .retried_responses = {{503, 6}},
                                                          .timed = 18446744073709551614U,
                                                          .faster = {{.5, 0}, {250, 7}, {1e7, 7}}};
-  state.baselines["node/web-sidecar-proxy"]["primary"] = {.grpc_statuses = {{0, 8}, {14, 2}},
-                                                          .timed = 9,
-                                                          .faster = {{.5, 1}, {250, 8}, {1e7, 9}}};
+  state.baselines["node/web-sidecar-proxy"]["primary"] = {
+      .grpc_statuses = {{0, 8}, {14, 2}}, .timed = 9, .faster = {{.5, 1}, {250, 8}, {1e7, 9}}};
   state.baselines["node/other"]["primary"].faster = {{.5, 0}, {1, 0}};
   state.baselines["node/idle"];
   state.reload_baseline = {{"web", 7}};

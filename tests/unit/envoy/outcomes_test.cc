@@ -89,58 +89,96 @@ OutcomeCounters Calls(std::uint64_t completed, std::map<int, std::uint64_t> stat
   return counters;
 }
 
+// Of the first tick of a sidecar.
+Outcomes ByStatus(View view, OutcomeCounters counted,
+                  const std::vector<consul::RetryRule>& retries = {}) {
+  CountByStatus(counted, counted);
+  return Apply(view, counted, retries);
+}
+
 // Seen on a real mesh: 49 calls that were UNAVAILABLE at first were saved; 50 ended UNKNOWN, which
 // no route retries and may follow a retry; 49 asked for what is not there.
-TEST(Apply, JudgesGrpcCallsByTheirStatus) {
+TEST(CountByStatus, JudgesCallsInAllThreeViews) {
   const OutcomeCounters counted = Calls(198, {{0, 99}, {2, 50}, {5, 49}}, {}, 49);
-  EXPECT_EQ(Apply(View::kRequests, counted, kUnavailableRetried), Exactly(198, 50));
-  EXPECT_EQ(Apply(View::kAttempts, counted, kUnavailableRetried), Exactly(247, 99));
-  EXPECT_EQ(Apply(View::kFirstTry, counted, kUnavailableRetried), (Outcomes{198, 50, 99}));
-  EXPECT_EQ(Apply(View::kFirstTry, counted, {{.grpc_statuses = {2, 14}}}), Exactly(198, 99));
+  EXPECT_EQ(ByStatus(View::kRequests, counted, kUnavailableRetried), Exactly(198, 50));
+  EXPECT_EQ(ByStatus(View::kAttempts, counted, kUnavailableRetried), Exactly(247, 99));
+  EXPECT_EQ(ByStatus(View::kFirstTry, counted, kUnavailableRetried), (Outcomes{198, 50, 99}));
+  EXPECT_EQ(ByStatus(View::kFirstTry, counted, {{.grpc_statuses = {2, 14}}}), Exactly(198, 99));
 }
 
-TEST(Apply, CountsAFailedCallOnceWhateverItsCode) {
-  EXPECT_EQ(Apply(View::kRequests, Calls(20, {{14, 20}}, {{503, 20}}), {}), Exactly(20, 20));
-  EXPECT_EQ(Apply(View::kRequests, Calls(20, {{14, 20}}), {}), Exactly(20, 20));
+TEST(CountByStatus, CountsAFailedCallOnceWhateverItsCode) {
+  EXPECT_EQ(ByStatus(View::kRequests, Calls(20, {{14, 20}}, {{503, 20}})), Exactly(20, 20));
+  EXPECT_EQ(ByStatus(View::kRequests, Calls(20, {{14, 20}})), Exactly(20, 20));
 }
 
-TEST(Apply, CountsAnswersWithoutAStatusWhereTheirCodeIsAnError) {
-  EXPECT_EQ(Apply(View::kRequests, Calls(20, {{0, 0}}, {{500, 12}}), {}), Exactly(12, 12));
+TEST(CountByStatus, CountsAnswersWithoutAStatusWhereTheirCodeIsAnError) {
+  EXPECT_EQ(ByStatus(View::kRequests, Calls(20, {}, {{500, 12}})), Exactly(12, 12));
   // Of four UNAVAILABLE calls none, some or all were 503s.
-  EXPECT_EQ(Apply(View::kRequests, Calls(20, {{0, 10}, {14, 4}}, {{503, 5}}), {}),
+  EXPECT_EQ(ByStatus(View::kRequests, Calls(20, {{0, 10}, {14, 4}}, {{503, 5}})),
             (Outcomes{19, 5, 9}));
 }
 
 // A stream is answered in one tick and ends in another.
-TEST(Apply, CountsAGrpcCallWhenItEnds) {
-  EXPECT_EQ(Apply(View::kRequests, Calls(7, {{0, 0}}), {}), Exactly(0, 0));
-  EXPECT_EQ(Apply(View::kRequests, Calls(0, {{0, 5}, {13, 2}}), {}), Exactly(7, 2));
+TEST(CountByStatus, CountsACallWhenItEnds) {
+  EXPECT_EQ(ByStatus(View::kRequests, Calls(7, {})), Exactly(0, 0));
+  EXPECT_EQ(ByStatus(View::kRequests, Calls(0, {{0, 5}, {13, 2}})), Exactly(7, 2));
 }
 
-TEST(Apply, DoubtsGrpcFirstTriesWhereRetriesFollowAnswers) {
+// Ten streams of earlier end well, ten calls end badly, and ten answers are bare 503s: what is
+// without a status is told by all that was counted, since in this tick as many ended as were
+// answered.
+TEST(CountByStatus, BoundsBareErrorsByAllThatWasCounted) {
+  OutcomeCounters tick = Calls(20, {{0, 10}, {13, 10}}, {{503, 10}});
+  CountByStatus(tick, Calls(130, {{0, 110}, {13, 10}}, {{503, 10}}));
+  EXPECT_EQ(Apply(View::kRequests, tick, {}), (Outcomes{30, 10, 20}));
+}
+
+TEST(CountByStatus, LeavesTheSumOfTicksAtMostWhereItWas) {
+  OutcomeCounters sum = Calls(110, {{14, 100}}, {{503, 100}});  // ten streams are open
+  const OutcomeCounters later = Calls(110, {{0, 10}, {14, 100}}, {{503, 100}});
+  OutcomeCounters tick = Difference(later, sum).value();
+  CountByStatus(sum, sum);
+  const Outcomes before = Apply(View::kRequests, sum, {});
+  CountByStatus(tick, later);
+  sum += tick;
+  const Outcomes after = Apply(View::kRequests, sum, {});
+  EXPECT_GE(after.completed, before.completed);
+  EXPECT_GE(after.failures_high, before.failures_high);
+  EXPECT_EQ(after.failures_low, 100U);
+}
+
+TEST(CountByStatus, LeavesOtherSidecarsTheirCodes) {
+  OutcomeCounters sum = Completed(1000, 20);
+  OutcomeCounters calls = Calls(5, {{0, 4}, {2, 1}});
+  CountByStatus(calls, calls);
+  sum += calls;
+  EXPECT_EQ(Apply(View::kRequests, sum, {}), Exactly(1005, 21));
+}
+
+TEST(CountByStatus, DoubtsFirstTriesWhereRetriesFollowAnswers) {
   const OutcomeCounters counted = Calls(100, {{0, 100}}, {}, 30);
   const std::vector<consul::RetryRule> exhausted = {{.grpc_statuses = {8, 14}}};
-  EXPECT_EQ(Apply(View::kFirstTry, counted, exhausted), (Outcomes{100, 0, 30}));
-  EXPECT_EQ(Apply(View::kAttempts, counted, exhausted), (Outcomes{130, 0, 30}));
-  EXPECT_EQ(Apply(View::kFirstTry, counted, {}), (Outcomes{100, 0, 30}));
+  EXPECT_EQ(ByStatus(View::kFirstTry, counted, exhausted), (Outcomes{100, 0, 30}));
+  EXPECT_EQ(ByStatus(View::kAttempts, counted, exhausted), (Outcomes{130, 0, 30}));
+  EXPECT_EQ(ByStatus(View::kFirstTry, counted), (Outcomes{100, 0, 30}));
 }
 
-TEST(Apply, KnowsWhichGrpcStatusesAreTheServicesFault) {
+TEST(CountByStatus, KnowsWhichStatusesAreTheServicesFault) {
   for (int status = 0; status <= 17; ++status) {
     const bool failed = status == 2 || status == 4 || status == 12 || status == 13 ||
                         status == 14 || status == 15 || status == 17;
-    EXPECT_EQ(Apply(View::kRequests, Calls(3, {{status, 3}}), {}), Exactly(3, failed ? 3 : 0))
+    EXPECT_EQ(ByStatus(View::kRequests, Calls(3, {{status, 3}})), Exactly(3, failed ? 3 : 0))
         << status;
   }
 }
 
-TEST(Advance, MarksAServiceAsGrpcByAnyOfItsSubsets) {
+TEST(Advance, CountsAServiceByStatusAsSoonAsAnyOfItsSubsetsHasOne) {
   Baselines baselines;
   (void)Advance(baselines, {{"a", {{"primary", Completed(0)}, {"canary", Completed(0)}}}});
   const TickOutcomes tick =
-      Advance(baselines, {{"a", {{"primary", Calls(9, {{0, 9}})}, {"canary", Completed(5)}}}});
+      Advance(baselines, {{"a", {{"primary", Calls(9, {{0, 9}})}, {"canary", Completed(5, 2)}}}});
   EXPECT_EQ(Apply(View::kRequests, tick.by_subset.at("primary"), {}), Exactly(9, 0));
-  EXPECT_EQ(Apply(View::kRequests, tick.by_subset.at("canary"), {}), Exactly(0, 0));
+  EXPECT_EQ(Apply(View::kRequests, tick.by_subset.at("canary"), {}), Exactly(2, 2));
 }
 
 // A state that was stored before statuses were, or a cluster that has only now become gRPC's.

@@ -183,12 +183,10 @@ TEST(MeshSeries, DoNotTakeAnswersWithoutAStatusForGrpcCalls) {
   const collect::MeshSnapshot mesh = Mesh(Api({Caller("a", primary, Counters(50))}));
   totals.Observe(mesh);
   const auto lines = MeshLines(mesh, totals);
-  EXPECT_TRUE(
-      lines.contains(R"(consul_canary_requests_total{service_name="api",subset="primary",)"
-                     R"(role="primary",view="requests"} 100)"));
-  EXPECT_TRUE(
-      lines.contains(R"(consul_canary_requests_total{service_name="api",subset="canary",)"
-                     R"(role="canary",view="requests"} 0)"));
+  EXPECT_TRUE(lines.contains(R"(consul_canary_requests_total{service_name="api",subset="primary",)"
+                             R"(role="primary",view="requests"} 100)"));
+  EXPECT_TRUE(lines.contains(R"(consul_canary_requests_total{service_name="api",subset="canary",)"
+                             R"(role="canary",view="requests"} 0)"));
 }
 
 TEST(MeshSeries, StartEverySubsetsCountersAtZero) {

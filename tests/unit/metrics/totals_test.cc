@@ -26,7 +26,7 @@ TEST(Totals, CountFromTheFirstReadingOn) {
   EXPECT_EQ(Canary(totals).outcomes.completed, 0U);
   totals.Observe(With(Counters(1010, 403)));
   EXPECT_EQ(Canary(totals).outcomes.completed, 10U);
-  EXPECT_EQ(Canary(totals).outcomes.responses, (std::map<int, std::uint64_t>{{200, 7}, {500, 3}}));
+  EXPECT_EQ(Canary(totals).responses, (std::map<int, std::uint64_t>{{200, 7}, {500, 3}}));
 }
 
 TEST(Totals, AddUpOverSidecars) {
