@@ -338,7 +338,7 @@ void Scraper::OnDump(Sidecar& sidecar, const Page& page) {
   SidecarReading& reading = ReadingOf(sidecar);
   std::optional<PageFailure> failure = FailureOf(page);
   if (!failure) {
-    auto applied = envoy::ReadAppliedWeights(page.body);
+    auto applied = envoy::ReadAppliedWeights(page.body, place_);
     if (applied) {
       reading.applied = *std::move(applied);
       reading.applied_at = Clock::now();

@@ -5,15 +5,18 @@
 #include <optional>
 #include <vector>
 
+#include "exporter/envoy/page_clusters.h"
+
 namespace consul_canary::envoy {
 namespace {
 
 using Json = nlohmann::json;
 using Shares = std::map<std::string, double>;
 
-struct ClusterName {
-  std::string service;
-  std::string subset;
+// Where a service lies, and its name.
+struct Target {
+  std::string_view service;
+  const consul::Place& place;
 };
 
 // The member, or null where `object` is none or lacks it: a dump that is shaped otherwise reads as
@@ -39,9 +42,10 @@ std::vector<std::string_view> SplitAtDots(std::string_view text) {
   }
 }
 
-// [hash~][subset.]service.namespace.[partition.]datacenter.internal[-v1].<trust domain>. Four parts
-// are a subset or a partition: the route's own service tells which.
-std::optional<ClusterName> ParseClusterName(std::string_view name, std::string_view service) {
+// The subset of the target that the cluster is; nullopt for a cluster of another service. Its name
+// is [hash~][subset.]service.namespace.[partition.]datacenter.internal[-v1].<trust domain>. Four
+// parts are a subset or a partition: the target's service tells which.
+std::optional<std::string_view> SubsetOf(std::string_view name, const Target& target) {
   if (const std::size_t tilde = name.rfind('~'); tilde != std::string_view::npos) {
     name.remove_prefix(tilde + 1);
   }
@@ -51,20 +55,25 @@ std::optional<ClusterName> ParseClusterName(std::string_view name, std::string_v
   });
   if (internal == parts.end()) return std::nullopt;
   const auto count = internal - parts.begin();
-  const bool has_subset = count == 5 || (count == 4 && parts[1] == service);
   if (count < 3 || count > 5) return std::nullopt;
-  if (!has_subset) return ClusterName{std::string(parts[0]), ""};
-  return ClusterName{std::string(parts[1]), std::string(parts[0])};
+  const bool has_subset = count == 5 || (count == 4 && parts[1] == target.service);
+  const std::size_t service = has_subset ? 1 : 0;
+  const bool has_partition = count - static_cast<std::ptrdiff_t>(service) == 4;
+  if (parts[service] != target.service ||
+      !IsIn(target.place, parts[service + 1], has_partition ? parts[service + 2] : "")) {
+    return std::nullopt;
+  }
+  return has_subset ? parts[0] : "";
 }
 
 // Where the route sends its requests, as far as that is the service itself. Nothing for a redirect.
-Shares RouteShares(const Json& action, std::string_view service) {
+Shares RouteShares(const Json& action, const Target& target) {
   Shares shares;
   double total = 0;
   const auto add = [&](const std::string& cluster, double weight) {
     total += weight;
-    const std::optional<ClusterName> name = ParseClusterName(cluster, service);
-    if (name && name->service == service) shares[name->subset] += weight;
+    const std::optional<std::string_view> subset = SubsetOf(cluster, target);
+    if (subset) shares[std::string(*subset)] += weight;
   };
   const Json& clusters = Member(Member(action, "weighted_clusters"), "clusters");
   if (clusters.is_array()) {
@@ -85,12 +94,12 @@ bool MatchesEverything(const Json& match) {
          Member(match, "query_parameters").is_null();
 }
 
-Shares LastCatchAll(const Json& routes, std::string_view service) {
+Shares LastCatchAll(const Json& routes, const Target& target) {
   Shares shares;
   if (!routes.is_array()) return shares;
   for (const Json& route : routes) {
     if (MatchesEverything(Member(route, "match"))) {
-      shares = RouteShares(Member(route, "route"), service);
+      shares = RouteShares(Member(route, "route"), target);
     }
   }
   return shares;
@@ -99,7 +108,7 @@ Shares LastCatchAll(const Json& routes, std::string_view service) {
 }  // namespace
 
 base::Result<std::map<std::string, std::map<std::string, double>>> ReadAppliedWeights(
-    std::string_view config_dump) {
+    std::string_view config_dump, const consul::Place& place) {
   const Json dump = Json::parse(config_dump, nullptr, /*allow_exceptions=*/false);
   if (dump.is_discarded()) {
     return base::Fail(base::ErrorCode::kInvalid, "config_dump: not JSON");
@@ -113,8 +122,10 @@ base::Result<std::map<std::string, std::map<std::string, double>>> ReadAppliedWe
     if (!hosts.is_array()) continue;
     for (const Json& host : hosts) {
       const std::string name = Text(Member(host, "name"));
-      const std::string service = name.empty() ? Text(Member(route_config, "name")) : name;
-      Shares shares = LastCatchAll(Member(host, "routes"), service);
+      std::string service = name.empty() ? Text(Member(route_config, "name")) : name;
+      // Outside the default place Consul puts that before the name: team/api.
+      service.erase(0, service.rfind('/') + 1);
+      Shares shares = LastCatchAll(Member(host, "routes"), {service, place});
       if (!shares.empty()) applied[service] = std::move(shares);
     }
   }

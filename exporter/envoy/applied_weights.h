@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "exporter/base/result.h"
+#include "exporter/consul/config_entries.h"
 
 namespace consul_canary::envoy {
 
@@ -14,8 +15,8 @@ namespace consul_canary::envoy {
 // that names one cluster instead of weighted ones gives that subset 1. The cluster name's first
 // label is the subset; clusters without a subset have the empty name. Where routes of one service
 // differ (a router with several matches), the last catch-all route counts; shares of other services
-// are left out.
+// and of services elsewhere than in `place` are left out.
 [[nodiscard]] base::Result<std::map<std::string, std::map<std::string, double>>> ReadAppliedWeights(
-    std::string_view config_dump);
+    std::string_view config_dump, const consul::Place& place = {});
 
 }  // namespace consul_canary::envoy

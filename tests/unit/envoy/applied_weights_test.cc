@@ -22,8 +22,9 @@ std::string Cluster(const std::string& name) { return R"("cluster":")" + name + 
 
 constexpr const char* kAnything = R"("prefix":"/")";
 
-Shares SharesOf(const std::string& dump, const std::string& service) {
-  const auto applied = ReadAppliedWeights(dump);
+Shares SharesOf(const std::string& dump, const std::string& service,
+                const consul::Place& place = {}) {
+  const auto applied = ReadAppliedWeights(dump, place);
   if (!applied) {
     ADD_FAILURE() << applied.error().message;
     return {};
@@ -46,12 +47,14 @@ TEST(ReadAppliedWeights, ReadsARecordedSplitWithoutCanary) {
 struct Named {
   std::string cluster;
   std::string subset;
+  std::string partition{};
 };
 
 class SingleClusters : public ::testing::TestWithParam<Named> {};
 
 TEST_P(SingleClusters, GetTheWholeShare) {
-  EXPECT_EQ(SharesOf(Dump("api", Route(kAnything, Cluster(GetParam().cluster))), "api"),
+  EXPECT_EQ(SharesOf(Dump("api", Route(kAnything, Cluster(GetParam().cluster))), "api",
+                     consul::Place{"", GetParam().partition}),
             (Shares{{GetParam().subset, 1.0}}));
 }
 
@@ -60,8 +63,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Named{"api.default.dc1.internal.1-2.consul", ""},
                       Named{"canary.api.default.dc1.internal.1-2.consul", "canary"},
                       Named{"canary.api.default.dc1.internal-v1.1-2.consul", "canary"},
-                      Named{"api.default.part.dc1.internal-v1.1-2.consul", ""},
-                      Named{"canary.api.default.part.dc1.internal-v1.1-2.consul", "canary"},
+                      Named{"api.default.part.dc1.internal-v1.1-2.consul", "", "part"},
+                      Named{"canary.api.default.part.dc1.internal-v1.1-2.consul", "canary", "part"},
                       Named{"api.api.default.dc1.internal.1-2.consul", "api"},
                       Named{"ab12~canary.api.default.dc1.internal.1-2.consul", "canary"}));
 
@@ -85,6 +88,17 @@ TEST(ReadAppliedWeights, TellsTheServicesOfAGatewaysRouteByItsVirtualHosts) {
   EXPECT_EQ(SharesOf(dump, "api"), (Shares{{"canary", 1.0}}));
   EXPECT_EQ(SharesOf(dump, "db"), (Shares{{"", 1.0}}));
   EXPECT_EQ(SharesOf(dump, "8080"), Shares());
+}
+
+TEST(ReadAppliedWeights, ReadsTheServiceOfThePlaceThatIsFollowed) {
+  const auto shares = [](const char* namespace_name, const char* partition) {
+    const std::string of_team = Cluster("canary.api.team.part.dc1.internal-v1.1-2.consul");
+    return SharesOf(Dump("team/api", Route(kAnything, of_team)), "api",
+                    consul::Place{namespace_name, partition});
+  };
+  EXPECT_EQ(shares("team", "part"), (Shares{{"canary", 1.0}}));
+  EXPECT_EQ(shares("team", ""), Shares());
+  EXPECT_EQ(shares("", ""), Shares());
 }
 
 TEST(ReadAppliedWeights, LeavesOutSharesOfOtherServices) {
