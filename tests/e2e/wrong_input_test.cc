@@ -263,15 +263,13 @@ TEST_F(WrongInput, AMissingPermissionNamesTheRuleThatIsNeeded) {
 
 TEST_F(WrongInput, WritingIsOffUnlessItWasSetUp) {
   WriteGoodMesh();
-  // What is none of the two, so that StartAnalyzer() adds neither.
   const std::string hooks_only =
       consul_->folder()
           .Write("tokens",
                  "hook:alertmanager:sha256:"
                  "4e3acc0eb2976bde9f51c7b6332af01535e3d863474acac276e1fcd60224c738\n")
           .string();
-  const std::string nobody = consul_->folder().Write("none", "# nobody\n").string();
-  ASSERT_NO_FATAL_FAILURE(StartAnalyzerWith({"--auth.file", nobody}));
+  ASSERT_NO_FATAL_FAILURE(StartAnalyzerWith({"--auth.none-on-loopback=false"}));
   EXPECT_EQ(Call("GET", "/api/v1/rollouts").status, 200);
   ExpectAnswer("PUT", "/api/v1/rollouts/api", kSpec, 403,
                "writing is off: start the analyzer with");
