@@ -64,9 +64,16 @@ ConsulAgent::~ConsulAgent() {
 }
 
 Result<std::unique_ptr<ConsulAgent>> ConsulAgent::Start(ConsulOptions options) {
+  auto agent = Begin(std::move(options));
+  if (!agent) return agent;
+  if (const Result<void> up = (*agent)->WaitUntilReady(); !up) return tl::unexpected(up.error());
+  return agent;
+}
+
+Result<std::unique_ptr<ConsulAgent>> ConsulAgent::Begin(ConsulOptions options) {
   std::unique_ptr<ConsulAgent> agent(new ConsulAgent(std::move(options)));
   agent->WriteConfiguration();
-  if (const Result<void> up = agent->Launch(); !up) return tl::unexpected(up.error());
+  if (const Result<void> begun = agent->Launch(); !begun) return tl::unexpected(begun.error());
   return agent;
 }
 
@@ -74,12 +81,14 @@ void ConsulAgent::WriteConfiguration() {
   const int http = ports_.Next();
   const int grpc = ports_.Next();
   const int wan = ports_.Next();
+  const int lan = ports_.Next();
   address_ = fmt::format("http://127.0.0.1:{}", http);
   grpc_address_ = fmt::format("127.0.0.1:{}", grpc);
   wan_address_ = fmt::format("127.0.0.1:{}", wan);
+  lan_address_ = fmt::format("127.0.0.1:{}", lan);
   json config = {{"bind_addr", "127.0.0.1"},
                  {"client_addr", "127.0.0.1"},
-                 {"node_name", "node-1"},
+                 {"node_name", options_.node},
                  {"datacenter", options_.datacenter},
                  {"disable_update_check", true},
                  {"connect", {{"enabled", true}}},
@@ -91,12 +100,18 @@ void ConsulAgent::WriteConfiguration() {
                    {"grpc_tls", -1},
                    {"dns", -1},
                    {"server", ports_.Next()},
-                   {"serf_lan", ports_.Next()},
+                   {"serf_lan", lan},
                    {"serf_wan", wan}}}};
-  if (options_.persistent) {
+  if (persistent() || options_.client) config["data_dir"] = (folder_.path() / "data").string();
+  if (persistent()) {
     config["server"] = true;
-    config["bootstrap_expect"] = 1;
-    config["data_dir"] = (folder_.path() / "data").string();
+    config["bootstrap_expect"] = options_.servers;
+    // A server that comes back votes at once: else two short absences in a row cost the quorum.
+    config["autopilot"] = {{"cleanup_dead_servers", false}};
+  }
+  if (!options_.join.empty()) {
+    config["retry_join"] = options_.join;
+    config["retry_interval"] = "1s";
   }
   if (!options_.token.empty()) {
     config["acl"] = {
@@ -111,11 +126,15 @@ Result<void> ConsulAgent::Launch() {
   const Result<std::string> program = FindPart("consul");
   if (!program) return tl::unexpected(program.error());
   Command command{.argv = {*program, "agent", "-config-file", folder_.path() / "agent.json"}};
-  if (!options_.persistent) command.argv.emplace_back("-dev");
+  if (!persistent() && !options_.client) command.argv.emplace_back("-dev");
   command.output = folder_.path() / "agent.log";
   auto process = Process::Start(command);
   if (!process) return tl::unexpected(process.error());
   process_ = std::move(*process);
+  return {};
+}
+
+Result<void> ConsulAgent::WaitUntilReady() const {
   const bool up = WaitUntil([this] { return !process_->Running() || Ready(); }, seconds(20));
   if (!up || !process_->Running()) {
     return Fail(ErrorCode::kUnavailable, fmt::format("consul agent at {} has no leader: {}",
@@ -130,7 +149,7 @@ bool ConsulAgent::Ready() const {
   // The leader serves before its first state is in place: certificates and the agent itself come
   // last.
   return Get("/v1/agent/connect/ca/roots").has_value() &&
-         Get("/v1/catalog/node/node-1").value_or("null") != "null";
+         Get("/v1/catalog/node/" + options_.node).value_or("null") != "null";
 }
 
 std::map<std::string, std::string> ConsulAgent::Environment() const {
@@ -148,6 +167,10 @@ void ConsulAgent::Kill() {
 }
 
 Result<void> ConsulAgent::Restart() {
+  return BeginAgain().and_then([this] { return WaitUntilReady(); });
+}
+
+Result<void> ConsulAgent::BeginAgain() {
   process_->Stop();
   return Launch();
 }

@@ -28,6 +28,12 @@ struct ConsulOptions {
   // below send.
   std::string token{};
   std::string datacenter = "dc1";
+  // One of several, which find each other at `join` (lan_address() of any of them). Each has a node
+  // name of its own.
+  std::string node = "node-1";
+  int servers = 1;      // of the cluster; more than one: each is persistent
+  bool client = false;  // no server itself
+  std::vector<std::string> join{};
 };
 
 // An instance of a service with the sidecar that Consul makes for it.
@@ -51,12 +57,15 @@ class ConsulAgent {
  public:
   // Starts an agent and waits until it has a leader and takes config entries (20 s at most).
   [[nodiscard]] static base::Result<std::unique_ptr<ConsulAgent>> Start(ConsulOptions options = {});
+  // The same without the wait: the first servers of a cluster have no leader before the last is up.
+  [[nodiscard]] static base::Result<std::unique_ptr<ConsulAgent>> Begin(ConsulOptions options);
   ~ConsulAgent();
 
   [[nodiscard]] const std::string& address() const { return address_; }  // http://127.0.0.1:PORT
   [[nodiscard]] const std::string& grpc_address() const { return grpc_address_; }  // 127.0.0.1:PORT
   // 127.0.0.1:PORT, for PUT /v1/agent/join/<address>?wan=true of another datacenter's agent.
   [[nodiscard]] const std::string& wan_address() const { return wan_address_; }
+  [[nodiscard]] const std::string& lan_address() const { return lan_address_; }  // 127.0.0.1:PORT
   [[nodiscard]] const std::string& token() const { return options_.token; }
   // CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN and CONSUL_GRPC_ADDR for a child that shall speak to this
   // agent.
@@ -67,6 +76,8 @@ class ConsulAgent {
   void Pause() { process_->Signal(SIGSTOP); }
   void Continue() { process_->Signal(SIGCONT); }
   [[nodiscard]] base::Result<void> Restart();  // on the same ports, with the same data directory
+  [[nodiscard]] base::Result<void> BeginAgain();  // the same without the wait
+  [[nodiscard]] base::Result<void> WaitUntilReady() const;
 
   // Bodies of answers; `path` begins with /v1/. Any other status than 2xx is an error with Consul's
   // words.
@@ -100,6 +111,7 @@ class ConsulAgent {
   void WriteConfiguration();
   [[nodiscard]] base::Result<void> Launch();
   [[nodiscard]] bool Ready() const;
+  [[nodiscard]] bool persistent() const { return options_.persistent || options_.servers > 1; }
 
   ConsulOptions options_;
   TempDir folder_;
@@ -108,6 +120,7 @@ class ConsulAgent {
   std::string address_;
   std::string grpc_address_;
   std::string wan_address_;
+  std::string lan_address_;
   std::unique_ptr<Process> process_;
 };
 

@@ -20,13 +20,15 @@ std::string HostAndPort(const std::string& address) {
 }
 
 DaemonResult StartOurs(ConsulAgent& consul, std::string_view name, const std::string& program,
-                       std::vector<std::string> flags) {
+                       std::vector<std::string> flags,
+                       const std::map<std::string, std::string>& env = {}) {
   Daemon::Options options{
       .name = std::string(name), .command = {}, .address = {}, .ready_path = "/-/ready"};
   options.address = fmt::format("http://127.0.0.1:{}", consul.ports().Next());
   options.command.argv = {program, "--web.listen-address", HostAndPort(options.address)};
   for (std::string& flag : flags) options.command.argv.push_back(std::move(flag));
   options.command.env = consul.Environment();
+  for (const auto& [key, value] : env) options.command.env[key] = value;
   options.command.output = consul.folder().path() / fmt::format("{}.log", name);
   return Daemon::Start(consul.http(), std::move(options));
 }
@@ -51,7 +53,7 @@ DaemonResult StartMonitoring(ConsulAgent& consul, const std::string& part,
 
 DaemonResult Daemon::Start(const Http& http, Options options) {
   std::unique_ptr<Daemon> daemon(new Daemon(http, std::move(options)));
-  if (const Result<void> up = daemon->Launch(); !up) return tl::unexpected(up.error());
+  if (const Result<void> up = daemon->Restart(); !up) return tl::unexpected(up.error());
   return daemon;
 }
 
@@ -59,6 +61,10 @@ Result<void> Daemon::Launch() {
   auto process = Process::Start(options_.command);
   if (!process) return tl::unexpected(process.error());
   process_ = std::move(*process);
+  return {};
+}
+
+Result<void> Daemon::WaitUntilReady() {
   const std::string url = options_.address + options_.ready_path;
   const auto ready_or_gone = [&] { return http_.Answers(url) || !process_->Running(); };
   if (WaitUntil(ready_or_gone, options_.patience) && process_->Running()) return {};
@@ -76,7 +82,11 @@ void Daemon::Kill() {
 }
 
 Result<void> Daemon::Restart() {
-  process_->Stop();
+  return BeginAgain().and_then([this] { return WaitUntilReady(); });
+}
+
+Result<void> Daemon::BeginAgain() {
+  if (process_) process_->Stop();
   return Launch();
 }
 
@@ -85,12 +95,12 @@ DaemonResult StartExporter(ConsulAgent& consul, std::vector<std::string> flags) 
 }
 
 DaemonResult StartAnalyzer(ConsulAgent& consul, std::vector<std::string> flags,
-                           std::string_view name) {
+                           std::string_view name, const std::map<std::string, std::string>& env) {
   const bool has_tokens = std::any_of(flags.begin(), flags.end(), [](const std::string& flag) {
     return flag.starts_with("--auth.");
   });
   if (!has_tokens) flags.emplace_back("--auth.none-on-loopback");
-  return StartOurs(consul, name, AnalyzerProgram(), std::move(flags));
+  return StartOurs(consul, name, AnalyzerProgram(), std::move(flags), env);
 }
 
 DaemonResult StartPrometheus(ConsulAgent& consul, std::string_view configuration) {

@@ -37,10 +37,12 @@ class Daemon {
   void Kill();                                  // SIGKILL
   ExitCode Stop() { return process_->Stop(); }  // SIGTERM, then SIGKILL
   [[nodiscard]] base::Result<void> Restart();   // the same command on the same port; ends what runs
+  [[nodiscard]] base::Result<void> BeginAgain();  // the same without the wait
 
  private:
   Daemon(const Http& http, Options options) : http_(http), options_(std::move(options)) {}
   [[nodiscard]] base::Result<void> Launch();
+  [[nodiscard]] base::Result<void> WaitUntilReady();
 
   const Http& http_;
   Options options_;
@@ -51,10 +53,12 @@ using DaemonResult = base::Result<std::unique_ptr<Daemon>>;
 
 // consul-canary-exporter and consul-canary-analyzer of this build, with the agent's address and
 // token in their environment. The analyzer takes orders from loopback without a token unless
-// `flags` say otherwise (--auth.file). Wait for /-/ready: Consul must answer.
+// `flags` say otherwise (--auth.file). `env` wins over the agent's. Wait for /-/ready: Consul must
+// answer.
 [[nodiscard]] DaemonResult StartExporter(ConsulAgent& consul, std::vector<std::string> flags = {});
 [[nodiscard]] DaemonResult StartAnalyzer(ConsulAgent& consul, std::vector<std::string> flags = {},
-                                         std::string_view name = "analyzer");
+                                         std::string_view name = "analyzer",
+                                         const std::map<std::string, std::string>& env = {});
 
 // Prometheus with this configuration (YAML) and an empty store; Alertmanager alone, without a
 // cluster.

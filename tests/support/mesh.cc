@@ -70,9 +70,13 @@ Result<std::unique_ptr<Mesh>> Mesh::Start(MeshOptions options) {
 }
 
 Result<void> Mesh::BringUp() {
-  auto agent = ConsulAgent::Start(options_.consul);
-  if (!agent) return tl::unexpected(agent.error());
-  consul_ = std::move(*agent);
+  consul_ = options_.agent;
+  if (consul_ == nullptr) {
+    auto agent = ConsulAgent::Start(options_.consul);
+    if (!agent) return tl::unexpected(agent.error());
+    own_consul_ = std::move(*agent);
+    consul_ = own_consul_.get();
+  }
   if (const Result<void> written = WriteEntries(); !written) return written;
   std::vector<Node*> nodes;
   for (const std::string& version : options_.versions) {
@@ -80,7 +84,7 @@ Result<void> Mesh::BringUp() {
                             options_.service, version));
   }
   for (int i = 0; i < options_.callers; ++i) {
-    nodes.push_back(NewNode(i == 0 ? "web" : fmt::format("web-{}", i + 1), "web", ""));
+    nodes.push_back(NewNode(CallerId(i), options_.caller, ""));
     nodes.back()->upstream_port = consul_->ports().Next();
   }
   return StartNodes(nodes).and_then([this] { return WaitForCallers(); });
@@ -105,8 +109,12 @@ Mesh::Node* Mesh::Find(std::string_view id) const {
   return found == nodes_.end() ? nullptr : found->get();
 }
 
+std::string Mesh::CallerId(int index) const {
+  return index == 0 ? options_.caller : fmt::format("{}-{}", options_.caller, index + 1);
+}
+
 const Mesh::Node& Mesh::Caller(int index) const {
-  const Node* node = Find(index == 0 ? "web" : fmt::format("web-{}", index + 1));
+  const Node* node = Find(CallerId(index));
   assert(node != nullptr);
   return *node;
 }
@@ -130,7 +138,7 @@ Result<void> Mesh::WriteEntries() {
   if (!options_.consul.token.empty()) {  // default deny holds for connections as well
     entries.push_back({{"Kind", "service-intentions"},
                        {"Name", options_.service},
-                       {"Sources", {{{"Name", "web"}, {"Action", "allow"}}}}});
+                       {"Sources", {{{"Name", options_.caller}, {"Action", "allow"}}}}});
   }
   if (!options_.retry_codes.empty()) {
     const json route = {
@@ -231,17 +239,22 @@ Result<void> Mesh::WriteBootstraps(const std::vector<Node*>& nodes) {
   return {};
 }
 
-Result<void> Mesh::StartSidecars(const std::vector<Node*>& nodes) {
+Result<void> Mesh::StartSidecar(Node& node) {
   const Result<std::string> program = FindPart("envoy");
   if (!program) return tl::unexpected(program.error());
   const std::filesystem::path& folder = consul_->folder().path();
+  auto process = Process::Start(
+      {.argv = {*program, "-c", folder / (node.id + ".json"), "--disable-hot-restart",
+                "--concurrency", "1", "--log-level", "warning"},
+       .output = folder / (node.id + "-envoy.log")});
+  if (!process) return tl::unexpected(process.error());
+  node.sidecar = std::move(*process);
+  return {};
+}
+
+Result<void> Mesh::StartSidecars(const std::vector<Node*>& nodes) {
   for (Node* node : nodes) {
-    auto process = Process::Start(
-        {.argv = {*program, "-c", folder / (node->id + ".json"), "--disable-hot-restart",
-                  "--concurrency", "1", "--log-level", "warning"},
-         .output = folder / (node->id + "-envoy.log")});
-    if (!process) return tl::unexpected(process.error());
-    node->sidecar = std::move(*process);
+    if (const Result<void> started = StartSidecar(*node); !started) return started;
   }
   for (Node* node : nodes) {
     const std::string filter = fmt::format(R"(Service.ID == "{}-sidecar-proxy")", node->id);
@@ -325,6 +338,18 @@ std::vector<std::string> Mesh::InstancesOf(std::string_view version) const {
 
 void Mesh::KillSidecar(std::string_view id) {
   if (Node* node = Find(id)) node->sidecar->Signal(SIGKILL);
+}
+
+void Mesh::SignalSidecar(std::string_view id, int signal) {
+  if (Node* node = Find(id)) node->sidecar->Signal(signal);
+}
+
+Result<void> Mesh::RestartSidecar(std::string_view id) {
+  Node* node = Find(id);
+  if (node == nullptr) return Fail(ErrorCode::kNotFound, fmt::format("no instance {}", id));
+  node->sidecar->Signal(SIGKILL);
+  node->sidecar->Stop();
+  return StartSidecar(*node);
 }
 
 void Mesh::KillApplication(std::string_view id) {

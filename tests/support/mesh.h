@@ -22,6 +22,8 @@ namespace consul_canary::testing {
 
 struct MeshOptions {
   ConsulOptions consul{};
+  ConsulAgent* agent = nullptr;  // not null: that one, which outlives the mesh, instead of a new one
+  std::string caller = "web";    // of the callers' service; several meshes at one agent differ in it
   std::vector<std::string> versions = {
       "v1"};                       // an instance of api each; the first is the primary's version
   std::string canary_version{};    // empty: the canary subset holds nobody
@@ -29,7 +31,7 @@ struct MeshOptions {
   std::vector<int> retry_codes{};  // not empty: a router that retries these
   int retries = 3;
   std::string service = "api";
-  int callers = 1;  // web, web-2, …
+  int callers = 1;  // web, web-2, …, after `caller`
   std::string protocol = "http";
   std::vector<std::string>
       app{};     // argv of another application with the test application's options
@@ -67,6 +69,9 @@ class Mesh {
 
   // By SIGKILL; Consul learns of it by its checks. `id` may be a caller's (web).
   void KillSidecar(std::string_view id);
+  void SignalSidecar(std::string_view id, int signal);
+  // Ends what runs and starts it again, with the same bootstrap; does not wait.
+  [[nodiscard]] base::Result<void> RestartSidecar(std::string_view id);
   void KillApplication(std::string_view id);
 
   // Sets the behaviour of all instances of a version: "failure_ratio=0.2&delay_ms=50"
@@ -93,15 +98,18 @@ class Mesh {
   [[nodiscard]] base::Result<void> StartNodes(const std::vector<Node*>& nodes);
   [[nodiscard]] base::Result<void> StartApplications(const std::vector<Node*>& nodes);
   [[nodiscard]] base::Result<void> WriteBootstraps(const std::vector<Node*>& nodes);
+  [[nodiscard]] base::Result<void> StartSidecar(Node& node);
   [[nodiscard]] base::Result<void> StartSidecars(const std::vector<Node*>& nodes);
   [[nodiscard]] base::Result<void> WaitForCallers();
   [[nodiscard]] bool Reaches(int caller, std::string_view subset) const;
   Node* NewNode(std::string id, std::string name, std::string version);
   [[nodiscard]] Node* Find(std::string_view id) const;
+  [[nodiscard]] std::string CallerId(int index) const;
   [[nodiscard]] const Node& Caller(int index) const;
 
   MeshOptions options_;
-  std::unique_ptr<ConsulAgent> consul_;
+  std::unique_ptr<ConsulAgent> own_consul_;  // null with options_.agent
+  ConsulAgent* consul_ = nullptr;
   std::vector<std::unique_ptr<Node>> nodes_;
   int last_instance_ = 0;
 };
