@@ -106,7 +106,8 @@ struct FaultProxy::Impl {
   struct Connection {
     Way requests{};
     Way answers{};
-    std::vector<std::optional<std::size_t>> kept{};  // index into `writes`; nullopt: not of interest
+    std::vector<std::optional<std::size_t>>
+        kept{};  // index into `writes`; nullopt: not of interest
     std::size_t passed = 0;
     std::size_t answered = 0;
     std::unique_ptr<HttpTap> received_tap{};
@@ -186,9 +187,8 @@ struct FaultProxy::Impl {
       connection.kept.emplace_back();
       if (!IsWrite(message.start)) return;
       connection.kept.back() = writes.size();
-      writes.push_back({.path = PathOf(message.start),
-                        .body = std::move(message.body),
-                        .received = Now()});
+      writes.push_back(
+          {.path = PathOf(message.start), .body = std::move(message.body), .received = Now()});
     });
     connection.forwarded_tap =
         std::make_unique<HttpTap>([this, &connection](const HttpMessage& /*message*/) {
@@ -287,9 +287,10 @@ void FaultProxy::Behave(const ProxyBehaviour& behaviour) {
   impl_->Wake();
 }
 
-void FaultProxy::Cut() {
+void FaultProxy::Cut(const ProxyBehaviour& then) {
   {
     const std::lock_guard lock(impl_->mutex);
+    impl_->behaviour = then;
     impl_->cut = true;
   }
   impl_->Wake();

@@ -1,8 +1,8 @@
 // A TCP proxy between one analyzer and its Consul server that can cut, hold and slow down what
-// passes, and that keeps a record of every write which passed: what was asked, when it came, when it
-// was let through, and what the server answered. Held bytes are delivered in the end, as a network
-// may: also those of a client that has given up meanwhile, which is how a deposed leader's write
-// arrives late.
+// passes, and that keeps a record of every write which passed: what was asked, when it came, when
+// it was let through, and what the server answered. Held bytes are delivered in the end, as a
+// network may: also those of a client that has given up meanwhile, which is how a deposed leader's
+// write arrives late.
 #pragma once
 
 #include <chrono>
@@ -19,7 +19,7 @@ namespace consul_canary::testing {
 struct ProxiedWrite {
   std::string path;  // with its query
   std::string body;
-  base::MonotonicTime received{};                 // whole at the proxy
+  base::MonotonicTime received{};                  // whole at the proxy
   std::optional<base::MonotonicTime> forwarded{};  // whole on its way to the server
   std::optional<base::MonotonicTime> answered{};   // by the server; the client may never see it
   int status = 0;
@@ -27,10 +27,10 @@ struct ProxiedWrite {
 };
 
 struct ProxyBehaviour {
-  bool refuses = false;           // new connections are reset
-  bool holds_requests = false;    // nothing reaches the server
-  bool holds_answers = false;     // nothing reaches the client
-  base::milliseconds delay{0};    // of each byte, either way
+  bool refuses = false;         // new connections are reset
+  bool holds_requests = false;  // nothing reaches the server
+  bool holds_answers = false;   // nothing reaches the client
+  base::milliseconds delay{0};  // of each byte, either way
 };
 
 class FaultProxy {
@@ -43,7 +43,8 @@ class FaultProxy {
 
   // All of any thread.
   void Behave(const ProxyBehaviour& behaviour);
-  void Cut();  // resets every connection; what is held is lost
+  // Resets every connection, so that what is held is lost, and behaves so from then on.
+  void Cut(const ProxyBehaviour& then = {});
   [[nodiscard]] std::vector<ProxiedWrite> Writes() const;
 
  private:

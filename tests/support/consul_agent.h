@@ -75,7 +75,7 @@ class ConsulAgent {
   void Kill();  // SIGKILL
   void Pause() { process_->Signal(SIGSTOP); }
   void Continue() { process_->Signal(SIGCONT); }
-  [[nodiscard]] base::Result<void> Restart();  // on the same ports, with the same data directory
+  [[nodiscard]] base::Result<void> Restart();     // on the same ports, with the same data directory
   [[nodiscard]] base::Result<void> BeginAgain();  // the same without the wait
   [[nodiscard]] base::Result<void> WaitUntilReady() const;
 

@@ -22,8 +22,9 @@ namespace consul_canary::testing {
 
 struct MeshOptions {
   ConsulOptions consul{};
-  ConsulAgent* agent = nullptr;  // not null: that one, which outlives the mesh, instead of a new one
-  std::string caller = "web";    // of the callers' service; several meshes at one agent differ in it
+  ConsulAgent* agent =
+      nullptr;                 // not null: that one, which outlives the mesh, instead of a new one
+  std::string caller = "web";  // of the callers' service; several meshes at one agent differ in it
   std::vector<std::string> versions = {
       "v1"};                       // an instance of api each; the first is the primary's version
   std::string canary_version{};    // empty: the canary subset holds nobody

@@ -1,0 +1,167 @@
+#include "tests/chaos/arena.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <future>
+#include <thread>
+
+namespace consul_canary::testing {
+namespace {
+
+using base::Result;
+
+constexpr double kFailing = 0.3;
+constexpr milliseconds kPatience{100'000};  // after the last fault
+
+MonotonicTime Now() { return std::chrono::steady_clock::now(); }
+
+}  // namespace
+
+bool RoundResult::good() const {
+  return violations.empty() && std::all_of(runs.begin(), runs.end(), [](const RunResult& run) {
+           return run.violations.empty();
+         });
+}
+
+Result<std::unique_ptr<Arena>> Arena::Start(std::size_t lanes) {
+  auto arena = std::make_unique<Arena>();
+  auto cluster = Cluster::Start();
+  if (!cluster) return tl::unexpected(cluster.error());
+  arena->cluster_ = std::move(*cluster);
+  arena->watcher_ = std::make_unique<Watcher>(*arena->cluster_);
+  std::vector<std::future<Result<std::unique_ptr<Lane>>>> starting;
+  for (std::size_t i = 0; i < lanes; ++i) {
+    starting.push_back(std::async(
+        std::launch::async, [&arena, i] { return Lane::Start(arena->cluster_->client(), i + 1); }));
+  }
+  const Result<void> analyzers = arena->StartAnalyzers();
+  Result<void> up = analyzers;
+  for (auto& start : starting) {
+    auto lane = start.get();
+    if (!lane) up = tl::unexpected(lane.error());
+    if (lane) arena->lanes_.push_back(std::move(*lane));
+  }
+  if (up) up = arena->ApplySpecifications();
+  if (!up) return tl::unexpected(up.error());
+  return arena;
+}
+
+Result<void> Arena::StartAnalyzers() {
+  for (std::size_t i = 0; i < kAnalyzers; ++i) {
+    ConsulAgent& server = cluster_->server(i);
+    const int port = server.ports().Next();
+    const std::string& address = server.address();
+    links_.at(i) =
+        std::make_unique<FaultProxy>(port, std::stoi(address.substr(address.rfind(':') + 1)));
+    const std::string name = fmt::format("analyzer-{}", i + 1);
+    auto analyzer = StartAnalyzer(server, {"--analyzer.id", name}, name,
+                                  {{"CONSUL_HTTP_ADDR", fmt::format("http://127.0.0.1:{}", port)}});
+    if (!analyzer) return tl::unexpected(analyzer.error());
+    analyzers_.at(i) = std::move(*analyzer);
+  }
+  return {};
+}
+
+Result<void> Arena::ApplySpecifications() {
+  for (const auto& lane : lanes_) {
+    const std::string path = "/api/v1/rollouts/" + lane->service();
+    const auto put = cluster_->client().http().Call("PUT", analyzers_[0]->address() + path,
+                                                    lane->Specification());
+    if (const auto body = BodyOf(put, "PUT " + path); !body) return tl::unexpected(body.error());
+  }
+  return {};
+}
+
+RoundResult Arena::Round(std::uint64_t seed, const std::set<FaultKind>& kinds, std::size_t faults) {
+  Plan plan;
+  plan.result.seed = seed;
+  FaultPlan drawn{.seed = seed, .faults = faults, .kinds = kinds};
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    // Half of the canaries are bad, half of these only later; in each round another way.
+    const std::uint64_t bits = (seed * 0x9E3779B97F4A7C15ULL) >> (8 + 2 * i);
+    RunResult run{.service = lanes_[i]->service(), .healthy = (bits & 1U) == 0};
+    run.turns_bad_late = !run.healthy && (bits & 2U) == 0;
+    drawn.healthy.push_back(run.healthy);
+    plan.result.runs.push_back(std::move(run));
+  }
+  if (faults > 0) {
+    for (const Fault& fault : DrawFaults(drawn)) {
+      plan.result.faults.push_back({.fault = fault});
+    }
+  }
+  plan.bad_since.resize(lanes_.size());
+  if (const Result<void> deployed = DeployAll(plan); !deployed) {
+    plan.result.violations.push_back("no deployment: " + deployed.error().message);
+    return std::move(plan.result);
+  }
+  plan.begin = Now();
+  std::thread person([this, &plan] { Attend(plan); });
+  Suffer(plan);
+  plan.over = true;
+  person.join();
+  Conclude(plan);
+  return std::move(plan.result);
+}
+
+Result<void> Arena::DeployAll(Plan& plan) {
+  std::vector<std::future<Result<void>>> deploying;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    RunResult& run = plan.result.runs[i];
+    const bool fails = !run.healthy && !run.turns_bad_late;
+    deploying.push_back(std::async(std::launch::async, [this, i, fails, &plan] {
+      const auto deployed = lanes_[i]->Deploy(fails ? kFailing : 0);
+      if (fails) plan.bad_since[i] = Now();
+      return deployed;
+    }));
+  }
+  Result<void> all;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    if (const Result<void> one = deploying[i].get(); !one) all = one;
+    plan.result.runs[i].version = lanes_[i]->version();
+  }
+  return all;
+}
+
+// Begins and ends the faults at their times, then waits for the rollouts.
+void Arena::Suffer(Plan& plan) {
+  auto& faults = plan.result.faults;
+  const auto turn = [&] {
+    bool all_over = true;
+    for (AppliedFault& applied : faults) {
+      const MonotonicTime begin = plan.begin + applied.fault.at;
+      const bool begun = applied.begin != MonotonicTime{};
+      if (!begun && Now() >= begin) {
+        applied.begin = Now();
+        Begin(applied);
+      }
+      const bool ended = applied.end != MonotonicTime{};
+      if (!ended && Now() >= begin + applied.fault.lasts && applied.begin != MonotonicTime{}) {
+        End(applied);
+        applied.end = Now();
+      }
+      all_over = all_over && applied.end != MonotonicTime{};
+    }
+    return all_over;
+  };
+  (void)WaitUntil(turn, seconds(60));
+  (void)WaitUntil(
+      [&] {
+        bool all = true;
+        for (std::size_t i = 0; i < lanes_.size(); ++i) {
+          RunResult& run = plan.result.runs[i];
+          if (!run.phase.empty()) continue;
+          const auto ended = lanes_[i]->Ended();
+          if (ended) {
+            run.phase = ended->phase;
+            run.reason = ended->reason;
+            run.seconds = std::chrono::duration<double>(Now() - lanes_[i]->deployed_at()).count();
+          }
+          all = all && ended.has_value();
+        }
+        return all;
+      },
+      kPatience, milliseconds(200));
+}
+
+}  // namespace consul_canary::testing

@@ -1,0 +1,107 @@
+// The cluster, the mesh, three analyzers behind their proxies, and whoever does faults to them.
+// Several rollouts run at once in a round, each on a service of its own, and the round's faults
+// befall them all.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "exporter/base/result.h"
+#include "tests/chaos/cluster.h"
+#include "tests/chaos/fault_proxy.h"
+#include "tests/chaos/faults.h"
+#include "tests/chaos/history.h"
+#include "tests/chaos/lane.h"
+#include "tests/chaos/watcher.h"
+#include "tests/support/daemons.h"
+
+namespace consul_canary::testing {
+
+// One rollout.
+struct RunResult {
+  std::string service{};
+  std::string version{};
+  bool healthy = true;
+  bool turns_bad_late = false;  // at the second step, and not from its begin
+  std::string phase{};          // that it came to; empty: none in time
+  std::string reason{};
+  double seconds = 0;
+  // How long a canary that failed had traffic, and how much of it after the last fault was over.
+  std::optional<milliseconds> harm{};
+  std::optional<milliseconds> harm_in_quiet{};
+  Violations violations{};
+};
+
+struct AppliedFault {
+  Fault fault{};
+  std::string note{};  // what it was done to, or why it was not done
+  bool done = false;
+  MonotonicTime begin{};
+  MonotonicTime end{};
+};
+
+struct RoundResult {
+  std::uint64_t seed = 0;
+  std::vector<AppliedFault> faults{};
+  std::vector<RunResult> runs{};
+  Violations violations{};  // of no single run
+
+  [[nodiscard]] bool good() const;
+};
+
+class Arena {
+ public:
+  static constexpr std::size_t kAnalyzers = 3;
+
+  [[nodiscard]] static base::Result<std::unique_ptr<Arena>> Start(std::size_t lanes);
+
+  // A rollout on each lane, with the faults of `kinds` (empty: all) that the seed draws.
+  [[nodiscard]] RoundResult Round(std::uint64_t seed, const std::set<FaultKind>& kinds,
+                                  std::size_t faults);
+
+  // For a look after a failure: the folders with every log, which stay from then on.
+  [[nodiscard]] std::vector<std::string> KeepLogs();
+  [[nodiscard]] std::vector<DecisionSeen> DecisionsOf(const std::string& service) const;
+
+ private:
+  struct Plan {
+    MonotonicTime begin{};
+    RoundResult result{};
+    // When each lane's canary was made to fail; nullopt: not.
+    std::vector<std::optional<MonotonicTime>> bad_since{};
+    std::atomic<bool> over{false};
+  };
+
+  [[nodiscard]] base::Result<void> StartAnalyzers();
+  [[nodiscard]] base::Result<void> ApplySpecifications();
+  [[nodiscard]] base::Result<void> DeployAll(Plan& plan);
+  void Suffer(Plan& plan);
+  void Begin(AppliedFault& applied);
+  void BeginOfServer(AppliedFault& applied);
+  void BeginOfLane(AppliedFault& applied);
+  void End(AppliedFault& applied);
+  void SkewClock(std::size_t analyzer, double seconds) const;
+  void Attend(Plan& plan);  // what a person does meanwhile
+  void ResumeAnywhere(const std::string& service) const;
+  void Conclude(Plan& plan);
+  void CheckEnd(Lane& lane, RunResult& run) const;
+  void MeasureHarm(const Plan& plan, std::size_t lane, RunResult& run) const;
+  [[nodiscard]] History HistoryOf(Lane& lane) const;
+  [[nodiscard]] std::size_t LeadersOf(const std::string& service) const;
+
+  std::unique_ptr<Cluster> cluster_;
+  std::array<std::unique_ptr<FaultProxy>, kAnalyzers> links_;
+  std::array<std::unique_ptr<Daemon>, kAnalyzers> analyzers_;
+  std::unique_ptr<Watcher> watcher_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::set<std::string> reported_;  // violations, each told once
+};
+
+}  // namespace consul_canary::testing

@@ -1,0 +1,204 @@
+// What the arena looks at while a round runs, as a person would, and once it is over.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tests/chaos/arena.h"
+
+namespace consul_canary::testing {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kFailing = 0.3;
+constexpr double kSecondStep = 50;
+// Before a margin of 0.05 is proven at 5%, each success multiplies the evidence by less than
+// 1 / (1 - 0.05), and ln 20 / -ln 0.95 is 58; what was counted between two looks comes on top.
+constexpr std::int64_t kLeastForProof = 50;
+// What the callers' sidecars say may be 3.5 s old, and a tick looks back over one second.
+constexpr milliseconds kFresh{5000};
+constexpr milliseconds kSettling{30'000};
+// A dead leader's session ends within 20 s (twice its TTL of 10 s); then its successor reads what
+// is stored, waits for a tick, and for Consul, which after an outage may need 5 s for a new leader
+// and as long again for its checks; then come warm-up and the requests that show the harm.
+constexpr milliseconds kHarmBound{35'000};
+
+MonotonicTime Now() { return std::chrono::steady_clock::now(); }
+
+milliseconds Between(MonotonicTime from, MonotonicTime to) {
+  return std::chrono::duration_cast<milliseconds>(to - from);
+}
+
+}  // namespace
+
+void Arena::Attend(Plan& plan) {
+  std::vector<int> foreign(lanes_.size(), 0);
+  while (!plan.over) {
+    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      const auto latest = watcher_->Latest(lanes_[i]->service());
+      if (plan.result.runs[i].turns_bad_late && !plan.bad_since[i] && latest &&
+          latest->canary >= kSecondStep) {
+        (void)lanes_[i]->mesh().Control(lanes_[i]->version(),
+                                        fmt::format("failure_ratio={}", kFailing));
+        plan.bad_since[i] = Now();
+      }
+      // Not at the first look: the analyzers shall see the edit before the person does.
+      const auto stored = lanes_[i]->Stored();
+      const bool holds = stored && *stored && (*stored)->foreign_edit && !(*stored)->ended();
+      foreign[i] = holds ? foreign[i] + 1 : 0;
+      if (foreign[i] > 0 && foreign[i] % 10 == 0) ResumeAnywhere(lanes_[i]->service());
+    }
+    Pass(milliseconds(100));
+  }
+}
+
+void Arena::ResumeAnywhere(const std::string& service) const {
+  for (const auto& analyzer : analyzers_) {
+    const auto answer = cluster_->client().http().Call(
+        "POST", fmt::format("{}/api/v1/rollouts/{}/resume", analyzer->address(), service), "", {},
+        seconds(1));
+    if (answer && answer->status == 202) return;
+  }
+}
+
+void Arena::Conclude(Plan& plan) {
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    Lane& lane = *lanes_[i];
+    RunResult& run = plan.result.runs[i];
+    CheckEnd(lane, run);
+    MeasureHarm(plan, i, run);
+    for (std::string& violation : CheckAll(HistoryOf(lane), kLeastForProof, kFresh)) {
+      if (reported_.insert(violation).second) run.violations.push_back(std::move(violation));
+    }
+  }
+  if (!plan.result.good()) return;  // as it is, for a look at it
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    const auto tidy = lanes_[i]->TidyUp(plan.result.runs[i].phase == "succeeded");
+    if (!tidy) plan.result.violations.push_back("tidying up: " + tidy.error().message);
+  }
+}
+
+void Arena::CheckEnd(Lane& lane, RunResult& run) const {
+  const auto blame = [&run](const std::string& what) {
+    run.violations.push_back(run.service + ": " + what);
+  };
+  const std::string due = run.healthy ? "succeeded" : "rolled-back";
+  if (run.phase != due) {
+    const auto stored = lane.Stored();
+    const std::string is = stored && *stored ? fmt::format("{}, {}: {}", (*stored)->phase,
+                                                           (*stored)->stage, (*stored)->reason)
+                                             : "not known";
+    blame(fmt::format("version {} is {} and should be {}; it is {}", run.version,
+                      run.healthy ? "healthy" : "bad", due, is));
+  }
+  if (!WaitUntil([&] { return LeadersOf(run.service) == 1; }, kSettling, milliseconds(200))) {
+    blame(fmt::format("{} analyzers say that they lead", LeadersOf(run.service)));
+  }
+  const ConsulAgent& consul = cluster_->client();
+  if (!WaitUntil([&] { return OrdersLeft(consul, run.service).value_or(1) == 0; }, seconds(10))) {
+    blame("orders are left that nobody carried out");
+  }
+  if (ReadLockHolder(consul, run.service).value_or("").empty()) blame("nobody holds its lock");
+  const auto stored = lane.Stored();
+  const auto latest = watcher_->Latest(run.service);
+  if (!stored || !*stored || !latest) return blame("state or splitter cannot be read");
+  if ((*stored)->wanted != 0 || latest->canary != 0) {
+    blame(fmt::format("at the end the state wants {}% for the canary, the splitter has {}%",
+                      (*stored)->wanted, latest->canary));
+  }
+  const auto decisions = ReadDecisions(consul, run.service);
+  if (!decisions || decisions->size() != (*stored)->decisions) {
+    blame(fmt::format("the state counts {} decisions, the log {}", (*stored)->decisions,
+                      decisions ? decisions->size() : 0));
+  }
+  const auto entry = consul.ReadEntry("service-resolver", run.service);
+  const json resolver = entry && *entry ? json::parse(**entry, nullptr, false) : json::object();
+  for (const auto& [subset, wanted] :
+       {std::pair("primary", (*stored)->primary_filter), {"canary", (*stored)->canary_filter}}) {
+    const std::string is = resolver["Subsets"][subset].value("Filter", "");
+    if (!wanted.empty() && is != wanted) {
+      blame(
+          fmt::format("the state wants {} for subset {}, the resolver has {}", wanted, subset, is));
+    }
+  }
+}
+
+// The longest time in which the failing canary had a weight in Consul.
+void Arena::MeasureHarm(const Plan& plan, std::size_t lane, RunResult& run) const {
+  const auto bad_since = plan.bad_since[lane];
+  if (!bad_since) return;
+  MonotonicTime last_fault = *bad_since;
+  for (const AppliedFault& applied : plan.result.faults) {
+    last_fault = std::max(last_fault, applied.end);
+  }
+  const auto note = [&](MonotonicTime from, MonotonicTime to) {
+    run.harm = std::max(run.harm.value_or(milliseconds(0)), Between(from, to));
+    const MonotonicTime quiet = std::max(from, last_fault);
+    if (to > quiet) {
+      run.harm_in_quiet = std::max(run.harm_in_quiet.value_or(milliseconds(0)), Between(quiet, to));
+    }
+  };
+  std::optional<MonotonicTime> since;
+  for (const SplitterSeen& seen : watcher_->Of(run.service)) {
+    if (seen.canary > 0 && !since) since = std::max(seen.at, *bad_since);
+    if (seen.canary == 0 && since) {
+      if (seen.at > *since) note(*since, seen.at);
+      since.reset();
+    }
+  }
+  if (since) note(*since, Now());
+  if (run.harm_in_quiet && *run.harm_in_quiet > kHarmBound) {
+    run.violations.push_back(
+        fmt::format("{}: the failing canary had traffic for {} ms after the "
+                    "last fault, {} are allowed",
+                    run.service, run.harm_in_quiet->count(), kHarmBound.count()));
+  }
+}
+
+History Arena::HistoryOf(Lane& lane) const {
+  History history{.service = lane.service(),
+                  .splitters = watcher_->Of(lane.service()),
+                  .edits = lane.Edits(),
+                  .requests = lane.Requests()};
+  history.decisions = DecisionsOf(lane.service());
+  for (std::size_t i = 0; i < kAnalyzers; ++i) {
+    const std::vector<ProxiedWrite> writes = links_.at(i)->Writes();
+    AddTimes(writes, lane.service(), history.decisions);
+    for (SplitterWrite& write :
+         SplitterWrites(writes, lane.service(), fmt::format("analyzer-{}", i + 1))) {
+      history.writes.push_back(std::move(write));
+    }
+  }
+  std::sort(history.writes.begin(), history.writes.end(),
+            [](const auto& a, const auto& b) { return a.forwarded < b.forwarded; });
+  return history;
+}
+
+std::vector<DecisionSeen> Arena::DecisionsOf(const std::string& service) const {
+  return ReadDecisions(cluster_->client(), service).value_or(std::vector<DecisionSeen>());
+}
+
+std::size_t Arena::LeadersOf(const std::string& service) const {
+  std::size_t leaders = 0;
+  for (const auto& analyzer : analyzers_) {
+    const auto body =
+        cluster_->client().http().Get(analyzer->address() + "/api/v1/rollouts/" + service);
+    const json rollout = json::parse(body.value_or("{}"), nullptr, false);
+    if (rollout.is_object() && rollout.value("leader", false)) ++leaders;
+  }
+  return leaders;
+}
+
+std::vector<std::string> Arena::KeepLogs() {
+  cluster_->KeepLogs();
+  std::vector<std::string> folders;
+  for (std::size_t i = 0; i < Cluster::kServers; ++i) {
+    folders.push_back(fmt::format("{} (server {}, analyzer {})",
+                                  cluster_->server(i).folder().path().string(), i + 1, i + 1));
+  }
+  folders.push_back(cluster_->client().folder().path().string() + " (the mesh)");
+  return folders;
+}
+
+}  // namespace consul_canary::testing
