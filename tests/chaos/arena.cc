@@ -95,7 +95,7 @@ RoundResult Arena::Round(std::uint64_t seed, const std::set<FaultKind>& kinds, s
     plan.result.violations.push_back("no deployment: " + deployed.error().message);
     return std::move(plan.result);
   }
-  plan.begin = Now();
+  plan.result.begin = Now();
   std::thread person([this, &plan] { Attend(plan); });
   Suffer(plan);
   plan.over = true;
@@ -129,7 +129,7 @@ void Arena::Suffer(Plan& plan) {
   const auto turn = [&] {
     bool all_over = true;
     for (AppliedFault& applied : faults) {
-      const MonotonicTime begin = plan.begin + applied.fault.at;
+      const MonotonicTime begin = plan.result.begin + applied.fault.at;
       const bool begun = applied.begin != MonotonicTime{};
       if (!begun && Now() >= begin) {
         applied.begin = Now();

@@ -36,6 +36,7 @@ struct RunResult {
   // How long a canary that failed had traffic, and how much of it after the last fault was over.
   std::optional<milliseconds> harm{};
   std::optional<milliseconds> harm_in_quiet{};
+  std::vector<DecisionSeen> decisions{};  // of this version
   Violations violations{};
 };
 
@@ -49,6 +50,7 @@ struct AppliedFault {
 
 struct RoundResult {
   std::uint64_t seed = 0;
+  MonotonicTime begin{};
   std::vector<AppliedFault> faults{};
   std::vector<RunResult> runs{};
   Violations violations{};  // of no single run
@@ -68,11 +70,9 @@ class Arena {
 
   // For a look after a failure: the folders with every log, which stay from then on.
   [[nodiscard]] std::vector<std::string> KeepLogs();
-  [[nodiscard]] std::vector<DecisionSeen> DecisionsOf(const std::string& service) const;
 
  private:
   struct Plan {
-    MonotonicTime begin{};
     RoundResult result{};
     // When each lane's canary was made to fail; nullopt: not.
     std::vector<std::optional<MonotonicTime>> bad_since{};

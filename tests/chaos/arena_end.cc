@@ -68,7 +68,11 @@ void Arena::Conclude(Plan& plan) {
     RunResult& run = plan.result.runs[i];
     CheckEnd(lane, run);
     MeasureHarm(plan, i, run);
-    for (std::string& violation : CheckAll(HistoryOf(lane), kLeastForProof, kFresh)) {
+    const History history = HistoryOf(lane);
+    std::copy_if(history.decisions.begin(), history.decisions.end(),
+                 std::back_inserter(run.decisions),
+                 [&run](const DecisionSeen& decision) { return decision.version == run.version; });
+    for (std::string& violation : CheckAll(history, kLeastForProof, kFresh)) {
       if (reported_.insert(violation).second) run.violations.push_back(std::move(violation));
     }
   }
@@ -161,7 +165,8 @@ History Arena::HistoryOf(Lane& lane) const {
                   .splitters = watcher_->Of(lane.service()),
                   .edits = lane.Edits(),
                   .requests = lane.Requests()};
-  history.decisions = DecisionsOf(lane.service());
+  history.decisions =
+      ReadDecisions(cluster_->client(), lane.service()).value_or(std::vector<DecisionSeen>());
   for (std::size_t i = 0; i < kAnalyzers; ++i) {
     const std::vector<ProxiedWrite> writes = links_.at(i)->Writes();
     AddTimes(writes, lane.service(), history.decisions);
@@ -173,10 +178,6 @@ History Arena::HistoryOf(Lane& lane) const {
   std::sort(history.writes.begin(), history.writes.end(),
             [](const auto& a, const auto& b) { return a.forwarded < b.forwarded; });
   return history;
-}
-
-std::vector<DecisionSeen> Arena::DecisionsOf(const std::string& service) const {
-  return ReadDecisions(cluster_->client(), service).value_or(std::vector<DecisionSeen>());
 }
 
 std::size_t Arena::LeadersOf(const std::string& service) const {

@@ -43,6 +43,7 @@ Lane::~Lane() {
   if (counter_.joinable()) counter_.join();
 }
 
+// Quick, but judged by the same rules: some six seconds a step.
 std::string Lane::Specification() const {
   return fmt::format(
       "service: {}\n"
@@ -50,6 +51,7 @@ std::string Lane::Specification() const {
       "  steps: [{{weight: 25}}, {{weight: 50}}]\n"
       "  warmup: 1s\n"
       "analysis:\n"
+      "  overdispersion: {{stall: 100ms}}\n"
       "  failure_ratio: {{margin: {{absolute: 0.05}}}}\n",
       service());
 }

@@ -1,7 +1,7 @@
 // consul-canary-chaos: rollouts on a real cluster and a real mesh while parts of both are killed,
 // stopped, cut off and edited by hand, held against what docs/safety.md promises.
 //
-//   consul-canary-chaos [--runs N] [--lanes N] [--seed N] [--faults N] [--kinds LIST]
+//   consul-canary-chaos [--runs N] [--lanes N] [--seed N] [--faults N] [--kinds LIST] [--decisions]
 //
 // The same seed has the same faults at the same times; what they meet is the machine's. Exits with
 // 0 when nothing that is promised was broken.
@@ -25,6 +25,7 @@ struct Options {
   std::uint64_t seed = 1;
   std::size_t faults = 7;
   std::vector<std::string> kinds;
+  bool decisions = false;
 };
 
 struct Totals {
@@ -78,6 +79,20 @@ void Add(const RoundResult& round, Totals& totals) {
   if (!round.violations.empty()) ++totals.bad;
 }
 
+void PrintDecisions(const RoundResult& round, const RunResult& run) {
+  Say(fmt::format("decisions of {}:", run.service));
+  for (const DecisionSeen& decision : run.decisions) {
+    const std::string at =
+        decision.decided
+            ? fmt::format("{:5.1f} s",
+                          std::chrono::duration<double>(*decision.decided - round.begin).count())
+            : "      ?";
+    Say(fmt::format("  {} {:3} index {} {} ({}) to {}, {:g}%: {}", at, decision.sequence,
+                    decision.index, decision.action, decision.cause, decision.to, decision.weight,
+                    decision.reason));
+  }
+}
+
 void Explain(const RoundResult& round, Arena& arena) {
   Say(fmt::format("seed {} broke what is promised:", round.seed));
   for (const std::string& violation : round.violations) Say("  " + violation);
@@ -85,14 +100,7 @@ void Explain(const RoundResult& round, Arena& arena) {
     for (const std::string& violation : run.violations) Say("  " + violation);
   }
   for (const RunResult& run : round.runs) {
-    if (run.violations.empty()) continue;
-    Say(fmt::format("decisions of {}:", run.service));
-    for (const DecisionSeen& decision : arena.DecisionsOf(run.service)) {
-      if (decision.version != run.version) continue;
-      Say(fmt::format("  {:3} index {} {} ({}) to {}, {:g}%: {}", decision.sequence, decision.index,
-                      decision.action, decision.cause, decision.to, decision.weight,
-                      decision.reason));
-    }
+    if (!run.violations.empty()) PrintDecisions(round, run);
   }
   Say("logs, which stay:");
   for (const std::string& folder : arena.KeepLogs()) Say("  " + folder);
@@ -145,6 +153,9 @@ int RunAll(const Options& options) {
         arena->Round(options.seed + done / options.lanes, kinds, options.faults);
     Print(round);
     Add(round, totals);
+    if (options.decisions) {
+      for (const RunResult& run : round.runs) PrintDecisions(round, run);
+    }
     if (round.good()) continue;
     Explain(round, *arena);
     arena.reset();  // the next round begins in a new one
@@ -172,6 +183,8 @@ int main(int argc, char** argv) {
   app.add_option("--faults", options.faults, "Drawn for each round; 0: none at all")
       ->capture_default_str();
   app.add_option("--kinds", options.kinds, "Only these kinds of fault")->delimiter(',');
+  app.add_flag("--decisions", options.decisions,
+               "Shows those of each run, and not of bad ones alone");
   CLI11_PARSE(app, argc, argv);
   return consul_canary::testing::RunAll(options);
 }
