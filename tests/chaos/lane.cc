@@ -17,6 +17,7 @@ using base::Result;
 using nlohmann::json;
 
 constexpr double kRequestsPerSecond = 100;
+constexpr const char* kRequestTimeout = "1s";
 constexpr milliseconds kCountEvery{100};
 
 }  // namespace
@@ -31,6 +32,14 @@ Result<std::unique_ptr<Lane>> Lane::Start(ConsulAgent& consul, std::size_t numbe
   auto mesh = Mesh::Start(std::move(options));
   if (!mesh) return tl::unexpected(mesh.error());
   lane->mesh_ = std::move(*mesh);
+  // A step lasts at least as long as a request may: with Envoy's 15 s a round would take a minute.
+  const json router = {
+      {"Kind", "service-router"},
+      {"Name", lane->service()},
+      {"Routes", {{{"Destination", {{"RequestTimeout", kRequestTimeout}}}}}}};
+  if (const auto written = consul.WriteEntry(router.dump()); !written) {
+    return tl::unexpected(written.error());
+  }
   // A caller that gives up early counts on with what it has when sidecars are away.
   lane->load_ = std::make_unique<Load>(
       LoadOptions{.url = lane->mesh_->url(), .rate = kRequestsPerSecond, .timeout = seconds(2)});
