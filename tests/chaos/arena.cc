@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <future>
 #include <thread>
 
@@ -25,6 +26,12 @@ bool RoundResult::good() const {
 }
 
 Result<std::unique_ptr<Arena>> Arena::Start(std::size_t lanes) {
+  if (!std::filesystem::exists(kFaketime)) {
+    return base::Fail(base::ErrorCode::kNotFound,
+                      fmt::format("{} is missing; deploy/install-dependencies --for tests installs "
+                                  "it",
+                                  kFaketime));
+  }
   auto arena = std::make_unique<Arena>();
   auto cluster = Cluster::Start();
   if (!cluster) return tl::unexpected(cluster.error());
@@ -47,6 +54,12 @@ Result<std::unique_ptr<Arena>> Arena::Start(std::size_t lanes) {
   return arena;
 }
 
+Arena::~Arena() {
+  for (std::size_t i = 0; i < kAnalyzers; ++i) {
+    if (analyzers_.at(i)) KillAnalyzer(i);
+  }
+}
+
 Result<void> Arena::StartAnalyzers() {
   for (std::size_t i = 0; i < kAnalyzers; ++i) {
     ConsulAgent& server = cluster_->server(i);
@@ -55,8 +68,14 @@ Result<void> Arena::StartAnalyzers() {
     links_.at(i) =
         std::make_unique<FaultProxy>(port, std::stoi(address.substr(address.rfind(':') + 1)));
     const std::string name = fmt::format("analyzer-{}", i + 1);
-    auto analyzer = StartAnalyzer(server, {"--analyzer.id", name}, name,
-                                  {{"CONSUL_HTTP_ADDR", fmt::format("http://127.0.0.1:{}", port)}});
+    SkewClock(i, 0);
+    auto analyzer =
+        StartAnalyzer(server, {"--analyzer.id", name}, name,
+                      {{"CONSUL_HTTP_ADDR", fmt::format("http://127.0.0.1:{}", port)},
+                       {"LD_PRELOAD", kFaketime},
+                       {"FAKETIME_TIMESTAMP_FILE", (server.folder().path() / kClockFile).string()},
+                       {"FAKETIME_CACHE_DURATION", "1"},
+                       {"FAKETIME_DONT_FAKE_MONOTONIC", "1"}});
     if (!analyzer) return tl::unexpected(analyzer.error());
     analyzers_.at(i) = std::move(*analyzer);
   }

@@ -61,8 +61,13 @@ struct RoundResult {
 class Arena {
  public:
   static constexpr std::size_t kAnalyzers = 3;
+  // Of Debian's package; in an analyzer's environment. Below its server's folder: how far its wall
+  // clock is off.
+  static constexpr const char* kFaketime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+  static constexpr const char* kClockFile = "clock";
 
   [[nodiscard]] static base::Result<std::unique_ptr<Arena>> Start(std::size_t lanes);
+  ~Arena();
 
   // A rollout on each lane, with the faults of `kinds` (empty: all) that the seed draws.
   [[nodiscard]] RoundResult Round(std::uint64_t seed, const std::set<FaultKind>& kinds,
@@ -87,7 +92,8 @@ class Arena {
   void BeginOfServer(AppliedFault& applied);
   void BeginOfLane(AppliedFault& applied);
   void End(AppliedFault& applied);
-  void SkewClock(std::size_t analyzer, double seconds) const;
+  void SkewClock(std::size_t analyzer, double by_seconds) const;
+  void KillAnalyzer(std::size_t analyzer);
   void Attend(Plan& plan);  // what a person does meanwhile
   void ResumeAnywhere(const std::string& service) const;
   void Conclude(Plan& plan);

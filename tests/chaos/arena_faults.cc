@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <filesystem>
+#include <system_error>
+
 #include "tests/chaos/arena.h"
 
 namespace consul_canary::testing {
@@ -13,7 +16,7 @@ void Arena::Begin(AppliedFault& applied) {
   applied.done = true;
   switch (fault.kind) {
     case FaultKind::kAnalyzerKill:
-      return analyzers_.at(fault.target)->Kill();
+      return KillAnalyzer(fault.target);
     case FaultKind::kAnalyzerStop:
       return analyzers_.at(fault.target)->process().Signal(SIGSTOP);
     case FaultKind::kAnalyzerTerm:
@@ -130,7 +133,16 @@ void Arena::End(AppliedFault& applied) {
 
 // libfaketime reads the file again each second.
 void Arena::SkewClock(std::size_t analyzer, double by_seconds) const {
-  cluster_->server(analyzer).folder().Write("clock", fmt::format("{:+g}", by_seconds));
+  cluster_->server(analyzer).folder().Write(kClockFile, fmt::format("{:+g}\n", by_seconds));
+}
+
+// What libfaketime shares with the children of a process outlives one that is killed.
+void Arena::KillAnalyzer(std::size_t analyzer) {
+  const pid_t pid = analyzers_.at(analyzer)->process().pid();
+  analyzers_.at(analyzer)->Kill();
+  std::error_code ignored;
+  std::filesystem::remove(fmt::format("/dev/shm/faketime_shm_{}", pid), ignored);
+  std::filesystem::remove(fmt::format("/dev/shm/sem.faketime_sem_{}", pid), ignored);
 }
 
 }  // namespace consul_canary::testing

@@ -33,10 +33,9 @@ Result<std::unique_ptr<Lane>> Lane::Start(ConsulAgent& consul, std::size_t numbe
   if (!mesh) return tl::unexpected(mesh.error());
   lane->mesh_ = std::move(*mesh);
   // A step lasts at least as long as a request may: with Envoy's 15 s a round would take a minute.
-  const json router = {
-      {"Kind", "service-router"},
-      {"Name", lane->service()},
-      {"Routes", {{{"Destination", {{"RequestTimeout", kRequestTimeout}}}}}}};
+  const json router = {{"Kind", "service-router"},
+                       {"Name", lane->service()},
+                       {"Routes", {{{"Destination", {{"RequestTimeout", kRequestTimeout}}}}}}};
   if (const auto written = consul.WriteEntry(router.dump()); !written) {
     return tl::unexpected(written.error());
   }

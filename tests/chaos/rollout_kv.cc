@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "analyzer/control/keys.h"
 #include "exporter/consul/client.h"
 #include "tests/chaos/watcher.h"
 
@@ -13,12 +14,6 @@ namespace {
 
 using base::Result;
 using nlohmann::json;
-
-std::string KeyOf(const std::string& service, std::string_view part) {
-  return fmt::format("consul-canary/rollouts/{}/{}", service, part);
-}
-
-std::string OrdersOf(const std::string& service) { return KeyOf(service, "orders/"); }
 
 std::string TextOf(const json& object, const char* key) {
   return object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : "";
@@ -60,7 +55,7 @@ std::vector<consul::KvPair> PairsIn(const std::string& body, const std::string& 
 
 Result<std::optional<StoredRollout>> ReadRollout(const ConsulAgent& consul,
                                                  const std::string& service) {
-  const auto text = consul.KvGet(KeyOf(service, "state"));
+  const auto text = consul.KvGet(control::RolloutKey(service, "state"));
   if (!text) return tl::unexpected(text.error());
   if (!*text) return std::optional<StoredRollout>();
   const json state = json::parse(**text, nullptr, false);
@@ -82,7 +77,7 @@ Result<std::optional<StoredRollout>> ReadRollout(const ConsulAgent& consul,
 
 Result<std::vector<DecisionSeen>> ReadDecisions(const ConsulAgent& consul,
                                                 const std::string& service) {
-  return List(consul, KeyOf(service, "decisions/")).map([](const auto& pairs) {
+  return List(consul, control::RolloutKey(service, "decisions/")).map([](const auto& pairs) {
     std::vector<DecisionSeen> decisions;  // keys come sorted
     std::transform(pairs.begin(), pairs.end(), std::back_inserter(decisions), DecisionOf);
     return decisions;
@@ -90,18 +85,20 @@ Result<std::vector<DecisionSeen>> ReadDecisions(const ConsulAgent& consul,
 }
 
 Result<std::string> ReadLockHolder(const ConsulAgent& consul, const std::string& service) {
-  return List(consul, KeyOf(service, "lock")).map([](const auto& pairs) {
+  return List(consul, control::LockKey(service)).map([](const auto& pairs) {
     return pairs.empty() ? std::string() : pairs.front().session;
   });
 }
 
 Result<std::size_t> OrdersLeft(const ConsulAgent& consul, const std::string& service) {
-  return List(consul, OrdersOf(service)).map([](const auto& pairs) { return pairs.size(); });
+  return List(consul, control::OrdersKey(service)).map([](const auto& pairs) {
+    return pairs.size();
+  });
 }
 
 void AddTimes(const std::vector<ProxiedWrite>& writes, const std::string& service,
               std::vector<DecisionSeen>& decisions) {
-  const std::string prefix = KeyOf(service, "decisions/");
+  const std::string prefix = control::RolloutKey(service, "decisions/");
   for (const ProxiedWrite& write : writes) {
     if (!write.path.starts_with("/v1/txn")) continue;
     for (const consul::KvPair& pair : PairsIn(write.body, prefix)) {

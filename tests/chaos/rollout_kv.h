@@ -1,5 +1,4 @@
-// What the analyzers store of a rollout in Consul's KV, as far as this test looks at it. The one
-// place that knows where it stands.
+// What the analyzers store of a rollout in Consul's KV, as far as this test looks at it.
 #pragma once
 
 #include <optional>
