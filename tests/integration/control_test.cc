@@ -285,8 +285,8 @@ TEST_F(ControlTest, ADeletedRolloutIsNotLedAnyMore) {
   ASSERT_TRUE(analyzer.DeleteRollout());
   EXPECT_TRUE(analyzer.WaitFor([&] { return !analyzer.leading && !analyzer.has_spec; }));
   EXPECT_FALSE(agent_->Get("/v1/kv/consul-canary/rollouts/?keys"));
-  EXPECT_EQ(agent_->Get("/v1/kv/consul-canary/orders/?keys").value_or(""),
-            R"(["consul-canary/orders/"])");
+  EXPECT_EQ(consul::ParseKeyList(*agent_->Get("/v1/kv/consul-canary/orders/?keys")).value(),
+            std::vector<std::string>{"consul-canary/orders/"});
   EXPECT_FALSE(analyzer.Apply(NewState("after", 0, 1)).committed);
   EXPECT_EQ(Stored("state"), std::nullopt);
   // And led again when it comes back.

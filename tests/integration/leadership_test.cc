@@ -77,7 +77,14 @@ class LeadershipTest : public ::testing::Test {
 
   bool WaitUntilLeads(const std::string& name, const std::string& service,
                       milliseconds limit = seconds(40)) {
-    return WaitUntil([&] { return LedBy(name).contains(service); }, limit, milliseconds(10));
+    const bool leads =
+        WaitUntil([&] { return LedBy(name).contains(service); }, limit, milliseconds(10));
+    if (!leads) {
+      const auto body = consul_->http().Get(analyzers_.at(name)->address() + "/api/v1/rollouts");
+      ADD_FAILURE() << name << " does not lead: " << (body ? *body : body.error().message) << "\n"
+                    << consul_->Get("/v1/kv/consul-canary/?recurse").value_or("");
+    }
+    return leads;
   }
 
   bool IsAlive(const std::string& name) {
@@ -128,7 +135,8 @@ TEST_F(LeadershipTest, IsTakenOverSoonAfterAKill) {
     analyzers_.at(leader)->Kill();
     ASSERT_TRUE(WaitUntilLeads(other, "api"));
     took.push_back(SecondsSince(begin));
-    ASSERT_TRUE(analyzers_.at(leader)->Restart());
+    const auto restarted = analyzers_.at(leader)->Restart();
+    ASSERT_TRUE(restarted) << restarted.error().message;
   }
   std::string list;
   for (const double seconds : took) list += fmt::format(" {:.2f}", seconds);
@@ -152,7 +160,8 @@ TEST_F(LeadershipTest, IsHandedOverWithinASecondAtTheEnd) {
     ASSERT_EQ(analyzers_.at(leader)->process().Wait(seconds(20)), 0);
     EXPECT_FALSE(IsAlive(leader));
     EXPECT_EQ(json::parse(*consul_->Get("/v1/health/service/consul-canary-analyzer")).size(), 1U);
-    ASSERT_TRUE(analyzers_.at(leader)->Restart());
+    const auto restarted = analyzers_.at(leader)->Restart();
+    ASSERT_TRUE(restarted) << restarted.error().message;
   }
   std::string list;
   for (const double seconds : took) list += fmt::format(" {:.2f}", seconds);
@@ -196,7 +205,7 @@ TEST_F(LeadershipTest, HasATtlAloneWhereTheServiceMayNotBeRegistered) {
   EXPECT_TRUE(WaitUntilLeads("a", "api"));
   EXPECT_TRUE(Logs("a", "ends by its TTL alone"));
   EXPECT_TRUE(Logs("a", "--consul.register=false"));
-  EXPECT_EQ(*consul_->Get("/v1/health/service/consul-canary-analyzer"), "[]");
+  EXPECT_EQ(json::parse(*consul_->Get("/v1/health/service/consul-canary-analyzer")).size(), 0U);
 }
 
 TEST_F(LeadershipTest, IsSpreadOverTheAnalyzersAndMovedWhenOneComesOrGoes) {

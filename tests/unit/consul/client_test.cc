@@ -350,6 +350,14 @@ TEST_F(ClientTest, CreatesRenewsListsAndDestroysSessions) {
             nlohmann::json::parse(
                 R"({"Name":"canary","TTL":"15s","Behavior":"release","LockDelay":"1ms"})"));
 
+  consul_.Answer({.body = R"({"ID":"s2"})"});
+  EXPECT_EQ(Call<std::string>([this](auto reply) {
+              client_->SessionCreate("canary", base::seconds{15}, "service:canary-1", reply);
+            }),
+            "s2");
+  EXPECT_EQ(nlohmann::json::parse(LastRequest().body).at("ServiceChecks").dump(),
+            R"([{"ID":"service:canary-1"}])");
+
   consul_.Answer({.body = "[]"});
   EXPECT_TRUE(Call<void>([this](auto reply) { client_->SessionRenew("s1", reply); }).has_value());
   EXPECT_EQ(LastRequest().path, "/v1/session/renew/s1");
