@@ -138,8 +138,7 @@ class ControlTest : public ::testing::Test {
     auto agent = ConsulAgent::Start();
     ASSERT_TRUE(agent) << agent.error().message;
     agent_ = std::move(*agent);
-    ASSERT_TRUE(
-        agent_->KvPut("consul-canary/specs/api", StoredSpec(R"({"service": "api"})")));
+    ASSERT_TRUE(agent_->KvPut("consul-canary/specs/api", StoredSpec(R"({"service": "api"})")));
   }
 
   void WriteSplitter() {
@@ -290,8 +289,7 @@ TEST_F(ControlTest, ADeletedRolloutIsNotLedAnyMore) {
   EXPECT_FALSE(analyzer.Apply(NewState("after", 0, 1)).committed);
   EXPECT_EQ(Stored("state"), std::nullopt);
   // And led again when it comes back.
-  ASSERT_TRUE(
-      agent_->KvPut("consul-canary/specs/api", StoredSpec(R"({"service": "api"})")));
+  ASSERT_TRUE(agent_->KvPut("consul-canary/specs/api", StoredSpec(R"({"service": "api"})")));
   EXPECT_TRUE(analyzer.WaitUntilLeading());
   // What was prepared for the first one must find another epoch.
   EXPECT_GT(analyzer.epoch, first_epoch);
