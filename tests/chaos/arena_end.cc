@@ -18,7 +18,7 @@ constexpr double kSecondStep = 50;
 constexpr std::int64_t kLeastForProof = 50;
 // What the callers' sidecars say may be 3.5 s old, and a tick looks back over one second.
 constexpr milliseconds kFresh{5000};
-constexpr milliseconds kSettling{30'000};
+constexpr milliseconds kSettling{20'000};
 // A dead leader's session ends within 20 s (twice its TTL of 10 s); then its successor reads what
 // is stored, waits for a tick, and for Consul, which after an outage may need 5 s for a new leader
 // and as long again for its checks; then come warm-up and the requests that show the harm.
