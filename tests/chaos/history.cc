@@ -44,7 +44,7 @@ MonotonicTime HeldSince(const History& history, const DecisionSeen& decision) {
   return MonotonicTime::max();
 }
 
-void CheckAdvance(const History& history, const DecisionSeen& before, const DecisionSeen& decision,
+void CheckAdvance(const History& history, const DecisionSeen& first, const DecisionSeen& decision,
                   std::int64_t least, base::milliseconds fresh_for, Violations& found) {
   const std::string what =
       fmt::format("{}: decision {} ({} to {}% on \"{}\")", history.service, decision.sequence,
@@ -54,10 +54,10 @@ void CheckAdvance(const History& history, const DecisionSeen& before, const Deci
     return;
   }
   const std::int64_t now = CompletedAt(history, decision.version, *decision.decided);
-  const std::int64_t then = CompletedAt(history, decision.version, HeldSince(history, before));
+  const std::int64_t then = CompletedAt(history, decision.version, HeldSince(history, first));
   if (now - then < least) {
-    found.push_back(fmt::format("{} had {} requests at the weight before, a proof needs {}", what,
-                                now - then, least));
+    found.push_back(fmt::format("{} had {} requests of the canary behind it, a proof needs {}",
+                                what, now - then, least));
   }
   if (now == CompletedAt(history, decision.version, *decision.decided - fresh_for)) {
     found.push_back(fmt::format("{} came when the canary had answered nothing for {} ms", what,
@@ -103,13 +103,15 @@ Violations WeightsAreDecided(const History& history) {
 Violations EvidenceWasFresh(const History& history, std::int64_t least,
                             base::milliseconds fresh_for) {
   Violations found;
-  const DecisionSeen* before = nullptr;
+  const DecisionSeen* first = nullptr;  // that gave this version any traffic
+  double weight = 0;
   for (const DecisionSeen& decision : history.decisions) {
-    if (before != nullptr && decision.cause == "proven" && decision.weight > before->weight) {
-      CheckAdvance(history, *before, decision, least, fresh_for, found);
+    if (first != nullptr && first->version != decision.version) first = nullptr;
+    if (first != nullptr && decision.cause == "proven" && decision.weight > weight) {
+      CheckAdvance(history, *first, decision, least, fresh_for, found);
     }
-    // What does not move the weight does not begin a step.
-    if (before == nullptr || !Same(before->weight, decision.weight)) before = &decision;
+    if (first == nullptr && decision.weight > 0) first = &decision;
+    weight = decision.weight;
   }
   return found;
 }

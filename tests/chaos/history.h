@@ -85,8 +85,8 @@ using Violations = std::vector<std::string>;
 // a hand edit.
 [[nodiscard]] Violations WeightsAreDecided(const History& history);
 
-// Each advance on proof: callers had completed `least` requests at the canary since Consul held the
-// weight before, one of them within `fresh_for` before the decision.
+// Each advance on proof: callers had completed `least` requests at the canary since Consul first
+// gave it traffic, one of them within `fresh_for` before the decision.
 [[nodiscard]] Violations EvidenceWasFresh(const History& history, std::int64_t least,
                                           base::milliseconds fresh_for);
 
