@@ -97,10 +97,11 @@ RoundResult Arena::Round(std::uint64_t seed, const std::set<FaultKind>& kinds, s
   plan.result.seed = seed;
   FaultPlan drawn{.seed = seed, .faults = faults, .kinds = kinds};
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
-    // Half of the canaries are bad, half of these only later; in each round another way.
-    const std::uint64_t bits = (seed * 0x9E3779B97F4A7C15ULL) >> (8 + 2 * i);
+    // Half of the canaries are bad, most of these only after a while; in each round another way.
+    const std::uint64_t bits = (seed * 0x9E3779B97F4A7C15ULL) >> (8 + 6 * i);
     RunResult run{.service = lanes_[i]->service(), .healthy = (bits & 1U) == 0};
-    run.turns_bad_late = !run.healthy && (bits & 2U) == 0;
+    if (!run.healthy && (bits & 6U) != 0)
+      run.turns_bad = milliseconds(2000 + 1500 * ((bits >> 3) & 7U));
     drawn.healthy.push_back(run.healthy);
     plan.result.runs.push_back(std::move(run));
   }
@@ -127,7 +128,7 @@ Result<void> Arena::DeployAll(Plan& plan) {
   std::vector<std::future<Result<void>>> deploying;
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
     RunResult& run = plan.result.runs[i];
-    const bool fails = !run.healthy && !run.turns_bad_late;
+    const bool fails = !run.healthy && !run.turns_bad;
     deploying.push_back(std::async(std::launch::async, [this, i, fails, &plan] {
       const auto deployed = lanes_[i]->Deploy(fails ? kFailing : 0);
       if (fails) plan.bad_since[i] = Now();
@@ -164,23 +165,7 @@ void Arena::Suffer(Plan& plan) {
     return all_over;
   };
   (void)WaitUntil(turn, seconds(60));
-  (void)WaitUntil(
-      [&] {
-        bool all = true;
-        for (std::size_t i = 0; i < lanes_.size(); ++i) {
-          RunResult& run = plan.result.runs[i];
-          if (!run.phase.empty()) continue;
-          const auto ended = lanes_[i]->Ended();
-          if (ended) {
-            run.phase = ended->phase;
-            run.reason = ended->reason;
-            run.seconds = std::chrono::duration<double>(Now() - lanes_[i]->deployed_at()).count();
-          }
-          all = all && ended.has_value();
-        }
-        return all;
-      },
-      kPatience, milliseconds(200));
+  (void)WaitUntil([&] { return plan.ended == lanes_.size(); }, kPatience, milliseconds(100));
 }
 
 }  // namespace consul_canary::testing

@@ -29,8 +29,8 @@ struct RunResult {
   std::string service{};
   std::string version{};
   bool healthy = true;
-  bool turns_bad_late = false;  // at the second step, and not from its begin
-  std::string phase{};          // that it came to; empty: none in time
+  std::optional<milliseconds> turns_bad{};  // so long after the round's begin; nullopt: at once
+  std::string phase{};                      // that it came to; empty: none in time
   std::string reason{};
   double seconds = 0;
   // How long a canary that failed had traffic, and how much of it after the last fault was over.
@@ -81,6 +81,7 @@ class Arena {
     RoundResult result{};
     // When each lane's canary was made to fail; nullopt: not.
     std::vector<std::optional<MonotonicTime>> bad_since{};
+    std::atomic<std::size_t> ended{0};  // rollouts
     std::atomic<bool> over{false};
   };
 
@@ -94,7 +95,8 @@ class Arena {
   void End(AppliedFault& applied);
   void SkewClock(std::size_t analyzer, double by_seconds) const;
   void KillAnalyzer(std::size_t analyzer);
-  void Attend(Plan& plan);  // what a person does meanwhile
+  void Attend(Plan& plan);  // what people do meanwhile, and when the rollouts end
+  void AttendLane(Plan& plan, std::size_t lane, int& foreign_looks);
   void ResumeAnywhere(const std::string& service) const;
   void Conclude(Plan& plan);
   void CheckEnd(Lane& lane, RunResult& run) const;

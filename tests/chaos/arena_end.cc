@@ -12,7 +12,6 @@ namespace {
 using nlohmann::json;
 
 constexpr double kFailing = 0.3;
-constexpr double kSecondStep = 50;
 // Before a margin of 0.05 is proven at 5%, each success multiplies the evidence by less than
 // 1 / (1 - 0.05), and ln 20 / -ln 0.95 is 58; what was counted between two looks comes on top.
 constexpr std::int64_t kLeastForProof = 50;
@@ -33,24 +32,34 @@ milliseconds Between(MonotonicTime from, MonotonicTime to) {
 }  // namespace
 
 void Arena::Attend(Plan& plan) {
-  std::vector<int> foreign(lanes_.size(), 0);
+  std::vector<int> foreign_looks(lanes_.size(), 0);
   while (!plan.over) {
-    for (std::size_t i = 0; i < lanes_.size(); ++i) {
-      const auto latest = watcher_->Latest(lanes_[i]->service());
-      if (plan.result.runs[i].turns_bad_late && !plan.bad_since[i] && latest &&
-          latest->canary >= kSecondStep) {
-        (void)lanes_[i]->mesh().Control(lanes_[i]->version(),
-                                        fmt::format("failure_ratio={}", kFailing));
-        plan.bad_since[i] = Now();
-      }
-      // Not at the first look: the analyzers shall see the edit before the person does.
-      const auto stored = lanes_[i]->Stored();
-      const bool holds = stored && *stored && (*stored)->foreign_edit && !(*stored)->ended();
-      foreign[i] = holds ? foreign[i] + 1 : 0;
-      if (foreign[i] > 0 && foreign[i] % 10 == 0) ResumeAnywhere(lanes_[i]->service());
-    }
+    for (std::size_t i = 0; i < lanes_.size(); ++i) AttendLane(plan, i, foreign_looks[i]);
     Pass(milliseconds(100));
   }
+}
+
+void Arena::AttendLane(Plan& plan, std::size_t number, int& foreign_looks) {
+  Lane& lane = *lanes_[number];
+  RunResult& run = plan.result.runs[number];
+  const auto latest = watcher_->Latest(lane.service());
+  const bool due = run.turns_bad && Now() >= plan.result.begin + *run.turns_bad;
+  if (due && !plan.bad_since[number] && latest && latest->canary > 0) {
+    (void)lane.mesh().Control(lane.version(), fmt::format("failure_ratio={}", kFailing));
+    plan.bad_since[number] = Now();
+  }
+  const auto stored = lane.Stored();
+  if (!stored || !*stored || !run.phase.empty()) return;
+  if ((*stored)->ended() && (*stored)->version == lane.version()) {
+    run.phase = (*stored)->phase;
+    run.reason = (*stored)->reason;
+    run.seconds = std::chrono::duration<double>(Now() - lane.deployed_at()).count();
+    ++plan.ended;
+  }
+  // Not at the first look: the analyzers shall see the edit before a person does.
+  constexpr int kLooks = 10;
+  foreign_looks = (*stored)->foreign_edit && !(*stored)->ended() ? foreign_looks + 1 : 0;
+  if (foreign_looks > 0 && foreign_looks % kLooks == 0) ResumeAnywhere(lane.service());
 }
 
 void Arena::ResumeAnywhere(const std::string& service) const {

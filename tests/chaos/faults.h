@@ -60,7 +60,7 @@ struct FaultPlan {
   milliseconds length{14000};   // no fault begins later
   std::size_t analyzers = 3;
   std::size_t servers = 3;
-  std::size_t faults = 7;       // of analyzers, servers and links
+  std::size_t faults = 10;      // of analyzers, servers and links
   std::set<FaultKind> kinds{};  // empty: all
 };
 

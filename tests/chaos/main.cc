@@ -23,7 +23,7 @@ struct Options {
   std::size_t runs = 12;
   std::size_t lanes = 4;
   std::uint64_t seed = 1;
-  std::size_t faults = 7;
+  std::size_t faults = 10;
   std::vector<std::string> kinds;
   bool decisions = false;
 };
@@ -43,11 +43,12 @@ void Say(const std::string& line) {
 }
 
 std::string Describe(const RunResult& run) {
-  std::string text = fmt::format("  {} {:4} {:18} -> {:11} in {:4.1f} s", run.service, run.version,
-                                 run.healthy          ? "healthy"
-                                 : run.turns_bad_late ? "turns bad at 50%"
-                                                      : "bad",
-                                 run.phase.empty() ? "?" : run.phase, run.seconds);
+  std::string canary = run.healthy ? "healthy" : "bad";
+  if (run.turns_bad) {
+    canary = fmt::format("bad after {:.1f} s", static_cast<double>(run.turns_bad->count()) / 1000);
+  }
+  std::string text = fmt::format("  {} {:4} {:16} -> {:11} in {:4.1f} s", run.service, run.version,
+                                 canary, run.phase.empty() ? "?" : run.phase, run.seconds);
   if (run.harm)
     text += fmt::format(", had traffic while bad for {:.1f} s",
                         static_cast<double>(run.harm->count()) / 1000);
