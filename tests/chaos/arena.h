@@ -40,10 +40,21 @@ struct RunResult {
   Violations violations{};
 };
 
+// What passed the proxies, and what Consul showed of it.
+struct WriteTotals {
+  int accepted = 0;
+  int refused = 0;  // answered, and not with `true`
+  int unanswered = 0;
+  int held = 0;     // let through more than a second after they came
+  int deposed = 0;  // let through after a write of a later epoch had been answered; all refused
+  int leaders = 0;  // epochs in splitters, over all services
+};
+
 struct AppliedFault {
   Fault fault{};
   std::string note{};  // what it was done to, or why it was not done
   bool done = false;
+  bool broken = false;  // what it took away could not be brought back
   MonotonicTime begin{};
   MonotonicTime end{};
 };
@@ -61,6 +72,12 @@ struct RoundResult {
 class Arena {
  public:
   static constexpr std::size_t kAnalyzers = 3;
+  // A sanitizer's runtime must be the first library that a program loads.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  static constexpr bool kFakesClocks = false;
+#else
+  static constexpr bool kFakesClocks = true;
+#endif
   // Of Debian's package; in an analyzer's environment. Below its server's folder: how far its wall
   // clock is off.
   static constexpr const char* kFaketime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -72,6 +89,9 @@ class Arena {
   // A rollout on each lane, with the faults of `kinds` (empty: all) that the seed draws.
   [[nodiscard]] RoundResult Round(std::uint64_t seed, const std::set<FaultKind>& kinds,
                                   std::size_t faults);
+
+  // Since the start.
+  [[nodiscard]] WriteTotals Writes() const;
 
   // For a look after a failure: the folders with every log, which stay from then on.
   [[nodiscard]] std::vector<std::string> KeepLogs();
@@ -101,7 +121,7 @@ class Arena {
   void Conclude(Plan& plan);
   void CheckEnd(Lane& lane, RunResult& run) const;
   void MeasureHarm(const Plan& plan, std::size_t lane, RunResult& run) const;
-  [[nodiscard]] History HistoryOf(Lane& lane) const;
+  [[nodiscard]] History HistoryOf(const Lane& lane) const;
   [[nodiscard]] std::size_t LeadersOf(const std::string& service) const;
 
   std::unique_ptr<Cluster> cluster_;

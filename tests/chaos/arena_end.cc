@@ -18,10 +18,11 @@ constexpr std::int64_t kLeastForProof = 50;
 // What the callers' sidecars say may be 3.5 s old, and a tick looks back over one second.
 constexpr milliseconds kFresh{5000};
 constexpr milliseconds kSettling{20'000};
-// A dead leader's session ends within 20 s (twice its TTL of 10 s); then its successor reads what
-// is stored, waits for a tick, and for Consul, which after an outage may need 5 s for a new leader
-// and as long again for its checks; then come warm-up and the requests that show the harm.
-constexpr milliseconds kHarmBound{35'000};
+// After the last fault: Consul has a leader again within 5 s; a dead analyzer's session ends within
+// 3 s, by its check of one second and that one's patience of two; those who come after it wait 2 s
+// for each analyzer before them, 4 s; then come a tick, the warm-up and the requests that show the
+// harm, 4 s. Where a Consul server died with the check, its node is known to be dead 5 s later.
+constexpr milliseconds kHarmBound{21'000};
 
 MonotonicTime Now() { return std::chrono::steady_clock::now(); }
 
@@ -84,6 +85,10 @@ void Arena::Conclude(Plan& plan) {
     for (std::string& violation : CheckAll(history, kLeastForProof, kFresh)) {
       if (reported_.insert(violation).second) run.violations.push_back(std::move(violation));
     }
+  }
+  for (const AppliedFault& applied : plan.result.faults) {
+    if (applied.broken)
+      plan.result.violations.push_back(ToString(applied.fault) + ": " + applied.note);
   }
   if (!plan.result.good()) return;  // as it is, for a look at it
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
@@ -169,7 +174,7 @@ void Arena::MeasureHarm(const Plan& plan, std::size_t lane, RunResult& run) cons
   }
 }
 
-History Arena::HistoryOf(Lane& lane) const {
+History Arena::HistoryOf(const Lane& lane) const {
   History history{.service = lane.service(),
                   .splitters = watcher_->Of(lane.service()),
                   .edits = lane.Edits(),
@@ -187,6 +192,23 @@ History Arena::HistoryOf(Lane& lane) const {
   std::sort(history.writes.begin(), history.writes.end(),
             [](const auto& a, const auto& b) { return a.forwarded < b.forwarded; });
   return history;
+}
+
+WriteTotals Arena::Writes() const {
+  WriteTotals totals;
+  for (const auto& lane : lanes_) {
+    const History history = HistoryOf(*lane);
+    std::set<std::uint64_t> epochs;
+    for (const SplitterSeen& seen : history.splitters) epochs.insert(seen.epoch);
+    epochs.erase(0);
+    totals.leaders += static_cast<int>(epochs.size());
+    for (const SplitterWrite& write : history.writes) {
+      ++(write.accepted ? totals.accepted : write.answered ? totals.refused : totals.unanswered);
+      if (write.forwarded - write.received > seconds(1)) ++totals.held;
+      if (IsOfADeposedLeader(history, write)) ++totals.deposed;
+    }
+  }
+  return totals;
 }
 
 std::size_t Arena::LeadersOf(const std::string& service) const {

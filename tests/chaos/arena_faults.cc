@@ -128,7 +128,9 @@ void Arena::End(AppliedFault& applied) {
     case FaultKind::kClockSkew:
       return;
   }
-  if (!begun) applied.note = begun.error().message;
+  if (begun) return;
+  applied.note = begun.error().message;
+  applied.broken = true;
 }
 
 // libfaketime reads the file again each second.

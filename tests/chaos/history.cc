@@ -116,18 +116,21 @@ Violations EvidenceWasFresh(const History& history, std::int64_t least,
   return found;
 }
 
+bool IsOfADeposedLeader(const History& history, const SplitterWrite& write) {
+  return std::any_of(history.writes.begin(), history.writes.end(), [&](const SplitterWrite& other) {
+    return other.accepted && other.epoch > write.epoch && other.answered &&
+           *other.answered < write.forwarded;
+  });
+}
+
 Violations DeposedLeadersAreRefused(const History& history) {
   Violations found;
-  for (const SplitterWrite& late : history.writes) {
-    if (!late.accepted) continue;
-    for (const SplitterWrite& successor : history.writes) {
-      if (successor.accepted && successor.epoch > late.epoch && successor.answered &&
-          *successor.answered < late.forwarded) {
-        found.push_back(fmt::format(
-            "{}: Consul took a write of {}, epoch {}, after one of {}, epoch {}", history.service,
-            late.analyzer, late.epoch, successor.analyzer, successor.epoch));
-      }
-    }
+  for (const SplitterWrite& write : history.writes) {
+    if (!write.accepted || !IsOfADeposedLeader(history, write)) continue;
+    found.push_back(
+        fmt::format("{}: Consul took a write of {}, {}% and epoch {}, after one of a "
+                    "later epoch",
+                    history.service, write.analyzer, write.canary, write.epoch));
   }
   std::uint64_t highest = 0;
   for (const SplitterSeen& seen : history.splitters) {

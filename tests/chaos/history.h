@@ -34,7 +34,8 @@ struct SplitterWrite {
   double canary = 0;
   double sum = 100;
   std::uint64_t epoch = 0;
-  MonotonicTime forwarded{};
+  MonotonicTime received{};   // by the proxy
+  MonotonicTime forwarded{};  // to Consul
   std::optional<MonotonicTime> answered{};
   bool accepted = false;  // answered `true`
 };
@@ -93,6 +94,9 @@ using Violations = std::vector<std::string>;
 // No write of an epoch is taken that was let through to Consul after one of a later epoch had been
 // answered; nor does an epoch in Consul ever go back.
 [[nodiscard]] Violations DeposedLeadersAreRefused(const History& history);
+
+// Whether `write` was let through after one of a later epoch had been answered with `true`.
+[[nodiscard]] bool IsOfADeposedLeader(const History& history, const SplitterWrite& write);
 
 // Numbered from 1 without a gap.
 [[nodiscard]] Violations LogIsWhole(const History& history);

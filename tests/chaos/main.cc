@@ -33,6 +33,7 @@ struct Totals {
   std::map<std::string, int> by_outcome;
   std::vector<milliseconds> harm;
   std::vector<milliseconds> harm_in_quiet;
+  WriteTotals writes;
   std::size_t good = 0;
   std::size_t bad = 0;
 };
@@ -80,6 +81,15 @@ void Add(const RoundResult& round, Totals& totals) {
   if (!round.violations.empty()) ++totals.bad;
 }
 
+void Add(const WriteTotals& writes, WriteTotals& totals) {
+  totals.accepted += writes.accepted;
+  totals.refused += writes.refused;
+  totals.unanswered += writes.unanswered;
+  totals.held += writes.held;
+  totals.deposed += writes.deposed;
+  totals.leaders += writes.leaders;
+}
+
 void PrintDecisions(const RoundResult& round, const RunResult& run) {
   Say(fmt::format("decisions of {}:", run.service));
   for (const DecisionSeen& decision : run.decisions) {
@@ -123,6 +133,12 @@ void Summarize(const Options& options, const Totals& totals) {
     Say(fmt::format("  {:4} {}", count, outcome));
   Say("faults:");
   for (const auto& [kind, count] : totals.by_fault) Say(fmt::format("  {:4} {}", count, kind));
+  const WriteTotals& writes = totals.writes;
+  Say(fmt::format(
+      "writes of splitters: {} taken by Consul, {} refused, {} without an answer; {} were "
+      "held for more than a second, {} came from a deposed leader; {} leaders",
+      writes.accepted, writes.refused, writes.unanswered, writes.held, writes.deposed,
+      writes.leaders));
   Say("traffic of a failing canary, until Consul held 0% again:");
   Say("  in all: " + Quantiles(totals.harm));
   Say("  after the last fault: " + Quantiles(totals.harm_in_quiet));
@@ -159,8 +175,10 @@ int RunAll(const Options& options) {
     }
     if (round.good()) continue;
     Explain(round, *arena);
+    Add(arena->Writes(), totals.writes);
     arena.reset();  // the next round begins in a new one
   }
+  if (arena) Add(arena->Writes(), totals.writes);
   arena.reset();
   Summarize(options, totals);
   if (waitpid(-1, nullptr, WNOHANG) != -1) {

@@ -124,6 +124,7 @@ std::vector<SplitterWrite> SplitterWrites(const std::vector<ProxiedWrite>& write
                      .canary = entry->second.canary,
                      .sum = entry->second.sum,
                      .epoch = entry->second.epoch,
+                     .received = write.received,
                      .forwarded = *write.forwarded,
                      .answered = write.answered,
                      .accepted = write.status == 200 && write.answer.starts_with("true")});
