@@ -50,7 +50,10 @@ Result<std::unique_ptr<Arena>> Arena::Start(std::size_t lanes) {
     if (lane) arena->lanes_.push_back(std::move(*lane));
   }
   if (up) up = arena->ApplySpecifications();
-  if (!up) return tl::unexpected(up.error());
+  if (!up) {
+    arena->cluster_->KeepLogs();
+    return tl::unexpected(up.error());
+  }
   return arena;
 }
 

@@ -26,9 +26,17 @@ Result<std::unique_ptr<Cluster>> Cluster::Start() {
   for (const auto& server : cluster->servers_) {
     if (const auto ready = server->WaitUntilReady(); !ready) return tl::unexpected(ready.error());
   }
-  const auto ready = cluster->client_->WaitUntilReady();
-  return ready ? Result<std::unique_ptr<Cluster>>(std::move(cluster))
-               : tl::unexpected(ready.error());
+  if (const auto ready = cluster->client_->WaitUntilReady(); !ready) {
+    return tl::unexpected(ready.error());
+  }
+  // Sidecars whose first certificate is refused wait long before they ask again.
+  const auto certifies = [&cluster] {
+    return cluster->client_->Get("/v1/agent/connect/ca/leaf/first").has_value();
+  };
+  if (!WaitUntil(certifies, seconds(20))) {
+    return base::Fail(base::ErrorCode::kUnavailable, "the client agent gets no certificate");
+  }
+  return cluster;
 }
 
 std::optional<std::size_t> Cluster::Leader() const {

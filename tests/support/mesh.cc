@@ -261,9 +261,15 @@ Result<void> Mesh::StartSidecars(const std::vector<Node*>& nodes) {
     const auto passes = [&] { return consul_->PassingSidecars(node->name, filter) == 1; };
     if (!WaitUntil([&] { return passes() || !node->sidecar->Running(); }, seconds(20)) ||
         !passes()) {
-      return Fail(ErrorCode::kUnavailable,
-                  fmt::format("the sidecar of {} does not pass its checks: {}", node->id,
-                              node->sidecar->OutputTail()));
+      const std::string listeners = fmt::format("http://127.0.0.1:{}/listeners", node->admin_port);
+      return Fail(
+          ErrorCode::kUnavailable,
+          fmt::format("the sidecar of {} does not pass its checks on port {}; it listens on: {}; "
+                      "Consul says: {}; its log: {}",
+                      node->id, node->sidecar_port,
+                      consul_->http().Get(listeners).value_or("nothing"),
+                      consul_->Get("/v1/health/connect/" + node->name).value_or("nothing"),
+                      node->sidecar->OutputTail(2)));
     }
   }
   return {};
