@@ -21,6 +21,15 @@ std::uint64_t MostErrors(const EnvoyCluster& cluster) {
   return most;
 }
 
+std::uint64_t MostCalls(const EnvoyCluster& cluster) {
+  std::map<int, std::uint64_t> by_status;
+  std::uint64_t most = 0;
+  for (const auto& [key, count] : cluster.grpc_statuses) {
+    most = std::max(most, by_status[key.second] += count);
+  }
+  return most;
+}
+
 }  // namespace
 
 Place ChurningMesh::InstancePlace(const Sidecar& instance) {
@@ -69,6 +78,7 @@ std::set<envoy::Destination> ChurningMesh::LeftOut(const Sidecar& sidecar) {
 void ChurningMesh::NoteRead(Cluster& cluster) {
   cluster.read_completed = cluster.envoy.completed;
   cluster.read_errors = MostErrors(cluster.envoy);
+  cluster.read_calls = MostCalls(cluster.envoy);
   cluster.read_timed = cluster.envoy.times.count;
   cluster.allowance = Cluster::kNoLimit;
 }
