@@ -33,6 +33,7 @@ consul::Router RouterOf(const ChurningMesh::Service& service) {
   switch (service.kind) {
     case Kind::kGrpc:
       rule.grpc_statuses = {4, 13, 14};
+      rule.on_connect_failure = true;
       break;
     case Kind::kMixedGrpc:
       rule.status_codes = {502};
@@ -45,6 +46,7 @@ consul::Router RouterOf(const ChurningMesh::Service& service) {
     case Kind::kFailover:
     case Kind::kPlain:
       rule.status_codes = {500, 502, 503};
+      rule.on_connect_failure = true;
       break;
   }
   return {.name = service.name, .retries = {rule}};

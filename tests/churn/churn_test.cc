@@ -49,7 +49,9 @@ rollout::Spec SpecOf(const ChurningMesh::Service& service) {
   rollout::Spec spec;
   spec.service = service.name;
   spec.steps = {{.weight_percent = 10}};
-  spec.outcomes = kViews[service.number % kViews.size()];
+  // Each kind in each view, one after the other.
+  const std::uint64_t round = service.number / ChurningMesh::kKinds;
+  spec.outcomes = kViews[(service.number + 1 + round) % kViews.size()];
   return spec;
 }
 

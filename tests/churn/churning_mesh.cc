@@ -107,7 +107,7 @@ void ChurningMesh::MoveInstance(Sidecar& instance) {
 
 void ChurningMesh::BeginService(bool is_permanent) {
   Service service;
-  service.number = ++last_number_;
+  service.number = mishaps_.services++;
   service.name = fmt::format("service-{:06}", service.number);
   const bool comes_back = !is_permanent && !gone_services_.empty() &&
                           now_ - gone_services_.front().second > kNameRests && OneIn(2);
@@ -126,7 +126,6 @@ void ChurningMesh::BeginService(bool is_permanent) {
   for (auto& [id, caller] : callers_) {
     if (!caller.is_permanent && OneIn(3)) AddUpstream(caller, place->second);
   }
-  ++mishaps_.services;
   catalog_changed_ = true;
 }
 

@@ -79,7 +79,7 @@ class ChurningMesh {
     bool is_permanent = false;
     bool is_ruled = false;  // a rollout is under way
     std::uint64_t canary_percent = 10;
-    std::uint64_t number = 0;  // of its beginning; a name may come back
+    std::uint64_t number = 0;  // services that began before; a name may come back
   };
 
   ChurningMesh(std::uint64_t seed, const ChurnSize& size);

@@ -106,6 +106,9 @@ ChurningMesh::Try ChurningMesh::FailingTry(Kind kind, std::uint64_t draw) {
   // the instance's sidecar is.
   constexpr int kUnavailable = 14;
   const Attempt by_envoy{.code = 503, .grpc_status = kUnavailable};
+  const auto dead_sidecar = [&by_envoy](bool is_retriable) {
+    return Try{.at_caller = by_envoy, .at_instance = std::nullopt, .is_retriable = is_retriable};
+  };
   const Try dead_application{.at_caller = {.code = 200, .grpc_status = kUnavailable},
                              .at_instance = by_envoy,
                              .is_retriable = true};
@@ -114,12 +117,13 @@ ChurningMesh::Try ChurningMesh::FailingTry(Kind kind, std::uint64_t draw) {
   const auto status = [](int number) { return Attempt{.code = 200, .grpc_status = number}; };
   switch (kind) {
     case Kind::kGrpc:
-      if (draw % 3 == 2) return dead_application;
-      return answered(status(kRetriedStatuses.at(draw % 3)), true);
+      if (draw % 4 == 2) return dead_application;
+      if (draw % 4 == 3) return dead_sidecar(true);
+      return answered(status(kRetriedStatuses.at(draw % 4)), true);
     case Kind::kMixedGrpc:
       if (draw % 7 == 0) return dead_application;
-      // No `unavailable` in RetryOn stands for a connection that does not come about.
-      if (draw % 7 == 1) return {.at_caller = by_envoy, .at_instance = std::nullopt};
+      // `unavailable` in RetryOn does not stand for a connection that does not come about.
+      if (draw % 7 == 1) return dead_sidecar(false);
       if (draw % 7 == 2) return answered({.code = 502, .grpc_status = std::nullopt}, true);
       if (draw % 7 == 3) return answered({.code = 500, .grpc_status = std::nullopt}, false);
       return answered(status(kLeftStatuses.at(draw % 7 - 4)), false);
