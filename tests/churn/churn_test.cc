@@ -290,8 +290,8 @@ class Churn : public ::testing::Test {
   }
 
   ChurningMesh mesh_{Setting("CONSUL_CANARY_CHURN_SEED", 6),
-                     {.services = Setting("CONSUL_CANARY_CHURN_SERVICES", 9),
-                      .callers = Setting("CONSUL_CANARY_CHURN_CALLERS", 6)}};
+                     {.services = Setting("CONSUL_CANARY_CHURN_SERVICES", 8),
+                      .callers = Setting("CONSUL_CANARY_CHURN_CALLERS", 5)}};
   Readers readers_;
   ServiceSeries series_;  // at the last look
   std::vector<std::size_t> calm_bytes_, calm_entries_;

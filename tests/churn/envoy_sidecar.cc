@@ -167,11 +167,11 @@ std::string LocalAppLabels(std::string_view service) {
 std::string PageText(const EnvoySidecar& sidecar, const std::set<envoy::Destination>& left_out) {
   Clusters clusters;
   for (const auto& [destination, cluster] : sidecar.clusters) {
-    if (cluster.IsShown() && !left_out.contains(destination)) clusters.push_back(&cluster);
+    if (cluster->IsShown() && !left_out.contains(destination)) clusters.push_back(cluster);
   }
-  if (sidecar.local_app) clusters.push_back(&*sidecar.local_app);
+  if (sidecar.local_app != nullptr) clusters.push_back(sidecar.local_app);
   std::string page;
-  AppendStatuses(page, clusters, sidecar.local_app ? &*sidecar.local_app : nullptr);
+  AppendStatuses(page, clusters, sidecar.local_app);
   AppendCodes(page, "retry_upstream_rq", clusters, &EnvoyCluster::retried_responses);
   AppendCodes(page, "upstream_rq", clusters, &EnvoyCluster::responses);
   AppendCount(page, "upstream_rq_completed", "counter", clusters,
@@ -190,10 +190,10 @@ envoy::SidecarPage PageValues(const EnvoySidecar& sidecar,
                               const std::set<envoy::Destination>& left_out) {
   envoy::SidecarPage page;
   for (const auto& [destination, cluster] : sidecar.clusters) {
-    if (!cluster.IsShown() || left_out.contains(destination)) continue;
-    page.subsets.emplace(destination, ValuesOf(cluster));
+    if (!cluster->IsShown() || left_out.contains(destination)) continue;
+    page.subsets.emplace(destination, ValuesOf(*cluster));
   }
-  if (sidecar.local_app) page.local_app = ValuesOf(*sidecar.local_app);
+  if (sidecar.local_app != nullptr) page.local_app = ValuesOf(*sidecar.local_app);
   return page;
 }
 

@@ -73,9 +73,10 @@ struct EnvoyCluster {
   [[nodiscard]] bool IsShown() const { return is_always_shown || completed > 0; }
 };
 
+// What a page is made of; it owns nothing.
 struct EnvoySidecar {
-  std::map<envoy::Destination, EnvoyCluster> clusters;
-  std::optional<EnvoyCluster> local_app;
+  std::map<envoy::Destination, const EnvoyCluster*> clusters;
+  const EnvoyCluster* local_app = nullptr;  // null: it has none
 };
 
 [[nodiscard]] std::string DestinationLabels(std::string_view caller,

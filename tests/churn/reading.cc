@@ -47,13 +47,13 @@ std::optional<envoy::SidecarPage> ChurningMesh::Read(const std::string& sidecar_
   const std::set<envoy::Destination> left_out = LeftOut(sidecar);
   EnvoySidecar envoy;
   for (auto& [destination, cluster] : sidecar.clusters) {
-    envoy.clusters.emplace(destination, cluster.envoy);
+    envoy.clusters.emplace(destination, &cluster.envoy);
     if (!cluster.envoy.IsShown() || left_out.contains(destination)) continue;
     sidecar.shown[destination] = cluster.envoy.completed > 0;
     NoteRead(cluster);
   }
   if (sidecar.local_app) {
-    envoy.local_app = sidecar.local_app->envoy;
+    envoy.local_app = &sidecar.local_app->envoy;
     NoteRead(*sidecar.local_app);
   }
   sidecar.is_read = sidecar.has_reading = sidecar.may_hang = true;
@@ -84,13 +84,12 @@ void ChurningMesh::NoteRead(Cluster& cluster) {
 }
 
 void ChurningMesh::EndTick() {
+  std::set<std::string> registered;
+  for (const auto& [id, caller] : callers_) {
+    if (caller.is_registered) registered.insert(id);
+  }
   for (const auto& [name, service] : services_) {
-    if (service.is_ruled) continue;
-    std::set<std::string> registered;
-    for (const auto& [id, caller] : callers_) {
-      if (caller.is_registered) registered.insert(id);
-    }
-    analyzer_callers_.ForgetAllBut(name, registered);
+    if (!service.is_ruled) analyzer_callers_.ForgetAllBut(name, registered);
   }
   for (auto& [id, caller] : callers_) EndTickOfCaller(caller);
   for (auto& [id, instance] : instances_) EndTickOfInstance(instance);
