@@ -16,10 +16,10 @@ void ChurningMesh::Traffic(Sidecar& caller) {
 
 void ChurningMesh::EndStreams(Sidecar& caller) {
   for (auto& [destination, cluster] : caller.clusters) {
-    const auto is_over = [&](const Request& stream) {
+    const Place place{destination.service, caller.id, destination.subset};
+    const auto is_over = [this, &place, &envoy = cluster.envoy](const Request& stream) {
       if (!OneIn(4)) return false;
-      cluster.envoy.End(stream);
-      const Place place{destination.service, caller.id, destination.subset};
+      envoy.End(stream);
       metrics_.End(place, stream);
       analyzer_callers_.End(place, stream);
       return true;
