@@ -313,6 +313,8 @@ TEST_F(Churn, ADayLeavesEverySumExactAndMemoryAsItWas) {
   EXPECT_GT(Counted(), mesh_.mishaps().requests / 2);
   EXPECT_GT(mesh_.mishaps().restarts, 100U);
   EXPECT_GT(mesh_.mishaps().rebuilt_clusters, 20U);
+  EXPECT_GT(mesh_.mishaps().moved_instances, 100U);
+  EXPECT_GT(mesh_.mishaps().streams, 1000U);
   EXPECT_LE(calm_bytes_.back(), calm_bytes_.front() + kAllowedGrowthBytes);
   EXPECT_EQ(calm_entries_.back(), calm_entries_.front());
 }
