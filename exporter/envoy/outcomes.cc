@@ -37,13 +37,19 @@ void AddHistogram(const OutcomeCounters& from, OutcomeCounters& to) {
 
 using Retries = std::vector<consul::RetryRule>;
 
+// What Envoy answers itself where a connection does not come about. No rule about codes or statuses
+// retries that.
+constexpr int kNoConnectionCode = 503;
+constexpr int kNoConnectionStatus = 14;  // UNAVAILABLE
+
 // Whether every route that retries at all retries this code or status, which its rules have in
-// `member`. Without a known route that retries, nothing is certain: a retry then comes from a
-// policy that we do not see.
-bool IsRetriedEverywhere(int code, std::vector<int> consul::RetryRule::*member,
+// `member`, whoever answers it; `no_connection` is the one that Envoy answers too. Without a known
+// route that retries, nothing is certain: a retry then comes from a policy that we do not see.
+bool IsRetriedEverywhere(int code, std::vector<int> consul::RetryRule::*member, int no_connection,
                          const Retries& retries) {
   return !retries.empty() && std::ranges::all_of(retries, [&](const consul::RetryRule& rule) {
-    return std::ranges::find(rule.*member, code) != (rule.*member).end();
+    return std::ranges::find(rule.*member, code) != (rule.*member).end() &&
+           (code != no_connection || rule.on_connect_failure);
   });
 }
 
@@ -79,11 +85,16 @@ std::uint64_t NotRetried(const OutcomeCounters& counters, const Retries& retries
   std::uint64_t sum = counters.bare_errors_high;
   for (const auto& [code, count] : counters.responses) {
     if (code < 500 || code >= 600) continue;
-    if (!IsRetriedEverywhere(code, &consul::RetryRule::status_codes, retries)) sum += count;
+    if (!IsRetriedEverywhere(code, &consul::RetryRule::status_codes, kNoConnectionCode, retries)) {
+      sum += count;
+    }
   }
   for (const auto& [status, count] : counters.grpc_statuses) {
     if (!IsFailedStatus(status)) continue;
-    if (!IsRetriedEverywhere(status, &consul::RetryRule::grpc_statuses, retries)) sum += count;
+    if (!IsRetriedEverywhere(status, &consul::RetryRule::grpc_statuses, kNoConnectionStatus,
+                             retries)) {
+      sum += count;
+    }
   }
   return sum;
 }
@@ -224,6 +235,7 @@ OutcomeCounters ToOutcomeCounters(const SubsetCounters& counters) {
   outcome.responses.insert(counters.responses.lower_bound(400), counters.responses.end());
   outcome.retried_responses = counters.retried_responses;
   outcome.grpc_statuses = counters.grpc_statuses;
+  outcome.answers = SumOf(counters.responses);
   outcome.timed = counters.request_time.count;
   for (const auto& [edge, count] : counters.request_time.buckets) {
     if (std::isfinite(edge)) outcome.faster[edge] = count;
@@ -256,7 +268,7 @@ void CountByStatus(OutcomeCounters& difference, const OutcomeCounters& since_sta
   const std::uint64_t failed = SumOfFailed(difference.grpc_statuses);
   const std::uint64_t with_status = SumOf(since_start.grpc_statuses);
   const std::uint64_t without =
-      since_start.completed > with_status ? since_start.completed - with_status : 0;
+      since_start.answers > with_status ? since_start.answers - with_status : 0;
   difference.bare_errors_low = errors > failed ? errors - failed : 0;
   difference.bare_errors_high = std::max(difference.bare_errors_low, std::min(errors, without));
   difference.completed = SumOf(difference.grpc_statuses) + difference.bare_errors_high;

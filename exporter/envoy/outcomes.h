@@ -40,6 +40,9 @@ struct OutcomeCounters {
   std::map<int, std::uint64_t> responses;          // codes from 400 on
   std::map<int, std::uint64_t> retried_responses;  // all codes
   std::map<int, std::uint64_t> grpc_statuses;      // gRPC status → calls that ended with it
+  // Of a reading alone: answers of all codes. Unlike `completed` they start anew with the statuses
+  // when the cluster is rebuilt.
+  std::uint64_t answers = 0;
   // Only after CountByStatus(): answers with a 5xx and without a status, at least and at most, and
   // retries of calls, whose status is not known.
   std::uint64_t bare_errors_low = 0;

@@ -18,6 +18,7 @@ envoy::OutcomeCounters CountsOf(const envoy::SubsetCounters& counters) {
   counts.responses = counters.responses;
   counts.retried_responses = counters.retried_responses;
   counts.grpc_statuses = counters.grpc_statuses;
+  for (const auto& [code, count] : counters.responses) counts.answers += count;
   return counts;
 }
 
