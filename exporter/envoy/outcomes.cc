@@ -164,6 +164,21 @@ std::optional<SubsetOutcomes> AllDifferences(const SubsetOutcomes& later,
   return differences;
 }
 
+bool HasStatuses(const SubsetOutcomes& subsets) {
+  return std::ranges::any_of(
+      subsets, [](const auto& subset) { return !subset.second.grpc_statuses.empty(); });
+}
+
+bool HasCompleted(const SubsetOutcomes& subsets) {
+  return std::ranges::any_of(subsets,
+                             [](const auto& subset) { return subset.second.completed > 0; });
+}
+
+// A sidecar that has counted nothing yet may still do either.
+bool IsRecounted(const SubsetOutcomes& later, const SubsetOutcomes& earlier) {
+  return HasStatuses(later) != HasStatuses(earlier) && HasCompleted(later) && HasCompleted(earlier);
+}
+
 constexpr double kPartsOfABlock = 8;
 constexpr std::uint64_t kLeastLate = 3;
 constexpr std::uint64_t kGoodPart = 4;  // one in so many
@@ -337,6 +352,7 @@ TickOutcomes Advance(Baselines& baselines, const std::map<std::string, SubsetOut
     } else {
       tick.reset_sidecars.push_back(sidecar);
     }
+    if (IsRecounted(counters, baseline->second)) tick.recounted_sidecars.push_back(sidecar);
     // A subset that is missing this time keeps its baseline: it may only be late, and from 0 its
     // whole past would be counted again.
     for (const auto& [subset, current] : counters) baseline->second[subset] = current;

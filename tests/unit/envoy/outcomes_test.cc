@@ -192,6 +192,35 @@ TEST(Advance, DropsTheTickInWhichStatusesAppearAfterOtherCalls) {
   EXPECT_EQ(Apply(View::kRequests, next.by_subset.at("canary"), {}), Exactly(2, 1));
 }
 
+TEST(Advance, NamesTheSidecarsThatTellFailuresByOtherCountersThanBefore) {
+  struct Case {
+    SubsetOutcomes earlier, later;
+    bool is_recounted;
+  };
+  const Case cases[] = {
+      {{{"canary", Completed(9)}}, {{"canary", Calls(10, {{0, 1}})}}, true},
+      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", Completed(10)}}, true},
+      // One subset tells it of the sidecar.
+      {{{"canary", {}}, {"primary", Completed(9)}},
+       {{"canary", Calls(1, {{0, 1}})}, {"primary", Completed(9)}},
+       true},
+      {{{"canary", Completed(9)}}, {{"canary", Completed(10)}}, false},
+      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", Calls(10, {{14, 10}})}}, false},
+      // Nothing was counted before that could mean something else.
+      {{{"canary", {}}}, {{"canary", Calls(10, {{0, 10}})}}, false},
+      // A restart: which of the two it is, its next calls tell.
+      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", {}}}, false},
+      {{{"canary", Completed(9)}}, {{"canary", Completed(2)}}, false},
+  };
+  for (const Case& one : cases) {
+    Baselines baselines = {{"a", one.earlier}, {"b", one.earlier}};
+    const TickOutcomes tick = Advance(baselines, {{"a", one.later}, {"b", one.earlier}});
+    EXPECT_EQ(tick.recounted_sidecars,
+              one.is_recounted ? std::vector<std::string>{"a"} : std::vector<std::string>())
+        << &one - cases;
+  }
+}
+
 TEST(Apply, CountsServerErrorsAlone) {
   const OutcomeCounters counted = Counters(100, 0, 0, {{404, 20}, {499, 1}, {599, 2}, {600, 3}});
   EXPECT_EQ(Apply(View::kRequests, counted, {}), Exactly(100, 2));
