@@ -159,7 +159,10 @@ std::optional<SubsetOutcomes> AllDifferences(const SubsetOutcomes& later,
   }
   // A canary that gives no status is not to be judged by its codes, which are 200 whatever happens.
   if (speaks_grpc) {
-    for (auto& [subset, difference] : differences) CountByStatus(difference, later.at(subset));
+    for (auto& [subset, difference] : differences) {
+      const OutcomeCounters& counters = later.at(subset);
+      CountByStatus(difference, WithoutStatus(counters.completed, counters.grpc_statuses));
+    }
   }
   return differences;
 }
@@ -264,16 +267,19 @@ std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
   return std::nullopt;
 }
 
-void CountByStatus(OutcomeCounters& difference, const OutcomeCounters& since_start) {
+std::uint64_t WithoutStatus(std::uint64_t completed, const Codes& grpc_statuses) {
+  const std::uint64_t with_status = SumOf(grpc_statuses);
+  return completed > with_status ? completed - with_status : 0;
+}
+
+void CountByStatus(OutcomeCounters& difference, std::uint64_t without_status) {
   // Each 5xx belongs to a call that failed (Envoy's own UNAVAILABLE is a 503) or to an answer
   // without a status; of these there never were more than answers whose status is missing so far.
   const std::uint64_t errors = SumOfServerErrors(difference.responses);
   const std::uint64_t failed = SumOfFailed(difference.grpc_statuses);
-  const std::uint64_t with_status = SumOf(since_start.grpc_statuses);
-  const std::uint64_t without =
-      since_start.completed > with_status ? since_start.completed - with_status : 0;
   difference.bare_errors_low = errors > failed ? errors - failed : 0;
-  difference.bare_errors_high = std::max(difference.bare_errors_low, std::min(errors, without));
+  difference.bare_errors_high =
+      std::max(difference.bare_errors_low, std::min(errors, without_status));
   difference.completed = SumOf(difference.grpc_statuses) + difference.bare_errors_high;
   difference.grpc_retries = difference.retries;
   difference.responses.clear();

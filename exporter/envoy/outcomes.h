@@ -64,8 +64,13 @@ struct OutcomeCounters {
 
 // Makes of one sidecar's difference for a gRPC service (or of its counters themselves) what is to
 // be counted: calls that ended with a status, and answers without any where their code is a 5xx.
-// `since_start` are the counters that the difference leads to. Derivation: docs/outcomes.md#grpc.
-void CountByStatus(OutcomeCounters& difference, const OutcomeCounters& since_start);
+// `without_status` are the answers since the sidecar's start whose status is missing: see below.
+// Derivation: docs/outcomes.md#grpc.
+void CountByStatus(OutcomeCounters& difference, std::uint64_t without_status);
+
+// Of cumulative counters, for CountByStatus(): 0 where more calls ended than were answered.
+[[nodiscard]] std::uint64_t WithoutStatus(std::uint64_t completed,
+                                          const std::map<int, std::uint64_t>& grpc_statuses);
 
 // Applies a view to a difference, or to a sum of such. First-try failures are doubtful up to
 // min(retry_success, final failures that some retrying route does not retry + retried responses
