@@ -164,9 +164,9 @@ ServerResponse Api::Put(const std::string& id, const ServerRequest& request) con
         {{0, "service",
           fmt::format("is \"{}\", but the request names \"{}\"", spec->service, id)}});
   }
-  const auto problems = CheckMesh(io_, client_, *spec);
-  if (!problems) return ErrorResponse(problems.error());
-  if (!problems->empty()) return MeshErrors(*problems);
+  const auto findings = CheckMesh(io_, client_, *spec);
+  if (!findings) return ErrorResponse(findings.error());
+  if (!findings->problems.empty()) return MeshErrors(findings->problems);
   const auto state = control::ReadStoredState(io_, client_, id);
   if (!state && state.error().code != ErrorCode::kNotFound) return ErrorResponse(state.error());
   if (state && rollout::IsActive(state->phase)) {
@@ -182,7 +182,7 @@ ServerResponse Api::Put(const std::string& id, const ServerRequest& request) con
     client_.KvPut(key, text, std::nullopt, std::move(reply));
   });
   if (!put) return ErrorResponse(put.error());
-  return {.body = config::ToJson(*spec) + "\n"};
+  return {.body = AppliedJson(config::ToJson(*spec), findings->warnings)};
 }
 
 ServerResponse Api::Delete(const std::string& id) const {

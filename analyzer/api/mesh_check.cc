@@ -129,8 +129,17 @@ std::vector<MeshProblem> CheckEntries(const Spec& spec,
   return problems;
 }
 
-Result<std::vector<MeshProblem>> CheckMesh(base::IoLoop& io, consul::Client& client,
-                                           const Spec& spec) {
+// Nothing on a sidecar's page tells gRPC from other HTTP/2 there: Envoy counts 200 for either.
+std::vector<MeshProblem> WarningsOf(const Spec& spec, const std::string& protocol) {
+  if (protocol != "http2") return {};
+  return {{"service",
+           fmt::format("the protocol of \"{}\" is http2, by which a gRPC call that fails is a 200 "
+                       "and counts as none of the failures: if it serves gRPC, set Protocol = "
+                       "\"grpc\" in its service-defaults",
+                       spec.service)}};
+}
+
+Result<MeshFindings> CheckMesh(base::IoLoop& io, consul::Client& client, const Spec& spec) {
   const auto splitter =
       ReadEntry(io, client, "service-splitter", spec.service, &consul::ParseSplitter);
   if (!splitter) return tl::unexpected(splitter.error());
@@ -141,9 +150,10 @@ Result<std::vector<MeshProblem>> CheckMesh(base::IoLoop& io, consul::Client& cli
   const auto protocol = Await<std::string>(
       io, [&client, service](auto reply) { client.ReadProtocol(service, std::move(reply)); });
   if (!protocol) return tl::unexpected(protocol.error());
-  std::vector<MeshProblem> problems = CheckEntries(spec, *splitter, *resolver, *protocol);
-  CheckPermissions(io, client, spec, problems);
-  return problems;
+  MeshFindings findings{.problems = CheckEntries(spec, *splitter, *resolver, *protocol),
+                        .warnings = WarningsOf(spec, *protocol)};
+  CheckPermissions(io, client, spec, findings.problems);
+  return findings;
 }
 
 }  // namespace consul_canary::api

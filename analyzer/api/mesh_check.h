@@ -20,15 +20,24 @@ struct MeshProblem {
   bool operator==(const MeshProblem&) const = default;
 };
 
+struct MeshFindings {
+  std::vector<MeshProblem> problems;  // empty: the mesh carries the rollout
+  // What the mesh keeps from being judged; no reason to refuse.
+  std::vector<MeshProblem> warnings;
+
+  bool operator==(const MeshFindings&) const = default;
+};
+
 // Blocks (server workers only). An error means that the question could not be asked.
-[[nodiscard]] base::Result<std::vector<MeshProblem>> CheckMesh(base::IoLoop& io,
-                                                               consul::Client& client,
-                                                               const rollout::Spec& spec);
+[[nodiscard]] base::Result<MeshFindings> CheckMesh(base::IoLoop& io, consul::Client& client,
+                                                   const rollout::Spec& spec);
 
 // The part that needs no I/O: given the entries as read.
 [[nodiscard]] std::vector<MeshProblem> CheckEntries(const rollout::Spec& spec,
                                                     const std::optional<consul::Splitter>& splitter,
                                                     const std::optional<consul::Resolver>& resolver,
                                                     const std::string& protocol);
+[[nodiscard]] std::vector<MeshProblem> WarningsOf(const rollout::Spec& spec,
+                                                  const std::string& protocol);
 
 }  // namespace consul_canary::api

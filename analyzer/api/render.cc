@@ -139,6 +139,15 @@ std::string DecisionsJson(const std::vector<std::string>& stored) {
   return Json{{"decisions", std::move(list)}}.dump() + "\n";
 }
 
+std::string AppliedJson(const std::string& spec_json, const std::vector<MeshProblem>& warnings) {
+  if (warnings.empty()) return spec_json + "\n";
+  Json applied = Json::parse(spec_json);
+  for (const MeshProblem& warning : warnings) {
+    applied["warnings"].push_back({{"field", warning.field}, {"problem", warning.problem}});
+  }
+  return applied.dump() + "\n";
+}
+
 base::ServerResponse SpecErrors(const std::vector<config::FieldError>& errors) {
   Json fields = Json::array();
   std::string text = "the specification is wrong";

@@ -18,6 +18,10 @@ namespace consul_canary::api {
 // {"decisions": […]}; the stored texts, oldest first.
 [[nodiscard]] std::string DecisionsJson(const std::vector<std::string>& stored);
 
+// The specification as it is stored, and where there are any "warnings": [{"field", "problem"}].
+[[nodiscard]] std::string AppliedJson(const std::string& spec_json,
+                                      const std::vector<MeshProblem>& warnings);
+
 // {"error": …, "fields": [{"field", "problem", "line"}]}
 [[nodiscard]] base::ServerResponse SpecErrors(const std::vector<config::FieldError>& errors);
 [[nodiscard]] base::ServerResponse MeshErrors(const std::vector<MeshProblem>& problems);

@@ -165,6 +165,19 @@ std::string Details(const json& rollout) {
   return text;
 }
 
+// What the analyzer has accepted with misgivings.
+std::string Warnings(const std::string& service, const std::string& applied) {
+  const json answer = json::parse(applied, nullptr, false);
+  std::string text;
+  if (!answer.is_object()) return text;
+  for (const json& warning : answer.value("warnings", json::array())) {
+    if (!warning.is_object()) continue;
+    text += fmt::format("{}: warning: {}: {}\n", service, warning.value("field", ""),
+                        warning.value("problem", ""));
+  }
+  return text;
+}
+
 // What a rollout will cost at the rate that the analyzer sees, once it knows it.
 std::string SeenPlan(AnalyzerClient& analyzer, const rollout::Spec& spec) {
   constexpr int kLooks = 25;
@@ -214,6 +227,7 @@ int Apply(const Connection& connection, const std::vector<std::string>& files) {
     const auto done = analyzer.Call("PUT", RolloutPath(spec.service), config::ToJson(spec));
     if (done) {
       Print(fmt::format("{}: applied\n", spec.service));
+      Print(Warnings(spec.service, *done));
       Print(SeenPlan(analyzer, spec));
     } else {
       status = Fail({done.error().status, spec.service + ": " + done.error().message});

@@ -162,6 +162,13 @@ rollout::SubsetTick ToTick(const Spec& spec, const envoy::OutcomeCounters& count
       .low = Bound(outcomes, false), .high = Bound(outcomes, true), .latency = ToLatency(counters)};
 }
 
+// `difference` leads to `counters`, or is them.
+void CountCalls(const envoy::OutcomeCounters& counters, envoy::OutcomeCounters& difference) {
+  if (counters.grpc_statuses.empty()) return;
+  const std::uint64_t without = envoy::WithoutStatus(counters.answers, counters.grpc_statuses);
+  envoy::CountByStatus(difference, without);
+}
+
 // What the callers' sidecars have counted of the primary since they started.
 rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& service) {
   envoy::OutcomeCounters total;
@@ -169,7 +176,7 @@ rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& serv
     const auto found = caller.subsets.find(spec.primary_subset);
     if (found == caller.subsets.end()) continue;
     envoy::OutcomeCounters counters = envoy::ToOutcomeCounters(found->second);
-    if (!counters.grpc_statuses.empty()) envoy::CountByStatus(counters, counters);
+    CountCalls(counters, counters);
     total += counters;
   }
   return ToTick(spec, total, RetriesOf(service));
@@ -234,7 +241,7 @@ void TakeInstances(const Spec& spec, const ServiceSnapshot& service,
     if (before == baselines.end()) continue;
     auto difference = envoy::Difference(counters, before->second);
     if (!difference) continue;
-    if (!counters.grpc_statuses.empty()) envoy::CountByStatus(*difference, counters);
+    CountCalls(counters, *difference);
     const envoy::Outcomes attempts = envoy::Apply(envoy::View::kAttempts, *difference, {});
     taken.primary_instances.emplace_back(server.id, Bound(attempts, true));
     taken.primary_instance_latency.emplace_back(server.id, ToLatency(*difference));
@@ -307,7 +314,8 @@ rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
                                          : ToTick(spec, found->second, RetriesOf(service));
   };
   rollout::TickCounts taken{.primary = counts(spec.primary_subset),
-                            .canary = counts(spec.canary_subset)};
+                            .canary = counts(spec.canary_subset),
+                            .recounted = !tick.recounted_sidecars.empty()};
   taken.canary.late = TakeLate(spec, service, state);
   TakeInstances(spec, service, state.instance_baselines, taken);
   return taken;

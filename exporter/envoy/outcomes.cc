@@ -170,9 +170,26 @@ std::optional<SubsetOutcomes> AllDifferences(const SubsetOutcomes& later,
   }
   // A canary that gives no status is not to be judged by its codes, which are 200 whatever happens.
   if (speaks_grpc) {
-    for (auto& [subset, difference] : differences) CountByStatus(difference, later.at(subset));
+    for (auto& [subset, difference] : differences) {
+      const OutcomeCounters& counters = later.at(subset);
+      CountByStatus(difference, WithoutStatus(counters.answers, counters.grpc_statuses));
+    }
   }
   return differences;
+}
+
+bool HasStatuses(const SubsetOutcomes& subsets) {
+  return std::ranges::any_of(
+      subsets, [](const auto& subset) { return !subset.second.grpc_statuses.empty(); });
+}
+
+bool HasAnswers(const SubsetOutcomes& subsets) {
+  return std::ranges::any_of(subsets, [](const auto& subset) { return subset.second.answers > 0; });
+}
+
+// A sidecar that has counted no answer, or none since its cluster was rebuilt, may still do either.
+bool IsRecounted(const SubsetOutcomes& later, const SubsetOutcomes& earlier) {
+  return HasStatuses(later) != HasStatuses(earlier) && HasAnswers(later) && HasAnswers(earlier);
 }
 
 constexpr double kPartsOfABlock = 8;
@@ -261,16 +278,19 @@ std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
   return std::nullopt;
 }
 
-void CountByStatus(OutcomeCounters& difference, const OutcomeCounters& since_start) {
+std::uint64_t WithoutStatus(std::uint64_t answers, const Codes& grpc_statuses) {
+  const std::uint64_t with_status = SumOf(grpc_statuses);
+  return answers > with_status ? answers - with_status : 0;
+}
+
+void CountByStatus(OutcomeCounters& difference, std::uint64_t without_status) {
   // Each 5xx belongs to a call that failed (Envoy's own UNAVAILABLE is a 503) or to an answer
   // without a status; of these there never were more than answers whose status is missing so far.
   const std::uint64_t errors = SumOfServerErrors(difference.responses);
   const std::uint64_t failed = SumOfFailed(difference.grpc_statuses);
-  const std::uint64_t with_status = SumOf(since_start.grpc_statuses);
-  const std::uint64_t without =
-      since_start.answers > with_status ? since_start.answers - with_status : 0;
   difference.bare_errors_low = errors > failed ? errors - failed : 0;
-  difference.bare_errors_high = std::max(difference.bare_errors_low, std::min(errors, without));
+  difference.bare_errors_high =
+      std::max(difference.bare_errors_low, std::min(errors, without_status));
   difference.completed = SumOf(difference.grpc_statuses) + difference.bare_errors_high;
   difference.grpc_retries = difference.retries;
   difference.responses.clear();
@@ -349,6 +369,7 @@ TickOutcomes Advance(Baselines& baselines, const std::map<std::string, SubsetOut
     } else {
       tick.reset_sidecars.push_back(sidecar);
     }
+    if (IsRecounted(counters, baseline->second)) tick.recounted_sidecars.push_back(sidecar);
     // A subset that is missing this time keeps its baseline: it may only be late, and from 0 its
     // whole past would be counted again.
     for (const auto& [subset, current] : counters) baseline->second[subset] = current;

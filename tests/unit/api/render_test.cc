@@ -73,6 +73,14 @@ TEST(DecisionsJson, PassesStoredTextsOnAndSkipsWhatIsNone) {
             (json{{"decisions", {{{"sequence", 1}}, {{"sequence", 2}}}}}));
 }
 
+TEST(AppliedJson, HasWarningsOnlyWhereThereAreAny) {
+  EXPECT_EQ(AppliedJson(R"({"service": "api"})", {}), "{\"service\": \"api\"}\n");
+  EXPECT_EQ(
+      nlohmann::json::parse(AppliedJson(R"({"service": "api"})", {{"service", "is blind"}})),
+      nlohmann::json::parse(
+          R"({"service": "api", "warnings": [{"field": "service", "problem": "is blind"}]})"));
+}
+
 TEST(SpecErrors, AreABadRequestWithEachFieldAndLine) {
   const auto response = SpecErrors(
       {{3, "strategy.steps[1].weight", "must be above 10"}, {0, "service", "is missing"}});

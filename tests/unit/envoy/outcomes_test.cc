@@ -98,10 +98,14 @@ OutcomeCounters Calls(std::uint64_t completed, std::map<int, std::uint64_t> stat
   return counters;
 }
 
+std::uint64_t Without(const OutcomeCounters& since_start) {
+  return WithoutStatus(since_start.answers, since_start.grpc_statuses);
+}
+
 // Of the first tick of a sidecar.
 Outcomes ByStatus(View view, OutcomeCounters counted,
                   const std::vector<consul::RetryRule>& retries = {}) {
-  CountByStatus(counted, counted);
+  CountByStatus(counted, Without(counted));
   return Apply(view, counted, retries);
 }
 
@@ -138,7 +142,7 @@ TEST(CountByStatus, CountsACallWhenItEnds) {
 // answered.
 TEST(CountByStatus, BoundsBareErrorsByAllThatWasCounted) {
   OutcomeCounters tick = Calls(20, {{0, 10}, {13, 10}}, {{503, 10}});
-  CountByStatus(tick, Calls(130, {{0, 110}, {13, 10}}, {{503, 10}}));
+  CountByStatus(tick, Without(Calls(130, {{0, 110}, {13, 10}}, {{503, 10}})));
   EXPECT_EQ(Apply(View::kRequests, tick, {}), (Outcomes{30, 10, 20}));
 }
 
@@ -148,7 +152,7 @@ TEST(CountByStatus, DoubtsNothingForWhatCompletedBeforeTheClusterWasRebuilt) {
   OutcomeCounters tick = Calls(100, {{0, 90}, {14, 10}}, {{503, 10}});
   OutcomeCounters since_start = tick;
   since_start.completed = 5000;
-  CountByStatus(tick, since_start);
+  CountByStatus(tick, Without(since_start));
   EXPECT_EQ(Apply(View::kRequests, tick, {}), Exactly(100, 10));
 }
 
@@ -156,9 +160,9 @@ TEST(CountByStatus, LeavesTheSumOfTicksAtMostWhereItWas) {
   OutcomeCounters sum = Calls(110, {{14, 100}}, {{503, 100}});  // ten streams are open
   const OutcomeCounters later = Calls(110, {{0, 10}, {14, 100}}, {{503, 100}});
   OutcomeCounters tick = Difference(later, sum).value();
-  CountByStatus(sum, sum);
+  CountByStatus(sum, Without(sum));
   const Outcomes before = Apply(View::kRequests, sum, {});
-  CountByStatus(tick, later);
+  CountByStatus(tick, Without(later));
   sum += tick;
   const Outcomes after = Apply(View::kRequests, sum, {});
   EXPECT_GE(after.completed, before.completed);
@@ -169,7 +173,7 @@ TEST(CountByStatus, LeavesTheSumOfTicksAtMostWhereItWas) {
 TEST(CountByStatus, LeavesOtherSidecarsTheirCodes) {
   OutcomeCounters sum = Completed(1000, 20);
   OutcomeCounters calls = Calls(5, {{0, 4}, {2, 1}});
-  CountByStatus(calls, calls);
+  CountByStatus(calls, Without(calls));
   sum += calls;
   EXPECT_EQ(Apply(View::kRequests, sum, {}), Exactly(1005, 21));
 }
@@ -217,6 +221,38 @@ TEST(Advance, DropsTheTickInWhichStatusesAppearAfterOtherCalls) {
   const TickOutcomes next =
       Advance(baselines, {{"a", {{"canary", Calls(1003, {{0, 1002}, {14, 1}})}}}});
   EXPECT_EQ(Apply(View::kRequests, next.by_subset.at("canary"), {}), Exactly(2, 1));
+}
+
+TEST(Advance, NamesTheSidecarsThatTellFailuresByOtherCountersThanBefore) {
+  struct Case {
+    SubsetOutcomes earlier, later;
+    bool is_recounted;
+  };
+  const Case cases[] = {
+      {{{"canary", Calls(9, {})}}, {{"canary", Calls(10, {{0, 1}})}}, true},
+      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", Calls(10, {})}}, true},
+      // One subset tells it of the sidecar.
+      {{{"canary", {}}, {"primary", Calls(9, {})}},
+       {{"canary", Calls(1, {{0, 1}})}, {"primary", Calls(9, {})}},
+       true},
+      {{{"canary", Calls(9, {})}}, {{"canary", Calls(10, {})}}, false},
+      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", Calls(10, {{14, 10}})}}, false},
+      // Nothing was counted before that could mean something else.
+      {{{"canary", {}}}, {{"canary", Calls(10, {{0, 10}})}}, false},
+      // A restart: which of the two it is, its next calls tell.
+      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", {}}}, false},
+      {{{"canary", Calls(9, {})}}, {{"canary", Calls(2, {})}}, false},
+      // A rebuilt cluster has forgotten codes and statuses, but not what it completed.
+      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", {.completed = 9}}}, false},
+      {{{"canary", {.completed = 9}}}, {{"canary", Calls(10, {{0, 1}})}}, false},
+  };
+  for (const Case& one : cases) {
+    Baselines baselines = {{"a", one.earlier}, {"b", one.earlier}};
+    const TickOutcomes tick = Advance(baselines, {{"a", one.later}, {"b", one.earlier}});
+    EXPECT_EQ(tick.recounted_sidecars,
+              one.is_recounted ? std::vector<std::string>{"a"} : std::vector<std::string>())
+        << &one - cases;
+  }
 }
 
 TEST(Apply, CountsServerErrorsAlone) {

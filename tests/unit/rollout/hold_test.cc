@@ -174,6 +174,89 @@ TEST(Decide, EvidenceOfSafetyBeginsAnewAtEachStep) {
   EXPECT_EQ(world.last.verdict.log_safe, 0);
 }
 
+// A caller's failures are told by gRPC statuses from this tick on, and were by codes.
+void Recount(World& world) {
+  world.seen.counts.recounted = true;
+  world.Tick();
+  world.seen.counts.recounted = false;
+}
+
+TEST(Decide, NothingThatWasCountedOtherwiseProvesAStep) {
+  for (const Proof proof : {Proof::kEachStep, Proof::kOnce}) {
+    World world;
+    world.spec.proof = proof;
+    world.spec.steps[0].min_duration = Seconds(60);
+    world.ReachStep(0);
+    world.PlentyOfTraffic();
+    world.Tick(20);
+    ASSERT_EQ(world.last.verdict.kind, VerdictKind::kSafe);
+    world.Traffic({9, 0}, {1, 0});
+    world.seen.doubtful = true;  // which it is all the same
+    Recount(world);
+    world.seen.doubtful = false;
+    EXPECT_EQ(world.LastDecision(), "hold/recount");
+    EXPECT_EQ(world.last.verdict.log_safe, 0);
+    world.Tick(60);
+    EXPECT_EQ(world.state.step, 0) << world.state.reason;
+    EXPECT_EQ(world.LastDecision(), "hold/recount");  // said once
+    world.PlentyOfTraffic();
+    for (int i = 0; i < 30 && world.state.step == 0; ++i) world.Tick();
+    EXPECT_EQ(world.LastDecision(), "advance/proven") << world.state.reason;
+  }
+}
+
+TEST(Decide, EvidenceOfHarmOutlivesAnotherWayOfCounting) {
+  World world;
+  world.ReachStep(0);
+  world.Traffic({90, 2}, {10, 2});
+  world.Tick(2);
+  ASSERT_EQ(world.state.phase, Phase::kProgressing);
+  const double before = world.last.verdict.log_harm;
+  ASSERT_GT(before, 0);
+  world.Traffic(kNothing, kNothing);
+  Recount(world);
+  EXPECT_EQ(world.last.verdict.log_harm, before);
+  // Nor do callers that change one after the other keep a bad canary up.
+  world.Traffic({90, 2}, {10, 2});
+  for (int i = 0; i < 60 && world.state.phase == Phase::kProgressing; ++i) Recount(world);
+  EXPECT_EQ(world.decisions.back().action, "rollback") << world.state.reason;
+}
+
+TEST(Decide, AProvenStepThatWaitsForPromoteIsProvenAgainWhenItIsCountedOtherwise) {
+  World world;
+  world.spec.steps[0].pause = true;
+  world.ReachStep(0);
+  world.PlentyOfTraffic();
+  for (int i = 0; i < 30 && world.state.phase != Phase::kPaused; ++i) world.Tick();
+  ASSERT_EQ(world.LastDecision(), "pause/step");
+  world.Traffic({9, 0}, {1, 0});
+  Recount(world);
+  EXPECT_EQ(world.state.phase, Phase::kProgressing);
+  EXPECT_FALSE(world.state.proven_wait);
+  world.PlentyOfTraffic();
+  for (int i = 0; i < 30 && world.state.phase != Phase::kPaused; ++i) world.Tick();
+  EXPECT_EQ(world.LastDecision(), "pause/step");
+}
+
+TEST(Decide, APromotionGoesBackToTheLastStepWhenItIsCountedOtherwiseBeforeThePrimaryMoves) {
+  World world;
+  world.ReachStage(Stage::kCanaryFull);
+  Recount(world);
+  EXPECT_EQ(world.state.phase, Phase::kProgressing);
+  EXPECT_EQ(world.state.stage, Stage::kStepping);
+  EXPECT_EQ(world.state.wanted.canary_percent, 50);
+  EXPECT_EQ(world.LastDecision(), "hold/recount");
+  World later;
+  later.ReachStage(Stage::kPrimaryFilter);
+  const std::size_t before = later.decisions.size();
+  later.seen.counts.recounted = true;
+  later.TickWithoutWriting();
+  EXPECT_EQ(later.state.phase, Phase::kPromoting);
+  for (std::size_t i = before; i < later.decisions.size(); ++i) {
+    EXPECT_EQ(later.decisions[i].action, "promote");
+  }
+}
+
 TEST(Decide, WaitsForPromoteAtAPauseStep) {
   World world;
   world.spec.steps[0].pause = true;
