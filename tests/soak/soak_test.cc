@@ -44,8 +44,8 @@ constexpr seconds kPatience{60};
 constexpr int kLooksAtRest = 10;
 constexpr const char* kInterval = "250ms";
 // Of resident memory. The heap keeps up to 8 MiB that are free at its top (exporter/base/daemon.cc)
-// and differs by some more from storm to storm; after an hour as after a minute.
-constexpr std::uint64_t kSlackKib = 12288;
+// and differs by some more from storm to storm; names are still new to it in the first ones.
+constexpr std::uint64_t kSlackKib = 20480;
 // What storms may add to what was taken before the first: what they taught, and memory for large
 // pages. All pages that were ever too large together would be hundreds of MiB.
 constexpr std::uint64_t kMostAboveFirstKib = 32768;
@@ -125,6 +125,13 @@ class Soak : public ::testing::Test {
     ASSERT_TRUE(exporter) << exporter.error().message;
     daemon_ = *std::move(exporter);
     exporter_ = std::make_unique<WatchedExporter>(*daemon_, http_);
+  }
+
+  // The logs tell more.
+  void TearDown() override {
+    if (!HasFailure() || consul_ == nullptr) return;
+    consul_->folder().Keep();
+    fmt::print("logs: {}\n", consul_->folder().path().string());
   }
 
   void Storm(seconds length, int number);
