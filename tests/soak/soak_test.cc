@@ -195,6 +195,12 @@ void Soak::RestartConsul() {
   StirFor(seconds(1), /*consul_answers=*/false);
   const auto up = consul_->Restart();
   EXPECT_TRUE(up) << up.error().message;
+  // Until all of its state is there again it takes a write of what it had once for one of what it
+  // has, and then deletes it after its log.
+  const auto is_whole = [this] {
+    return consul_->Get("/v1/config/service-splitter?consistent").has_value();
+  };
+  EXPECT_TRUE(WaitUntil(is_whole, kPatience));
 }
 
 void Soak::Storm(seconds length, int number) {
