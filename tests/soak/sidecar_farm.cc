@@ -30,7 +30,7 @@ std::string Ok(std::string_view type, std::string_view body) {
 }
 
 // What the routes of /config_dump say of each destination's service: nine parts of ten to primary.
-std::string RouteDump(const churn::EnvoySidecar& sidecar) {
+std::string RouteDump(const CountingSidecar& sidecar) {
   constexpr std::string_view kRoute =
       R"({{"@type":"type.googleapis.com/envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig",
 "route_config":{{"name":"{0}","virtual_hosts":[{{"name":"{0}","domains":["*"],"routes":[
@@ -47,7 +47,7 @@ std::string RouteDump(const churn::EnvoySidecar& sidecar) {
 }
 
 template <typename Visit>
-void EachCluster(churn::EnvoySidecar& sidecar, const Visit& visit) {
+void EachCluster(CountingSidecar& sidecar, const Visit& visit) {
   for (auto& [destination, cluster] : sidecar.clusters) visit(cluster);
   if (sidecar.local_app) visit(*sidecar.local_app);
 }
@@ -75,7 +75,7 @@ std::string SidecarFarm::AddressOf(std::size_t number) const {
   return fmt::format("{}:{}", HostOf(number), port_);
 }
 
-void SidecarFarm::Open(std::size_t number, churn::EnvoySidecar sidecar) {
+void SidecarFarm::Open(std::size_t number, CountingSidecar sidecar) {
   const std::lock_guard lock(mutex_);
   Sidecar& opened = sidecars_[number];
   opened.truth = sidecar;
@@ -116,7 +116,7 @@ void SidecarFarm::SetTraffic(bool on) {
   traffic_ = on;
 }
 
-churn::EnvoySidecar SidecarFarm::TruthOf(std::size_t number) {
+CountingSidecar SidecarFarm::TruthOf(std::size_t number) {
   const std::lock_guard lock(mutex_);
   return sidecars_.at(number).truth;
 }
@@ -313,7 +313,10 @@ void SidecarFarm::AnswerBadly(Connection& connection, Conduct conduct, std::stri
 }
 
 std::string SidecarFarm::PageOf(Sidecar& sidecar) {
-  std::string page = PageText(sidecar.counted, {});
+  churn::EnvoySidecar shown;
+  for (const auto& [to, cluster] : sidecar.counted.clusters) shown.clusters[to] = &cluster;
+  if (sidecar.counted.local_app) shown.local_app = &*sidecar.counted.local_app;
+  std::string page = PageText(shown, {});
   page += "# TYPE envoy_cluster_upstream_rq_active gauge\n";
   for (const auto& [destination, cluster] : sidecar.counted.clusters) {
     page += fmt::format("envoy_cluster_upstream_rq_active{{{}}} {}\n", cluster.labels, active_);
@@ -341,9 +344,9 @@ churn::Request SidecarFarm::MakeRequest() {
   churn::Request request;
   request.milliseconds = random_() % 1500;
   const std::uint64_t luck = random_() % 12;
-  if (luck < 2) request.attempts.push_back(503);
+  if (luck < 2) request.attempts.push_back({.code = 503});
   if (luck == 0) request.last_is_retriable = true;
-  request.attempts.push_back(luck == 0 ? 503 : 200);
+  request.attempts.push_back({.code = luck == 0 ? 503 : 200});
   return request;
 }
 

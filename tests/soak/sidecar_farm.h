@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -40,6 +41,11 @@ enum class Conduct {
 };
 inline constexpr int kConducts = 16;
 
+struct CountingSidecar {
+  std::map<envoy::Destination, churn::EnvoyCluster> clusters;
+  std::optional<churn::EnvoyCluster> local_app;
+};
+
 class SidecarFarm {
  public:
   // Listens on `port` of each sidecar's address. Ends the program where no socket can be had.
@@ -52,7 +58,7 @@ class SidecarFarm {
   [[nodiscard]] static std::string HostOf(std::size_t number);
 
   // Begins to serve, from 0. There must be none with this number.
-  void Open(std::size_t number, churn::EnvoySidecar sidecar);
+  void Open(std::size_t number, CountingSidecar sidecar);
   // Closes its socket and its connections; its address may be opened again.
   void Close(std::size_t number);
 
@@ -65,7 +71,7 @@ class SidecarFarm {
   void SetTraffic(bool on);
 
   // All that this sidecar has counted since it was opened, restarts or not.
-  [[nodiscard]] churn::EnvoySidecar TruthOf(std::size_t number);
+  [[nodiscard]] CountingSidecar TruthOf(std::size_t number);
   // Connections that clients hold open at this moment.
   [[nodiscard]] std::size_t connections();
   [[nodiscard]] std::uint64_t pages() const { return pages_; }
@@ -74,8 +80,8 @@ class SidecarFarm {
   struct Sidecar {
     int listener = -1;
     Conduct conduct = Conduct::kSound;
-    churn::EnvoySidecar counted;
-    churn::EnvoySidecar truth;
+    CountingSidecar counted;
+    CountingSidecar truth;
   };
   struct Connection {
     std::size_t sidecar = 0;

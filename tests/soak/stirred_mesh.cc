@@ -49,8 +49,8 @@ std::vector<std::size_t> CalledBy(std::size_t number) {
   return {service, service + kPermanentServices};
 }
 
-churn::EnvoySidecar NewSidecar(std::size_t number) {
-  churn::EnvoySidecar sidecar;
+CountingSidecar NewSidecar(std::size_t number) {
+  CountingSidecar sidecar;
   const std::string application = ApplicationOf(number);
   const auto add = [&](const envoy::Destination& to) {
     churn::EnvoyCluster& cluster = sidecar.clusters[to];
