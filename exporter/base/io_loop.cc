@@ -21,7 +21,7 @@ namespace consul_canary::base {
 namespace {
 
 constexpr std::size_t kMaxSpareTransfers = 256;
-constexpr std::size_t kMaxSpareBytes = 32u << 20u;
+constexpr std::size_t kMaxSpareBytes = 16u << 20u;
 constexpr long kSmallBuffer = 16 << 10;
 constexpr long kLargeBuffer = 256 << 10;
 constexpr std::size_t kLargeBody = 64u << 10u;

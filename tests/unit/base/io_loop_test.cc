@@ -536,8 +536,8 @@ TEST(ReadPage, KeepsNoMemoryOfALargePageThatWasNotExpected) {
 }
 
 TEST(ReadPage, KeepsMemoryForLargePagesOnlyUpToALimit) {
-  // 32 MiB of pages, and curl's own buffers.
-  EXPECT_LT(KeptAfterLargePages(std::size_t{1} << 20u), std::size_t{52} << 20u);
+  // 16 MiB of pages, and curl's own buffers.
+  EXPECT_LT(KeptAfterLargePages(std::size_t{1} << 20u), std::size_t{36} << 20u);
 }
 
 TEST(Fetch, WaitsForTheAnswer) {
