@@ -1,0 +1,22 @@
+// The specifications whose rollouts are explored: small steps in time, so that few ticks decide.
+// Another strategy or promotion is one more row here; what it adds to the world (a header's route,
+// an owner who redeploys the primary, a paused fleet) is an event of events.cc and, where it can go
+// wrong, a claim of claims.cc.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "analyzer/rollout/spec.h"
+
+namespace consul_canary::states {
+
+struct Rules {
+  std::string_view name;
+  rollout::Spec spec;
+};
+
+[[nodiscard]] const std::vector<Rules>& AllRules();
+[[nodiscard]] const Rules& RulesNamed(std::string_view name);
+
+}  // namespace consul_canary::states
