@@ -11,6 +11,9 @@ using rollout::Evidence;
 using rollout::Spec;
 using rollout::State;
 
+// A burst of failures of both subsets sets a proof back, which then comes nearer tick by tick.
+constexpr double kSafeUnit = 10;
+
 class Digest {
  public:
   // FNV-1a over eight bytes at a time, stirred.
@@ -49,7 +52,10 @@ void AddEvidence(Digest& digest, const Spec& spec, const Evidence& evidence) {
   const double harm_bound = -std::log(spec.false_rollback);
   const double harm = stats::LogHarm(evidence.harm);
   digest.Add(harm >= harm_bound ? 2 : (harm >= harm_bound / 2 ? 1 : 0));
-  digest.Add(stats::LogSafe(evidence.safe) >= -std::log(spec.false_advance));
+  const double safe_bound = -std::log(spec.false_advance);
+  if (spec.judge != rollout::JudgeMode::kThresholds) {
+    digest.Add(std::floor(std::min(stats::LogSafe(evidence.safe), safe_bound) / kSafeUnit));
+  }
   digest.Add(evidence.proven);
   digest.Add(evidence.metrics_fixed);
   digest.Add(evidence.share_applied);
@@ -144,10 +150,7 @@ void AddMesh(Digest& digest, const Model& model) {
     digest.Add(caller.applied_percent);
     digest.Add(caller.canary_members);
     digest.Add(caller.primary_members);
-    // A sidecar that has just started counts what another one may have counted before.
-    digest.Add(std::min<std::uint64_t>(caller.reloads, 2));
-    digest.Add(std::min<std::uint64_t>(caller.canary_changes, 2));
-    digest.Add(std::min<std::uint64_t>(caller.primary_changes, 2));
+    digest.Add(caller.reloads >= kRanForLong);
     if (caller.fresh) continue;
     digest.Add(caller.read.applied_canary_percent);
     digest.Add(caller.read.canary_healthy > 0);

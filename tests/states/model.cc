@@ -21,7 +21,6 @@ using rollout::Write;
 constexpr int kUnsureTicks = 3;
 constexpr int kUnsettledTicks = 2;
 constexpr int kDoubtfulTicks = 2;
-constexpr double kRequestsOfACaller = 50000;
 constexpr double kPercent = 100;
 
 stats::Counts Answered(double requests, bool fail) {
@@ -239,7 +238,7 @@ void Model::ObserveInstances(Observation& seen) {
   }
 }
 
-// Each caller sends as its own sidecar splits. Bad requests are all that reach the canary's version.
+// Each caller sends as its own sidecar splits.
 rollout::TickCounts Model::Count(Requests requests) const {
   rollout::TickCounts counts;
   if (requests == Requests::kNone) return counts;
@@ -252,8 +251,8 @@ rollout::TickCounts Model::Count(Requests requests) const {
   for (const Caller& caller : callers) {
     if (!caller.passing) continue;
     const double share = caller.applied_percent / kPercent;
-    canary += Answered(kRequestsOfACaller * share, fails(caller.canary_members));
-    primary += Answered(kRequestsOfACaller * (1 - share), fails(caller.primary_members));
+    canary += Answered(requests_of_a_caller * share, fails(caller.canary_members));
+    primary += Answered(requests_of_a_caller * (1 - share), fails(caller.primary_members));
   }
   counts.canary = {.low = canary, .high = canary};
   counts.primary = {.low = primary, .high = primary};

@@ -46,6 +46,9 @@ struct Instance {
   std::uint64_t index = 0;
 };
 
+// What a sidecar has counted that runs for long; one that has just started never comes so far here.
+inline constexpr std::uint64_t kRanForLong = 1000;
+
 struct Caller {
   std::string id;
   bool tells_weight = false;  // at its admin port; else only its counter of reloads moves
@@ -55,7 +58,7 @@ struct Caller {
   // What its sidecar does now.
   double applied_percent = 0;
   std::string canary_members, primary_members;  // versions, joined by spaces
-  std::uint64_t reloads = 1, canary_changes = 1, primary_changes = 1;
+  std::uint64_t reloads = kRanForLong, canary_changes = kRanForLong, primary_changes = kRanForLong;
   rollout::CallerFacts read;  // as last read
 };
 
@@ -82,7 +85,11 @@ enum class CommitFate {
   kIsUnsure,          // an error, and yet it is stored
   kIsTheLastOfAll,    // stored, and the analyzer is killed before the entries are written
 };
-enum class Requests { kNone, kGood, kBad };
+enum class Requests {
+  kNone,
+  kGood,
+  kBad,  // all fail that reach the canary's version
+};
 
 // One call of Decide() and what came of it.
 struct Look {
@@ -123,7 +130,8 @@ struct Model {
   void Spread();
 
   // --- the analyzer
-  void Tick(Requests requests);  // of a second, with counts
+  // Of a second, with counts.
+  void Tick(Requests requests);
   void Glance();                 // a look between ticks
 
   [[nodiscard]] std::string MembersOf(const std::string& filter) const;
@@ -151,6 +159,8 @@ struct Model {
   std::uint64_t last_order = 0;
   double wall_seconds = 1000;
   double unruled_seconds = 0;
+
+  double requests_of_a_caller = 50000;  // in a tick
 
   std::optional<Look> last;  // of the last event, if it was a look
   Ledger ledger;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "tests/states/claims.h"
 #include "tests/states/digest.h"
@@ -54,7 +55,7 @@ Ending QuietWorld::Run(Model model) {
   BringQuiet(model);
   Ending ending;
   std::vector<std::uint64_t> way;
-  std::uint64_t before = 0;
+  std::unordered_set<std::uint64_t> since_act;
   int known = 0;
   for (;; ++ending.ticks) {
     const std::uint64_t now = DigestOf(model);
@@ -62,7 +63,9 @@ Ending QuietWorld::Run(Model model) {
       known = found->second;
       break;
     }
-    if (now == before) {
+    // Nothing new comes any more: the same world, or a round of windows without requests.
+    if (!since_act.insert(now).second) {
+      since_act.clear();
       const std::string wait = ActAsPerson(model);
       if (wait.empty()) {
         ending.stuck = WhyStuck(model, requests_);
@@ -70,7 +73,6 @@ Ending QuietWorld::Run(Model model) {
       }
       ending.waits.push_back(wait);
     }
-    before = now;
     way.push_back(now);
     if (ending.ticks == kMostTicks) {
       ending.stuck = fmt::format("not at rest after {} ticks; {}, stage {}: {}", kMostTicks,
