@@ -65,7 +65,9 @@ void CheckRise(const Model& model, const Look& look, Broken& broken) {
   claim(seen.canary_passing > 0, "with no instance of the canary");
   claim(seen.canary_filter == FilterForVersion(*model.spec, after.canary_version),
         "while the canary subset holds another version");
-  claim(!look.before.foreign_edit || Ordered(look, OrderKind::kResume),
+  const double weight = seen.splitter ? seen.splitter->canary_percent : 0;
+  claim(weight == look.before.settled_percent || weight == look.before.wanted.canary_percent ||
+            Ordered(look, OrderKind::kResume),
         "over weights that someone else has set");
   claim(!seen.callers.empty(), "without callers");
   claim(std::ranges::all_of(seen.callers, &rollout::CallerFacts::fresh), "on a caller's old facts");
@@ -133,7 +135,9 @@ void CheckOrders(const Model& model, const Look& look, Broken& broken) {
            std::ranges::find(look.before.handled_alerts, order.alert_key) !=
                look.before.handled_alerts.end();
   });
-  Claim(broken, answered + static_cast<std::size_t>(silent) == fresh.size(),
+  // A start forgets them.
+  Claim(broken,
+        answered <= fresh.size() && answered + static_cast<std::size_t>(silent) >= fresh.size(),
         fmt::format("{} orders get {} answers", fresh.size(), answered));
   auto next = refused.begin();
   for (const Order& order : fresh) next += next != refused.end() && *next == ToString(order.kind);

@@ -169,10 +169,7 @@ const Event kEvents[] = {
        model.Spread();
      }},
     {"the splitter is made again", [](const Model& model) { return !HasSplitter(model); },
-     [](Model& model) {
-       model.truth.splitter = Splitter{.index = 1000};
-       model.Spread();
-     }},
+     [](Model& model) { model.MakeSplitter(); }},
     {"the canary's filter is edited",
      [](const Model& model) { return model.truth.resolver.canary_filter != kEditedFilter; },
      [](Model& model) { model.EditFilter(Write::kCanaryFilter, kEditedFilter); }},
@@ -231,7 +228,7 @@ void BringQuiet(Model& model) {
   model.write_fate = WriteFate::kLands;
   model.commit_fate = CommitFate::kStands;
   model.requests_of_a_caller = kManyRequests;
-  if (!model.truth.splitter) model.truth.splitter = Splitter{.index = 1000};
+  if (!model.truth.splitter) model.MakeSplitter();
   // Who has broken the primary subset mends it; nobody else is to.
   if (model.truth.resolver.primary_filter == kEditedFilter) {
     const std::string& primary = model.memory.primary_version;

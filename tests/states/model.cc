@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "analyzer/control/managed.h"
 #include "analyzer/control/stored_json.h"
 
 namespace consul_canary::states {
@@ -70,18 +71,23 @@ void Model::ReturnConsul() {
   unsettled_ticks = kUnsettledTicks;
 }
 
+void Model::MakeSplitter() {
+  truth.splitter = Splitter{.index = ++last_index};
+  Spread();
+}
+
 void Model::EditSplitter(double canary_percent) {
   if (!truth.splitter) return;
   truth.splitter->canary_percent = canary_percent;
   truth.splitter->primary_percent = kPercent - canary_percent;
-  ++truth.splitter->index;
+  truth.splitter->index = ++last_index;
   Spread();
 }
 
 void Model::EditFilter(Write which, const std::string& filter) {
   const bool canary = which == Write::kCanaryFilter;
   (canary ? truth.resolver.canary_filter : truth.resolver.primary_filter) = filter;
-  ++truth.resolver.index;
+  truth.resolver.index = ++last_index;
   if (!canary) ledger.primary_filter.reset();
   Spread();
 }
@@ -162,7 +168,7 @@ void Model::Rule(double elapsed_seconds, Requests requests) {
   look.callers = callers;
   look.outcome = rollout::Decide(*spec, memory, look.seen);
   if (elapsed_seconds > 0) unruled_seconds = 0;
-  if (!Commit(look, look.outcome.state.wanted != look.before.wanted)) return;
+  if (!Commit(look)) return;
   look.stored = stored;
   look.puts = Prepare(look);
   // As the loop: a write is tried again with the next tick, not with every piece of news.
@@ -259,10 +265,9 @@ rollout::TickCounts Model::Count(Requests requests) const {
   return counts;
 }
 
-bool Model::Commit(Look& look, bool wanted_changes) {
+bool Model::Commit(Look& look) {
   const State& next = look.outcome.state;
-  const bool takes_orders = next.last_order > look.before.last_order;
-  const bool must = !look.outcome.decisions.empty() || takes_orders || wanted_changes ||
+  const bool must = control::MustStore(look.before, look.outcome) ||
                     (checkpoint_due && IsActive(next.phase) && look.seen.unknown.empty());
   if (!must) {
     memory = next;
@@ -333,8 +338,8 @@ void Model::Send(const Put& put) {
     auto& replaced = put.what == Write::kSplitter ? replaced_splitter : replaced_resolver;
     // What prevented it has moved the index.
     if (fate == WriteFate::kIsPrevented) {
-      if (put.what == Write::kSplitter && truth.splitter) ++truth.splitter->index;
-      if (put.what != Write::kSplitter) ++truth.resolver.index;
+      if (put.what == Write::kSplitter && truth.splitter) truth.splitter->index = ++last_index;
+      if (put.what != Write::kSplitter) truth.resolver.index = ++last_index;
     }
     replaced = std::max(replaced, put.cas_index);
   } else {
@@ -355,7 +360,7 @@ bool Model::Land(const Put& put) {
     if (!truth.splitter || truth.splitter->index != put.cas_index) return false;
     const Splitter before = *truth.splitter;
     *truth.splitter = {put.canary_percent, kPercent - put.canary_percent, put.epoch, before.index};
-    if (*truth.splitter != before) ++truth.splitter->index;
+    if (*truth.splitter != before) truth.splitter->index = ++last_index;
     written(ledger.splitter_epoch);
     return true;
   }
@@ -363,7 +368,7 @@ bool Model::Land(const Put& put) {
   Resolver next = truth.resolver;
   (put.what == Write::kCanaryFilter ? next.canary_filter : next.primary_filter) = put.filter;
   next.epoch = put.epoch;
-  if (next != truth.resolver) ++next.index;
+  if (next != truth.resolver) next.index = ++last_index;
   truth.resolver = next;
   written(ledger.resolver_epoch);
   return true;

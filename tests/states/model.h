@@ -118,6 +118,7 @@ struct Model {
   void Deploy(const std::string& version);
   void SetPassing(const std::string& version, bool passing);
   void ReturnConsul();
+  void MakeSplitter();  // anew, all traffic at the primary
   void EditSplitter(double canary_percent);
   void EditFilter(rollout::Write which, const std::string& filter);
   void RestartSidecar(Caller& caller);
@@ -139,6 +140,7 @@ struct Model {
 
   const rollout::Spec* spec;
   Entries truth, view;
+  std::uint64_t last_index = 1;  // Consul counts all its writes together
   bool view_lags = false;
   bool consul_away = false;
   int unsettled_ticks = 0;  // Consul is back, its checks have not all run again
@@ -171,7 +173,7 @@ struct Model {
   void ObserveInstances(rollout::Observation& seen);
   [[nodiscard]] rollout::TickCounts Count(Requests requests) const;
   // Whether the writes may follow.
-  [[nodiscard]] bool Commit(Look& look, bool wanted_changes);
+  [[nodiscard]] bool Commit(Look& look);
   void NoteDecisions(const Look& look);
   [[nodiscard]] std::vector<Put> Prepare(const Look& look) const;
   void Send(const Put& put);
