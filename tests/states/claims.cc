@@ -45,7 +45,9 @@ void CheckSums(const Model& model, Broken& broken) {
   }
   const double wanted = model.memory.wanted.canary_percent;
   bool known = wanted == 0 || wanted == kPercent;
-  for (const auto& step : model.spec->steps) known = known || wanted == step.weight_percent;
+  for (const rollout::Spec* spec : {model.spec, model.changed}) {
+    for (const auto& step : spec->steps) known = known || wanted == step.weight_percent;
+  }
   Claim(broken, known, fmt::format("{:g}% is no step's weight", wanted));
 }
 
@@ -87,7 +89,7 @@ void CheckSidecars(const Look& look, Broken& broken) {
     Claim(broken, !takes_back || caller.primary_members == after.canary_version,
           fmt::format("the primary gets its traffic while {} routes it to '{}'", caller.id,
                       caller.primary_members));
-    const bool left_weight = look.before.stage != after.stage || look.before.step != after.step;
+    const bool left_weight = look.before.stage != after.stage || look.before.step < after.step;
     const bool by_itself = NewOrders(look).empty() && after.phase != Phase::kRollingBack &&
                            look.outcome.decisions.size() == 1 &&
                            look.outcome.decisions.front().action != "start";
@@ -111,8 +113,7 @@ void CheckLog(const Look& look, Broken& broken) {
     phase = decision.to;
   }
   Claim(broken, phase == look.outcome.state.phase,
-        fmt::format("the phase becomes {} without a decision",
-                    ToString(look.outcome.state.phase)));
+        fmt::format("the phase becomes {} without a decision", ToString(look.outcome.state.phase)));
   Claim(broken, sequence == look.outcome.state.decisions, "decisions are counted wrongly");
 }
 
@@ -126,8 +127,8 @@ void CheckOrders(const Model& model, const Look& look, Broken& broken) {
   std::size_t answered = 0;
   std::vector<std::string> refused;
   for (const Decision& decision : look.outcome.decisions) {
-    answered += decision.cause == "order" || decision.cause == "alert" ||
-                decision.action == "refuse";
+    answered +=
+        decision.cause == "order" || decision.cause == "alert" || decision.action == "refuse";
     if (decision.action == "refuse") refused.push_back(decision.cause);
   }
   const auto silent = std::ranges::count_if(fresh, [&](const Order& order) {
@@ -156,27 +157,30 @@ void CheckRollback(const Look& look, Broken& broken) {
   if (!IsActive(before.phase)) return;
   const Phase after = look.outcome.state.phase;
   const bool is_back = after == Phase::kRollingBack || after == Phase::kRolledBack;
-  Claim(broken, is_back || !Ordered(look, OrderKind::kAbort) ||
-                    std::ranges::any_of(look.outcome.decisions,
-                                        [](const Decision& d) { return d.to == Phase::kRollingBack; }),
+  Claim(broken,
+        is_back || !Ordered(look, OrderKind::kAbort) ||
+            std::ranges::any_of(look.outcome.decisions,
+                                [](const Decision& d) { return d.to == Phase::kRollingBack; }),
         "an abort does not roll back");
-  Claim(broken, is_back || look.outcome.verdict.kind != rollout::VerdictKind::kHarm ||
-                    !NewOrders(look).empty(),
+  Claim(broken,
+        is_back || look.outcome.verdict.kind != rollout::VerdictKind::kHarm ||
+            !NewOrders(look).empty(),
         "harm does not roll back");
 }
 
-void CheckPuts(const Look& look, Broken& broken) {
+void CheckPuts(const Model& model, const Look& look, Broken& broken) {
   for (const Put& put : look.puts) {
     const rollout::Wanted& stored = look.stored.wanted;
-    const bool recorded =
-        put.what == Write::kSplitter        ? put.canary_percent == stored.canary_percent
-        : put.what == Write::kCanaryFilter ? stored.canary_filter == put.filter
-                                           : stored.primary_filter == put.filter;
-    Claim(broken, recorded, "what is written was not recorded before");
+    const bool recorded = put.what == Write::kSplitter ? put.canary_percent == stored.canary_percent
+                          : put.what == Write::kCanaryFilter ? stored.canary_filter == put.filter
+                                                             : stored.primary_filter == put.filter;
+    // Where a commit got no answer, the analyzer goes on from before it, until its next one is refused.
+    Claim(broken, recorded || model.memory_outdated, "what is written was not recorded before");
     if (put.what != Write::kSplitter) continue;
     const bool rises = put.canary_percent > look.seen.splitter->canary_percent;
-    Claim(broken, !rises || (look.seen.unknown.empty() && look.seen.instances_known &&
-                             look.seen.canary_passing > 0),
+    Claim(broken,
+          !rises || (look.seen.unknown.empty() && look.seen.instances_known &&
+                     look.seen.canary_passing > 0),
           "more is written for the canary than is known to be served");
     Claim(broken,
           !look.outcome.state.foreign_edit || look.outcome.state.phase == Phase::kRollingBack,
@@ -220,7 +224,7 @@ std::vector<std::string> BrokenClaims(const Model& model) {
   CheckLog(look, broken);
   CheckOrders(model, look, broken);
   CheckRollback(look, broken);
-  CheckPuts(look, broken);
+  CheckPuts(model, look, broken);
   CheckEnd(model, look, broken);
   return broken;
 }

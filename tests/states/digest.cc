@@ -61,6 +61,7 @@ void AddEvidence(Digest& digest, const Spec& spec, const Evidence& evidence) {
   digest.Add(evidence.share_applied);
   digest.Add(evidence.share.seconds > 0);
   digest.Add(evidence.share.untrusted);
+  if (evidence.share.untrusted) digest.Add(evidence.share.seconds);
   digest.Add(evidence.silent_requests > 0);
   digest.Add(evidence.step_canary.completed > 0);
   digest.Add(2 * evidence.stage_canary.failures > evidence.stage_canary.completed);
@@ -135,6 +136,7 @@ bool Fits(const Model& model, const Put& put) {
 
 void AddMesh(Digest& digest, const Model& model) {
   AddEntries(digest, model, model.truth);
+  digest.Add(model.spec->steps.size());
   digest.Add(model.view_lags);
   digest.Add(model.consul_away);
   if (!model.IsWhole()) AddEntries(digest, model, model.view);

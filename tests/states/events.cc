@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace consul_canary::states {
 namespace {
@@ -74,9 +75,9 @@ const Instance* Primary(const Model& model) {
   return nullptr;
 }
 
-// A sidecar that has just started counts from the beginning. Where it had not come far before, it may
-// come to the very number from which it is awaited to move, and nothing that is read tells the two
-// apart: docs/states.md.
+// A sidecar that has just started counts from the beginning. Where it had not come far before, it
+// may come to the very number from which it is awaited to move, and nothing that is read tells the
+// two apart: docs/states.md.
 bool ShowsRestart(const Model& model) {
   const std::string& id = model.callers[1].id;
   const auto hides = [&id](const std::map<std::string, std::uint64_t>& baseline) {
@@ -102,17 +103,14 @@ const Event kEvents[] = {
     {"order resume", TakesOrders, Give<OrderKind::kResume>},
     {"order promote", TakesOrders, Give<OrderKind::kPromote>},
     {"order promote --full", TakesOrders,
-     [](Model& model) {
-       model.Give({.kind = OrderKind::kPromote, .full = true});
-     }},
+     [](Model& model) { model.Give({.kind = OrderKind::kPromote, .full = true}); }},
     {"order abort", TakesOrders, Give<OrderKind::kAbort>},
     {"order retry", TakesOrders, Give<OrderKind::kRetry>},
     {"rollback alert", TakesOrders,
      [](Model& model) {
        Alert(model, fmt::format("a@{}", model.last_order), model.wall_seconds + 1);
      }},
-    {"rollback alert that began before", TakesOrders,
-     [](Model& model) { Alert(model, "b@0", 0); }},
+    {"rollback alert that began before", TakesOrders, [](Model& model) { Alert(model, "b@0", 0); }},
     {"rollback alert once more",
      [](const Model& model) { return TakesOrders(model) && !model.memory.handled_alerts.empty(); },
      [](Model& model) { Alert(model, model.memory.handled_alerts.back(), model.wall_seconds); }},
@@ -177,6 +175,8 @@ const Event kEvents[] = {
      [](const Model& model) { return model.truth.resolver.primary_filter != kEditedFilter; },
      [](Model& model) { model.EditFilter(Write::kPrimaryFilter, kEditedFilter); }},
 
+    {"the specification is changed", Always,
+     [](Model& model) { std::swap(model.spec, model.changed); }},
     {"Consul is away", [](const Model& model) { return !model.consul_away; },
      [](Model& model) { model.consul_away = true; }},
     {"Consul is back", [](const Model& model) { return model.consul_away; },

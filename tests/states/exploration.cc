@@ -50,8 +50,9 @@ class Exploration {
   void Begin() {
     static constexpr std::string_view kGood = "tick, good requests";
     static constexpr std::string_view kBad = "tick, bad requests of the canary";
-    Follow({"order start", kGood, kGood, kGood, kGood, kGood, kGood, kGood, "order promote", kGood,
-            kGood, kGood, kGood, kGood, kGood, kGood, kGood, kGood, kGood, kGood, kGood, kGood});
+    Follow({"order start",   kGood, kGood, kGood, kGood, kGood, kGood, kGood,
+            "order promote", kGood, kGood, kGood, kGood, kGood, kGood, kGood,
+            kGood,           kGood, kGood, kGood, kGood, kGood});
     Follow({"order start", kGood, kGood, kGood, kGood, kGood, kBad, kBad, kBad, kBad, kBad, kBad,
             kBad, kBad});
     Follow({"order start", kGood, "order pause", kGood, "order resume", kGood, kGood, kGood, kGood,
@@ -60,7 +61,7 @@ class Exploration {
   }
 
   void Follow(const std::vector<std::string_view>& events) {
-    Model model(rules_.spec);
+    Model model(rules_.spec, rules_.changed);
     model.Deploy("v2");
     std::size_t way = kNoParent;
     Visit(model, way, false);

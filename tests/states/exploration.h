@@ -17,8 +17,8 @@ struct Found {
   std::vector<std::string> problems;  // the first few, each with the shortest way to it
 };
 
-// Breadth-first, so that a problem comes with its shortest way; each world is also run to its end in
-// a good and in a bad quiet world.
+// Breadth-first, so that a problem comes with its shortest way; each world is also run to its end
+// in a good and in a bad quiet world.
 [[nodiscard]] Found Explore(const Rules& rules, int depth);
 
 }  // namespace consul_canary::states

@@ -21,21 +21,15 @@ class EveryOrder : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EveryOrder, OfEventsKeepsTheClaimsAndEnds) {
   const Found found = Explore(RulesNamed(GetParam()), Depth());
-  fmt::print("{}: {} worlds within {} events of {} beginnings, {} events applied, quiet within {} "
-             "ticks\n",
-             GetParam(), found.worlds, Depth(), found.beginnings, found.events,
-             found.longest_quiet_ticks);
+  fmt::print(
+      "{}: {} worlds within {} events of {} beginnings, {} events applied, quiet within {} "
+      "ticks\n",
+      GetParam(), found.worlds, Depth(), found.beginnings, found.events, found.longest_quiet_ticks);
   for (const std::string& problem : found.problems) ADD_FAILURE() << problem;
   EXPECT_GT(found.beginnings, 10U);
 }
 
-std::vector<std::string> Names() {
-  std::vector<std::string> names;
-  for (const Rules& rules : AllRules()) names.emplace_back(rules.name);
-  return names;
-}
-
-INSTANTIATE_TEST_SUITE_P(States, EveryOrder, ::testing::ValuesIn(Names()),
+INSTANTIATE_TEST_SUITE_P(States, EveryOrder, ::testing::ValuesIn(NamesOfRules()),
                          [](const auto& named) { return named.param; });
 
 }  // namespace

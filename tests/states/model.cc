@@ -31,7 +31,8 @@ stats::Counts Answered(double requests, bool fail) {
 
 }  // namespace
 
-Model::Model(const rollout::Spec& rules) : spec(&rules) {
+Model::Model(const rollout::Spec& rules, const rollout::Spec& changed_rules)
+    : spec(&rules), changed(&changed_rules) {
   callers = {{.id = "web", .tells_weight = true, .read = {.id = "web"}},
              {.id = "shop", .read = {.id = "shop"}}};
   Deploy("v1");
@@ -249,8 +250,7 @@ rollout::TickCounts Model::Count(Requests requests) const {
   rollout::TickCounts counts;
   if (requests == Requests::kNone) return counts;
   const auto fails = [&](const std::string& members) {
-    return members.empty() ||
-           (requests == Requests::kBad && members == memory.canary_version);
+    return members.empty() || (requests == Requests::kBad && members == memory.canary_version);
   };
   stats::Counts canary;
   stats::Counts primary;
@@ -351,8 +351,8 @@ void Model::Send(const Put& put) {
 bool Model::Land(const Put& put) {
   const auto written = [&](std::uint64_t& highest) {
     if (put.epoch < highest) {
-      ledger.broken.push_back(fmt::format("a write of epoch {} succeeded after one of epoch {}",
-                                          put.epoch, highest));
+      ledger.broken.push_back(
+          fmt::format("a write of epoch {} succeeded after one of epoch {}", put.epoch, highest));
     }
     highest = std::max(highest, put.epoch);
   };

@@ -1,8 +1,8 @@
 // A mesh in memory around rollout::Decide(): Consul's two entries with their indexes, the stored
 // state and the lock's epoch, writes that get lost or come late, instances, callers that take what
-// is written or lag behind, people who edit. It does what the control loop does between Decide() and
-// Consul (commit, then compare-and-set), no more. A value: a copy is another world. No clock, no
-// I/O, no randomness.
+// is written or lag behind, people who edit. It does what the control loop does between Decide()
+// and Consul (commit, then compare-and-set), no more. A value: a copy is another world. No clock,
+// no I/O, no randomness.
 #pragma once
 
 #include <cstdint>
@@ -62,6 +62,8 @@ struct Caller {
   rollout::CallerFacts read;  // as last read
 };
 
+inline constexpr double kRequestsOfACaller = 50000;  // in a tick: enough to decide a step
+
 // A compare-and-set of one entry on its way.
 struct Put {
   rollout::Write what = rollout::Write::kSplitter;
@@ -82,8 +84,8 @@ enum class WriteFate {
 enum class CommitFate {
   kStands,
   kIsRefused,
-  kIsUnsure,          // an error, and yet it is stored
-  kIsTheLastOfAll,    // stored, and the analyzer is killed before the entries are written
+  kIsUnsure,        // an error, and yet it is stored
+  kIsTheLastOfAll,  // stored, and the analyzer is killed before the entries are written
 };
 enum class Requests {
   kNone,
@@ -104,7 +106,7 @@ struct Look {
 
 // What the model itself knows to be true, to hold the decisions against.
 struct Ledger {
-  std::set<std::string> rolled_back;        // versions, until a person asks for them
+  std::set<std::string> rolled_back;          // versions, until a person asks for them
   std::optional<std::string> primary_filter;  // when the rollout began; nullopt: edited since
   // The highest epoch that has written each entry.
   std::uint64_t splitter_epoch = 0, resolver_epoch = 0;
@@ -112,7 +114,7 @@ struct Ledger {
 };
 
 struct Model {
-  explicit Model(const rollout::Spec& rules);
+  Model(const rollout::Spec& rules, const rollout::Spec& changed_rules);
 
   // --- what the world does
   void Deploy(const std::string& version);
@@ -133,12 +135,13 @@ struct Model {
   // --- the analyzer
   // Of a second, with counts.
   void Tick(Requests requests);
-  void Glance();                 // a look between ticks
+  void Glance();  // a look between ticks
 
   [[nodiscard]] std::string MembersOf(const std::string& filter) const;
   [[nodiscard]] bool IsWhole() const;  // what the analyzer reads is what stands in Consul
 
-  const rollout::Spec* spec;
+  const rollout::Spec* spec;     // outlives the model, as the next
+  const rollout::Spec* changed;  // what its owner may make of it, and back
   Entries truth, view;
   std::uint64_t last_index = 1;  // Consul counts all its writes together
   bool view_lags = false;
@@ -162,7 +165,7 @@ struct Model {
   double wall_seconds = 1000;
   double unruled_seconds = 0;
 
-  double requests_of_a_caller = 50000;  // in a tick
+  double requests_of_a_caller = kRequestsOfACaller;
 
   std::optional<Look> last;  // of the last event, if it was a look
   Ledger ledger;

@@ -21,7 +21,8 @@ struct Ending {
 // that lead into one another are run once. For one specification.
 class QuietWorld {
  public:
-  static constexpr int kMostTicks = 60;
+  // Distrust of the canary's share alone lasts up to two windows of a minute.
+  static constexpr int kMostTicks = 200;
 
   explicit QuietWorld(Requests requests) : requests_(requests) {}
   [[nodiscard]] Ending Run(Model model);

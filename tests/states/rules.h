@@ -4,6 +4,7 @@
 // wrong, a claim of claims.cc.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,9 +15,12 @@ namespace consul_canary::states {
 struct Rules {
   std::string_view name;
   rollout::Spec spec;
+  rollout::Spec changed;  // with one step less, as its owner may change it in the middle
 };
 
 [[nodiscard]] const std::vector<Rules>& AllRules();
+// As gtest's parameters.
+[[nodiscard]] std::vector<std::string> NamesOfRules();
 [[nodiscard]] const Rules& RulesNamed(std::string_view name);
 
 }  // namespace consul_canary::states

@@ -1,5 +1,6 @@
-// Beyond the depth of exploration_test.cc: hundreds of events in a random order, from printed seeds.
-// CONSUL_CANARY_STATES_SEED begins with another one, CONSUL_CANARY_STATES_WALKS makes so many walks.
+// Beyond the depth of exploration_test.cc: hundreds of events in a random order, from printed
+// seeds. CONSUL_CANARY_STATES_SEED begins with another one, CONSUL_CANARY_STATES_WALKS makes so
+// many walks.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -30,7 +31,7 @@ unsigned Asked(const char* name, unsigned otherwise) {
 
 class Walk {
  public:
-  Walk(const Rules& rules, unsigned seed) : rules_(rules), random_(seed), model_(rules.spec) {}
+  Walk(const Rules& rules, unsigned seed) : random_(seed), model_(rules.spec, rules.changed) {}
 
   void Run() {
     for (int i = 0; i < kEvents && problem_.empty(); ++i) {
@@ -68,7 +69,7 @@ class Walk {
   void Step() {
     if (Chance(0.03)) {
       BringQuiet(model_);
-      model_.requests_of_a_caller = Model(rules_.spec).requests_of_a_caller;
+      model_.requests_of_a_caller = kRequestsOfACaller;
       way_.emplace_back("(all is mended)");
     }
     if (Chance(0.01)) {
@@ -93,7 +94,6 @@ class Walk {
     }
   }
 
-  const Rules& rules_;
   std::mt19937 random_;
   Model model_;
   std::vector<std::string> way_;
@@ -126,13 +126,7 @@ TEST_P(RandomOrders, OfHundredsOfEventsKeepTheClaimsAndEnd) {
   }
 }
 
-std::vector<std::string> Names() {
-  std::vector<std::string> names;
-  for (const Rules& rules : AllRules()) names.emplace_back(rules.name);
-  return names;
-}
-
-INSTANTIATE_TEST_SUITE_P(States, RandomOrders, ::testing::ValuesIn(Names()),
+INSTANTIATE_TEST_SUITE_P(States, RandomOrders, ::testing::ValuesIn(NamesOfRules()),
                          [](const auto& named) { return named.param; });
 
 }  // namespace
