@@ -60,6 +60,8 @@ void ObserveSplitter(Transition& t) {
   }
   if (is(state.settled_percent)) return;
   NoteForeignEdit(t);
+  // Neither proof nor duration count until the weight stands there again.
+  state.confirmed = false;
 }
 
 std::string Obstacle(const Transition& t) {
