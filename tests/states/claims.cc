@@ -174,7 +174,8 @@ void CheckPuts(const Model& model, const Look& look, Broken& broken) {
     const bool recorded = put.what == Write::kSplitter ? put.canary_percent == stored.canary_percent
                           : put.what == Write::kCanaryFilter ? stored.canary_filter == put.filter
                                                              : stored.primary_filter == put.filter;
-    // Where a commit got no answer, the analyzer goes on from before it, until its next one is refused.
+    // Where a commit got no answer, the analyzer goes on from before it, until its next one is
+    // refused.
     Claim(broken, recorded || model.memory_outdated, "what is written was not recorded before");
     if (put.what != Write::kSplitter) continue;
     const bool rises = put.canary_percent > look.seen.splitter->canary_percent;
