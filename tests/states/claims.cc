@@ -171,9 +171,10 @@ void CheckRollback(const Look& look, Broken& broken) {
 void CheckPuts(const Model& model, const Look& look, Broken& broken) {
   for (const Put& put : look.puts) {
     const rollout::Wanted& stored = look.stored.wanted;
+    const auto& filter =
+        put.what == Write::kCanaryFilter ? stored.canary_filter : stored.primary_filter;
     const bool recorded = put.what == Write::kSplitter ? put.canary_percent == stored.canary_percent
-                          : put.what == Write::kCanaryFilter ? stored.canary_filter == put.filter
-                                                             : stored.primary_filter == put.filter;
+                                                       : filter == put.filter;
     // Where a commit got no answer, the analyzer goes on from before it, until its next one is
     // refused.
     Claim(broken, recorded || model.memory_outdated, "what is written was not recorded before");

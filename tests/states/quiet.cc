@@ -14,7 +14,6 @@ namespace {
 
 using rollout::OrderKind;
 using rollout::Phase;
-using rollout::Stage;
 
 bool IsKept(const Model& model) {
   return model.spec->promote == rollout::PromoteMode::kNone && model.memory.proven_wait &&

@@ -12,7 +12,6 @@ namespace consul_canary::states {
 namespace {
 
 using rollout::Phase;
-using rollout::Stage;
 
 constexpr std::string_view kGood = "tick, good requests";
 
