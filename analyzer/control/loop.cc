@@ -287,7 +287,7 @@ struct Loop::Impl {
         IsActive(outcome.state.phase) && seen.unknown.empty() &&
         (!managed.last_checkpoint || now - *managed.last_checkpoint >= options.checkpoint_every);
     const bool commit =
-        !outcome.decisions.empty() || !change.taken_orders.empty() || checkpoint_due;
+        MustStore(managed.state, outcome) || !change.taken_orders.empty() || checkpoint_due;
     managed.seen = std::move(seen);
     if (!commit) managed.state = std::move(outcome.state);
     // A write that failed or is not seen yet is tried again with the next tick, not with every

@@ -60,6 +60,8 @@ void ObserveSplitter(Transition& t) {
   }
   if (is(state.settled_percent)) return;
   NoteForeignEdit(t);
+  // Neither proof nor duration count until the weight stands there again.
+  state.confirmed = false;
 }
 
 std::string Obstacle(const Transition& t) {
@@ -67,6 +69,7 @@ std::string Obstacle(const Transition& t) {
   if (!t.seen.splitter) return "the service has no splitter";
   if (t.state.foreign_edit) return "the splitter was edited by someone else";
   if (!t.seen.instances_known) return "the service's instances are not known";
+  if (t.seen.doubtful) return "Consul has just come back and its checks may not all have run again";
   if (t.seen.callers.empty()) return "no caller's sidecar is known and passing";
   return StaleCallers(t.seen);
 }
