@@ -105,7 +105,6 @@ void AddMesh(const RecordedTick& tick, Json& line) {
   if (tick.canary_passing != 1) line["healthy"] = tick.canary_passing;
   if (tick.age_seconds > 0) line["age"] = tick.age_seconds;
   if (tick.ejections > 0) line["ejections"] = tick.ejections;
-  if (tick.counts.recounted) line["recounted"] = true;
   if (tick.doubtful) line["doubtful"] = true;
   if (!tick.unknown.empty()) line["unknown"] = tick.unknown;
   AddDifferences(tick, line);

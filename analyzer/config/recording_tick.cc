@@ -170,7 +170,6 @@ const std::map<std::string, ReadKey>& TickKeys() {
       {"primary_healthy",
        [](J v, T tick) { tick.primary_passing = Instances(v, "primary_healthy"); }},
       {"age", [](J v, T tick) { tick.age_seconds = Seconds(v, "age"); }},
-      {"recounted", [](J v, T tick) { tick.counts.recounted = YesOrNo(v, "recounted"); }},
       {"doubtful", [](J v, T tick) { tick.doubtful = YesOrNo(v, "doubtful"); }},
       {"unknown", [](J v, T tick) { tick.unknown = Words(v, "unknown"); }},
       {"instances_known",
@@ -208,7 +207,7 @@ void CheckShape(const Json& json) {
   for (const char* key : {"primary", "canary"}) {
     if (!look && !json.contains(key)) throw Wrong(std::string(key) + ": is missing");
   }
-  for (const char* key : {"primary", "canary", "late", "instances", "recounted"}) {
+  for (const char* key : {"primary", "canary", "late", "instances"}) {
     if (look && json.contains(key)) throw Wrong(std::string(key) + ": a look has no counts");
   }
 }

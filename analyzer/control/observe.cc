@@ -314,8 +314,7 @@ rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
                                          : ToTick(spec, found->second, RetriesOf(service));
   };
   rollout::TickCounts taken{.primary = counts(spec.primary_subset),
-                            .canary = counts(spec.canary_subset),
-                            .recounted = !tick.recounted_sidecars.empty()};
+                            .canary = counts(spec.canary_subset)};
   taken.canary.late = TakeLate(spec, service, state);
   TakeInstances(spec, service, state.instance_baselines, taken);
   return taken;

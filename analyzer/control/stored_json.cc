@@ -89,8 +89,6 @@ Json BaselinesToJson(const envoy::Baselines& baselines, Json& edge_lists) {
                                           {"retry_success", counters.retry_success},
                                           {"responses", CodesToJson(counters.responses)},
                                           {"retried", CodesToJson(counters.retried_responses)}};
-      // Mostly the same, and a state must fit into one of Consul's transactions.
-      if (counters.answers != counters.completed) entry["answers"] = counters.answers;
       if (!counters.grpc_statuses.empty()) entry["grpc"] = CodesToJson(counters.grpc_statuses);
       AddHistogram(counters, entry, edge_lists);
     }
@@ -103,7 +101,6 @@ envoy::OutcomeCounters CountersFromJson(const Json& entry, const Json& state) {
   counters.completed = entry.at("completed").get<std::uint64_t>();
   counters.retries = entry.at("retries").get<std::uint64_t>();
   counters.retry_success = entry.at("retry_success").get<std::uint64_t>();
-  counters.answers = entry.value("answers", counters.completed);
   counters.responses = CodesFromJson(entry.at("responses"));
   counters.retried_responses = CodesFromJson(entry.at("retried"));
   if (entry.contains("grpc")) counters.grpc_statuses = CodesFromJson(entry.at("grpc"));

@@ -15,28 +15,6 @@ bool HasSequentialHarm(const Transition& t) {
   return t.spec.judge != JudgeMode::kThresholds && t.verdict.log_harm >= t.verdict.harm_bound;
 }
 
-// What was proven by other counters is proven no more: the step goes on, or the last one does
-// again, and a person's `promote` is waited for once it is proven. Once the primary subset takes
-// the canary's version, nothing is advanced by proof any more.
-void NoteRecount(Transition& t) {
-  State& state = t.state;
-  if (!t.seen.counts_known || !t.seen.counts.recounted) return;
-  if (!IsActive(state.phase) || state.phase == Phase::kRollingBack) return;
-  if (state.stage == Stage::kPrimaryFilter || state.stage == Stage::kPrimaryFull) return;
-  const Phase from = state.phase;
-  if (state.stage == Stage::kCanaryFull) {
-    state.phase = Phase::kProgressing;
-    EnterStep(t, static_cast<int>(t.spec.steps.size()) - 1);
-  }
-  if (state.phase == Phase::kPaused && state.proven_wait) {
-    state.phase = Phase::kProgressing;
-    state.proven_wait = false;
-  }
-  t.Log(from, "hold", "recount",
-        "callers' sidecars tell failures by other counters than before (the protocol became grpc, "
-        "or is it no more): what was counted of them before proves nothing any more");
-}
-
 // Harm, and what counts as harm, ends a rollout at once: no second failed check, no wait.
 void CheckHarm(Transition& t) {
   const State& state = t.state;
@@ -99,7 +77,6 @@ Outcome Decide(const Spec& spec, State state, const Observation& seen) {
   AddTime(t);
   ObserveSplitter(t);
   ForgetMovedCallers(t.state, t.seen);
-  NoteRecount(t);
   CheckHarm(t);
   TakeOrders(t);
   MovePhase(t);

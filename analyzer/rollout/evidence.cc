@@ -233,24 +233,6 @@ bool HasSettled(const Observation& seen, const State& state) {
   return state.confirmed_seconds >= SettlingSeconds(seen);
 }
 
-// Failures are told by other counters from now on. Nothing that was counted before goes into a
-// proof, nor is the canary held against what the primary's failures were then. Evidence of harm
-// that is complete stays: each block of it compared like with like, and callers that change one
-// after the other must not wipe it out again and again.
-void ForgetFailures(Evidence& evidence) {
-  evidence.harm.primary = {};
-  evidence.harm.open = {};
-  evidence.safe = stats::StartSafe({});
-  evidence.proven = false;
-  evidence.dispersion = {};
-  evidence.ratio = {};
-  evidence.difference = stats::StartDifference({});
-  evidence.step_primary = {};
-  evidence.step_canary = {};
-  BeginThresholdStep(evidence.thresholds);
-  BeginStageEvidence(evidence);
-}
-
 }  // namespace
 
 double SettlingSeconds(const Observation& seen) {
@@ -280,7 +262,6 @@ void BeginStepEvidence(const Spec& spec, Evidence& evidence) {
 }
 
 void LearnBetweenRollouts(const Observation& seen, Evidence& evidence) {
-  if (seen.counts.recounted) evidence.dispersion = {};
   if (seen.doubtful || seen.elapsed_seconds <= 0) return;
   stats::ObserveDispersion(evidence.dispersion, seen.counts.primary_instances,
                            seen.elapsed_seconds);
@@ -307,7 +288,6 @@ bool IsJudged(const Spec& spec, const Observation& seen, const State& state) {
 void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   Evidence& evidence = state.evidence;
   const TickCounts& tick = seen.counts;
-  if (tick.recounted) ForgetFailures(evidence);
   evidence.rollout_primary += tick.primary.high;
   evidence.rollout_canary += tick.canary.low;
   evidence.rollout_late += tick.canary.late.late;

@@ -68,9 +68,6 @@ struct TickCounts {
   // not known.
   stats::InstanceCounts primary_instances;
   std::vector<std::pair<std::string, stats::LatencyCounts>> primary_instance_latency;
-  // A caller's failures are told by other counters than before (codes, gRPC statuses), so what was
-  // counted before this tick must not prove anything together with what comes.
-  bool recounted = false;
 
   bool operator==(const TickCounts&) const = default;
 };

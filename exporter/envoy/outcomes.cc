@@ -178,20 +178,6 @@ std::optional<SubsetOutcomes> AllDifferences(const SubsetOutcomes& later,
   return differences;
 }
 
-bool HasStatuses(const SubsetOutcomes& subsets) {
-  return std::ranges::any_of(
-      subsets, [](const auto& subset) { return !subset.second.grpc_statuses.empty(); });
-}
-
-bool HasAnswers(const SubsetOutcomes& subsets) {
-  return std::ranges::any_of(subsets, [](const auto& subset) { return subset.second.answers > 0; });
-}
-
-// A sidecar that has counted no answer, or none since its cluster was rebuilt, may still do either.
-bool IsRecounted(const SubsetOutcomes& later, const SubsetOutcomes& earlier) {
-  return HasStatuses(later) != HasStatuses(earlier) && HasAnswers(later) && HasAnswers(earlier);
-}
-
 constexpr double kPartsOfABlock = 8;
 constexpr std::uint64_t kLeastLate = 3;
 constexpr std::uint64_t kGoodPart = 4;  // one in so many
@@ -369,7 +355,6 @@ TickOutcomes Advance(Baselines& baselines, const std::map<std::string, SubsetOut
     } else {
       tick.reset_sidecars.push_back(sidecar);
     }
-    if (IsRecounted(counters, baseline->second)) tick.recounted_sidecars.push_back(sidecar);
     // A subset that is missing this time keeps its baseline: it may only be late, and from 0 its
     // whole past would be counted again.
     for (const auto& [subset, current] : counters) baseline->second[subset] = current;

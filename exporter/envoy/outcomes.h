@@ -152,9 +152,6 @@ struct TickOutcomes {
   std::vector<std::string>
       reset_sidecars;                     // dropped in this tick, for all subsets: see Difference()
   std::vector<std::string> new_sidecars;  // seen for the first time: they only set their baseline
-  // Those whose failures are told by other counters than before, by gRPC statuses after codes or by
-  // codes after statuses: what was counted of them before meant something else.
-  std::vector<std::string> recounted_sidecars;
 
   bool operator==(const TickOutcomes&) const = default;
 };

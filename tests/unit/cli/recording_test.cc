@@ -55,7 +55,7 @@ TEST(ParseRecording, ReadsWhatALiveRolloutNeedsToReplayAsItWas) {
   const auto recording = ParseRecording(
       kHeader + "\n" +
       TickWith(
-          R"("elapsed": 0.75, "unruled": 30, "doubtful": true, "unknown": "Consul is away", "healthy": 3, "recounted": true)") +
+          R"("elapsed": 0.75, "unruled": 30, "doubtful": true, "unknown": "Consul is away", "healthy": 3)") +
       "\n" + R"({"t": 3, "primary": {"completed": 9, "failures": 1, "failures_high": 4},)" +
       R"( "canary": {"completed": 0, "failures": 0}})");
   ASSERT_TRUE(recording) << recording.error().message;
@@ -63,8 +63,6 @@ TEST(ParseRecording, ReadsWhatALiveRolloutNeedsToReplayAsItWas) {
   EXPECT_EQ(live.elapsed_seconds, .75);
   EXPECT_EQ(live.unruled_seconds, 30);
   EXPECT_TRUE(live.doubtful);
-  EXPECT_TRUE(live.counts.recounted);
-  EXPECT_FALSE(recording->ticks[1].counts.recounted);
   EXPECT_EQ(live.unknown, "Consul is away");
   EXPECT_EQ(live.canary_passing, 3);
   EXPECT_EQ(recording->ticks[1].elapsed_seconds, 2);
@@ -190,7 +188,7 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
        "speed: is not known in a tick; there are back_to, age, applied, attempts_together, canary, "
        "confirmed, doubtful, ejections, elapsed, fenced, filters, healthy, instances, "
        "instances_known, late, look, orders, other, primary, primary_healthy, ready, "
-       "recounted, request_timeout, restarted, seq, "
+       "request_timeout, restarted, seq, "
        "spec, splitter, t, unknown, unruled, weight"},
       {TickWith(R"("weight": "5")"), "weight: must be a number from 0 to 100"},
       {TickWith(R"("weight": 1000)"), "weight: must be a number from 0 to 100"},
@@ -200,7 +198,6 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
       {TickWith(R"("applied": "no")"), "applied: must be true, false or a whole number"},
       {TickWith(R"("look": true)"), "primary: a look has no counts"},
       {R"({"look": true})", "t: is missing"},
-      {R"({"t": 1, "look": true, "recounted": true})", "recounted: a look has no counts"},
       {R"({"look": true, "t": 1, "late": {"started": 1, "late": 0}})",
        "late: a look has no counts"},
       {TickWith(R"("splitter": {"canary": 33})"),

@@ -107,7 +107,6 @@ RecordedTick AnyTick(Draw& draw, double after) {
   tick.counts.canary = AnySubset(draw);
   const std::int64_t started = draw.UpTo(100);
   tick.counts.canary.late = {started, draw.UpTo(started)};
-  tick.counts.recounted = draw.Yes();
   AddInstances(draw, tick);
   if (draw.Yes()) tick.weight_percent = draw.Percent();
   AddDifferences(draw, tick);

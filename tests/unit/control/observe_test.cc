@@ -179,29 +179,6 @@ TEST(TakeCounts, ADifferenceOnlyAndOnce) {
   EXPECT_EQ(TakeCounts(ApiSpec(), service, state), rollout::TickCounts{});
 }
 
-// Eight of ten calls fail, and by code all are well.
-TEST(TakeCounts, SaysWhenACallersFailuresAreToldByStatusAndNoMoreByCode) {
-  ServiceSnapshot service = ApiSnapshot();
-  rollout::State state;
-  EXPECT_FALSE(TakeCounts(ApiSpec(), service, state).recounted);
-  service.callers[0].subsets["canary"].completed += 10;
-  service.callers[0].subsets["canary"].responses[200] += 10;
-  const auto by_code = TakeCounts(ApiSpec(), service, state);
-  EXPECT_FALSE(by_code.recounted);
-  EXPECT_EQ(by_code.canary.high, (stats::Counts{10, 0}));
-  service.callers[0].subsets["canary"].grpc_statuses = {{0, 1}};
-  const auto changes = TakeCounts(ApiSpec(), service, state);
-  EXPECT_TRUE(changes.recounted);
-  EXPECT_EQ(changes.canary.high, stats::Counts());
-  service.callers[0].subsets["canary"].grpc_statuses = {{0, 3}, {14, 8}};
-  const auto by_status = TakeCounts(ApiSpec(), service, state);
-  EXPECT_FALSE(by_status.recounted);
-  EXPECT_EQ(by_status.canary.low, (stats::Counts{10, 8}));
-  service.callers[0].subsets["canary"].grpc_statuses = {};
-  service.callers[0].subsets["canary"].completed += 10;
-  EXPECT_TRUE(TakeCounts(ApiSpec(), service, state).recounted);
-}
-
 TEST(TakeCounts, DoubtfulFailuresAreBoundedOnTheSafeSideOfEachUse) {
   ServiceSnapshot service = ApiSnapshot();
   service.router = consul::Router{.name = "api", .retries = {{.status_codes = {503}}}};

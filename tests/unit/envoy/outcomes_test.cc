@@ -223,38 +223,6 @@ TEST(Advance, DropsTheTickInWhichStatusesAppearAfterOtherCalls) {
   EXPECT_EQ(Apply(View::kRequests, next.by_subset.at("canary"), {}), Exactly(2, 1));
 }
 
-TEST(Advance, NamesTheSidecarsThatTellFailuresByOtherCountersThanBefore) {
-  struct Case {
-    SubsetOutcomes earlier, later;
-    bool is_recounted;
-  };
-  const Case cases[] = {
-      {{{"canary", Calls(9, {})}}, {{"canary", Calls(10, {{0, 1}})}}, true},
-      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", Calls(10, {})}}, true},
-      // One subset tells it of the sidecar.
-      {{{"canary", {}}, {"primary", Calls(9, {})}},
-       {{"canary", Calls(1, {{0, 1}})}, {"primary", Calls(9, {})}},
-       true},
-      {{{"canary", Calls(9, {})}}, {{"canary", Calls(10, {})}}, false},
-      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", Calls(10, {{14, 10}})}}, false},
-      // Nothing was counted before that could mean something else.
-      {{{"canary", {}}}, {{"canary", Calls(10, {{0, 10}})}}, false},
-      // A restart: which of the two it is, its next calls tell.
-      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", {}}}, false},
-      {{{"canary", Calls(9, {})}}, {{"canary", Calls(2, {})}}, false},
-      // A rebuilt cluster has forgotten codes and statuses, but not what it completed.
-      {{{"canary", Calls(9, {{0, 9}})}}, {{"canary", {.completed = 9}}}, false},
-      {{{"canary", {.completed = 9}}}, {{"canary", Calls(10, {{0, 1}})}}, false},
-  };
-  for (const Case& one : cases) {
-    Baselines baselines = {{"a", one.earlier}, {"b", one.earlier}};
-    const TickOutcomes tick = Advance(baselines, {{"a", one.later}, {"b", one.earlier}});
-    EXPECT_EQ(tick.recounted_sidecars,
-              one.is_recounted ? std::vector<std::string>{"a"} : std::vector<std::string>())
-        << &one - cases;
-  }
-}
-
 TEST(Apply, CountsServerErrorsAlone) {
   const OutcomeCounters counted = Counters(100, 0, 0, {{404, 20}, {499, 1}, {599, 2}, {600, 3}});
   EXPECT_EQ(Apply(View::kRequests, counted, {}), Exactly(100, 2));
