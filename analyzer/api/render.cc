@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "analyzer/api/next.h"
 #include "analyzer/control/stored_json.h"
 
 namespace consul_canary::api {
@@ -77,34 +78,69 @@ Json EvidenceJson(const RolloutView& view) {
         {"canary", CountsJson(evidence.rollout_canary)}}}};
 }
 
+template <class T>
+Json OrNull(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json PlanJson(const RolloutView& view) {
+  Json plan = Json::array();
+  if (!view.spec) return plan;
+  for (const rollout::Step& step : view.spec->steps) {
+    plan.push_back({{"weight", step.weight_percent},
+                    {"min_duration_seconds", step.min_duration.count()},
+                    {"pause", step.pause}});
+  }
+  return plan;
+}
+
+Json NextJson(const RolloutView& view) {
+  const NextDecision next = NextOf(view);
+  return {{"decision", next.decision},
+          {"waits_for", next.waits_for},
+          {"deadline_seconds", OrNull(next.deadline_seconds)},
+          {"on_deadline", next.on_deadline}};
+}
+
 Json ToJson(const RolloutView& view) {
   const rollout::State& state = view.state;
   const bool stepping = rollout::IsActive(state.phase) && state.stage == rollout::Stage::kStepping;
-  Json json = {{"service", view.id},
-               {"phase", ToString(state.phase)},
-               {"stage", ToString(state.stage)},
-               {"step", stepping ? state.step + 1 : 0},
-               {"steps", view.spec ? view.spec->steps.size() : 0},
-               {"weight", state.wanted.canary_percent},
-               {"observed_weight", nullptr},
-               {"canary_version", state.canary_version},
-               {"primary_version", state.primary_version},
-               {"verdict", ToString(view.verdict.kind)},
-               {"reason", state.reason},
-               {"waits", view.waits},
-               {"unknown", view.unknown},
-               {"problem", view.problem},
-               {"foreign_edit", state.foreign_edit},
-               {"started", nullptr},
-               {"decisions", state.decisions},
-               {"evidence", EvidenceJson(view)},
-               {"requests_per_second",
-                view.requests_per_second ? Json(*view.requests_per_second) : Json(nullptr)},
-               {"primary_failure_ratio", view.primary_failure_ratio},
-               {"callers", view.callers},
-               {"outcomes_age_seconds", view.outcomes_age_seconds},
-               {"leader", view.leading}};
-  if (view.splitter) json["observed_weight"] = view.splitter->canary_percent;
+  Json json = {
+      {"service", view.id},
+      {"phase", ToString(state.phase)},
+      {"stage", ToString(state.stage)},
+      {"step", stepping ? state.step + 1 : 0},
+      {"steps", view.spec ? view.spec->steps.size() : 0},
+      {"weight", state.wanted.canary_percent},
+      {"last_step", state.started_wall_seconds > 0 ? state.step + 1 : 0},
+      {"observed_weight", nullptr},
+      {"observed_primary_weight", nullptr},
+      {"canary_version", state.canary_version},
+      {"primary_version", state.primary_version},
+      {"verdict", ToString(view.verdict.kind)},
+      {"reason", state.reason},
+      {"waits", view.waits},
+      {"unknown", view.unknown},
+      {"problem", view.problem},
+      {"foreign_edit", state.foreign_edit},
+      {"started", nullptr},
+      {"decisions", state.decisions},
+      {"plan", PlanJson(view)},
+      {"stage_seconds", state.stage_seconds},
+      {"next", NextJson(view)},
+      {"instances",
+       {{"primary", OrNull(view.primary_passing)}, {"canary", OrNull(view.canary_passing)}}},
+      {"stragglers", view.stragglers},
+      {"evidence", EvidenceJson(view)},
+      {"requests_per_second", OrNull(view.requests_per_second)},
+      {"primary_failure_ratio", view.primary_failure_ratio},
+      {"callers", view.callers},
+      {"outcomes_age_seconds", view.outcomes_age_seconds},
+      {"leader", view.leading}};
+  if (view.splitter) {
+    json["observed_weight"] = view.splitter->canary_percent;
+    json["observed_primary_weight"] = view.splitter->primary_percent;
+  }
   if (state.started_wall_seconds > 0) {
     json["started"] = control::FormatWallTime(state.started_wall_seconds);
   }

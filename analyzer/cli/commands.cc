@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "analyzer/cli/analyzer_client.h"
+#include "analyzer/cli/answers.h"
 #include "analyzer/cli/plan.h"
 #include "analyzer/cli/replay.h"
 #include "analyzer/config/recording.h"
@@ -20,20 +21,6 @@ namespace consul_canary::cli {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kDone = 0;
-constexpr int kRefused = 1;
-constexpr int kWrongInput = 2;
-constexpr int kHeld = 3;
-constexpr int kBadRequest = 400;
-
-void Print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-void Complain(const std::string& text) { fmt::print(stderr, "consul-canaryctl: {}\n", text); }
-
-int Fail(const ApiError& error) {
-  Complain(error.message);
-  return error.status == kBadRequest ? kWrongInput : kRefused;
-}
 
 std::optional<std::string> ReadFile(const std::string& path) {
   std::ostringstream text;
@@ -77,18 +64,6 @@ std::optional<std::vector<rollout::Spec>> ReadSpecs(const std::vector<std::strin
   }
   if (!good) return std::nullopt;
   return specs;
-}
-
-// An answer that has what an analyzer's answers have, else nothing after a complaint.
-std::optional<json> Parsed(const std::string& answer, const char* key) {
-  json parsed = json::parse(answer, nullptr, false);
-  if (parsed.is_object() && parsed.contains(key)) return parsed;
-  Complain("what answers at --analyzer.url is no analyzer of this version");
-  return std::nullopt;
-}
-
-std::string RolloutPath(const std::string& service) {
-  return "/api/v1/rollouts/" + base::UrlEncode(service);
 }
 
 // 5 or 5→10 while the splitter does not show it yet.
@@ -187,15 +162,6 @@ std::string SeenPlan(AnalyzerClient& analyzer, const rollout::Spec& spec) {
          "will take.\n";
 }
 
-// What a pipeline acts on; nothing while the rollout goes on.
-std::optional<int> ExitOf(const json& rollout, const std::string& version) {
-  if (!version.empty() && rollout.value("canary_version", "") != version) return std::nullopt;
-  const std::string phase = rollout.value("phase", "");
-  if (phase == "succeeded") return kDone;
-  if (phase == "rolled-back") return kRefused;
-  return std::nullopt;
-}
-
 }  // namespace
 
 int Validate(const std::vector<std::string>& files) {
@@ -236,7 +202,7 @@ int PlanRollouts(const PlanOptions& options, Format format) {
 
 int List(const Connection& connection, Format format) {
   AnalyzerClient analyzer(connection.url, connection.token);
-  const auto answer = analyzer.Call("GET", "/api/v1/rollouts");
+  const auto answer = analyzer.Call("GET", kRolloutsPath);
   if (!answer) return Fail(answer.error());
   if (format != Format::kTable) {
     Print(*answer);
@@ -316,10 +282,7 @@ int Status(const Connection& connection, const StatusOptions& options, Format fo
     const bool late = !options.wait || std::chrono::steady_clock::now() >= deadline;
     // An analyzer that restarts is waited for; a rollout that does not exist is not. 1 would say
     // that it was rolled back.
-    constexpr int kUnavailable = 503;
-    const bool may_come =
-        !answer && (answer.error().status == 0 || answer.error().status == kUnavailable);
-    if (!answer && (late || !may_come)) {
+    if (!answer && (late || !MayPass(answer.error()))) {
       (void)Fail(answer.error());
       return kHeld;
     }

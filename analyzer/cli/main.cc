@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "analyzer/cli/commands.h"
+#include "analyzer/cli/watch.h"
 
 namespace {
 
@@ -46,6 +47,7 @@ struct Options {
   std::string timeout = "1h";
   StatusOptions status;
   consul_canary::cli::PlanOptions plan;
+  consul_canary::cli::WatchOptions watch;
 };
 
 // 90, 90s, 10m, 1h
@@ -85,6 +87,7 @@ class Commands {
     AddReaders();
     AddActions();
     AddStatus();
+    AddWatch();
   }
 
   int Run() const { return run_ ? run_() : kWrongFlags; }
@@ -217,6 +220,26 @@ class Commands {
     status->add_option("--timeout", options_.timeout, "how long to wait at most (default 1h)");
     status->add_option("--version", options_.version, "wait for a rollout of this version");
     AddFormat(status);
+  }
+
+  void AddWatch() {
+    CLI::App* watch =
+        Command("watch", "what rollouts do, live: a tree on a terminal, else a line per change",
+                Connected([this](const Connection& c) {
+                  if (options_.watch.until_done && options_.watch.service.empty()) {
+                    fmt::print(stderr,
+                               "consul-canaryctl: --until-done: name the service whose rollout "
+                               "is waited for: watch SERVICE --until-done\n");
+                    return kWrongFlags;
+                  }
+                  return consul_canary::cli::Watch(c, options_.watch, options_.format);
+                }));
+    watch->add_option("SERVICE", options_.watch.service, "name of the service; without it: all");
+    watch->add_flag("--until-done", options_.watch.until_done,
+                    "end with the rollout: exit 0 promoted, 1 rolled back, 3 neither");
+    watch->add_option("--version", options_.watch.version,
+                      "with --until-done: only the end of a rollout of this version counts");
+    AddTableOrJson(watch);
   }
 
   CLI::App& app_;

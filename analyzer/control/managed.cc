@@ -9,6 +9,7 @@
 #include "analyzer/config/spec_file.h"
 #include "analyzer/control/observe.h"
 #include "analyzer/control/stored_json.h"
+#include "analyzer/rollout/callers.h"
 #include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
 
@@ -182,6 +183,23 @@ void NoteRate(Managed& managed, const rollout::Observation& seen) {
   ++managed.rated_ticks;
 }
 
+namespace {
+
+std::string Stragglers(const Managed& managed) {
+  if (!rollout::IsActive(managed.state.phase)) return "";
+  std::string late = rollout::StaleCallers(managed.seen);
+  if (late.empty()) late = rollout::WeightStragglers(managed.state, managed.seen);
+  if (!late.empty()) return late;
+  if (managed.state.stage == rollout::Stage::kPreparing) {
+    late = rollout::MembershipStragglers(managed.state, managed.seen, rollout::Subset::kCanary);
+  } else if (managed.state.stage == rollout::Stage::kPrimaryFilter) {
+    late = rollout::MembershipStragglers(managed.state, managed.seen, rollout::Subset::kPrimary);
+  }
+  return late.empty() ? "" : "the new instances are not routable from " + late;
+}
+
+}  // namespace
+
 RolloutView ViewOf(const std::string& id, const Managed& managed) {
   RolloutView view;
   view.id = id;
@@ -197,6 +215,11 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   view.splitter = managed.seen.splitter;
   view.unknown = managed.seen.unknown;
   view.callers = managed.seen.callers.size();
+  if (managed.seen.instances_known) {
+    view.canary_passing = managed.seen.canary_passing;
+    view.primary_passing = managed.seen.primary_passing;
+  }
+  view.stragglers = Stragglers(managed);
   // The first tick only sets the counters' baselines.
   if (managed.rated_ticks > kTicksToKnowTheRate) {
     view.requests_per_second = managed.requests_per_second;
