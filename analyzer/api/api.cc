@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -72,6 +73,32 @@ base::Result<rollout::Order> ReadOrder(rollout::OrderKind kind, const std::strin
   return order;
 }
 
+// ?limit=10&since=2026-11-24T17:00:00Z
+base::Result<DecisionRange> ReadDecisionRange(const std::map<std::string, std::string>& query) {
+  DecisionRange range;
+  for (const auto& [key, value] : query) {
+    if (key == "limit") {
+      std::size_t limit = 0;
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), limit);
+      if (error != std::errc() || end != value.data() + value.size() || limit == 0) {
+        return base::Fail(ErrorCode::kInvalid,
+                          fmt::format("limit: must be a whole number from 1 on, is \"{}\"", value));
+      }
+      range.limit = limit;
+    } else if (key == "since") {
+      const auto since = control::ParseWallTime(value);
+      if (!since) return base::Fail(ErrorCode::kInvalid, "since: " + since.error().message);
+      range.since_wall_seconds = *since;
+    } else {
+      return base::Fail(ErrorCode::kInvalid,
+                        fmt::format("\"{}\" is not understood here; there are limit (a number) "
+                                    "and since (a time, 2026-11-24T17:00:00Z)",
+                                    key));
+    }
+  }
+  return range;
+}
+
 // Where another analyzer leads, what it has stored is shown.
 std::shared_ptr<const control::RolloutView> Complete(
     base::IoLoop& io, consul::Client& client, std::shared_ptr<const control::RolloutView> view) {
@@ -114,7 +141,7 @@ ServerResponse Api::Route(const ServerRequest& request) const {
     return MethodNotAllowed("GET, PUT, DELETE");
   }
   if (parts.size() == 2 && parts[1] == "decisions") {
-    return reads ? Decisions(id) : MethodNotAllowed("GET");
+    return reads ? Decisions(id, request) : MethodNotAllowed("GET");
   }
   if (parts.size() == 2) {
     return request.method == "POST" ? Act(id, parts[1], request, *by) : MethodNotAllowed("POST");
@@ -219,7 +246,9 @@ ServerResponse Api::Act(const std::string& id, const std::string& action,
           .body = nlohmann::json{{"order", *sequence}, {"service", id}}.dump() + "\n"};
 }
 
-ServerResponse Api::Decisions(const std::string& id) const {
+ServerResponse Api::Decisions(const std::string& id, const ServerRequest& request) const {
+  const auto range = ReadDecisionRange(request.query);
+  if (!range) return ErrorResponse(range.error());
   if (const auto view = Find(id); !view) return ErrorResponse(view.error());
   const std::string prefix = control::RolloutKey(id, "decisions/");
   const auto pairs = Await<std::vector<consul::KvPair>>(
@@ -227,7 +256,7 @@ ServerResponse Api::Decisions(const std::string& id) const {
   if (!pairs) return ErrorResponse(pairs.error());
   std::vector<std::string> texts;
   for (const consul::KvPair& pair : *pairs) texts.push_back(pair.value);
-  return {.body = DecisionsJson(texts)};
+  return {.body = DecisionsJson(texts, *range)};
 }
 
 }  // namespace consul_canary::api

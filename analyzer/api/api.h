@@ -31,7 +31,7 @@ class Api {
   base::ServerResponse Delete(const std::string& id) const;
   base::ServerResponse Act(const std::string& id, const std::string& action,
                            const base::ServerRequest& request, const std::string& by) const;
-  base::ServerResponse Decisions(const std::string& id) const;
+  base::ServerResponse Decisions(const std::string& id, const base::ServerRequest& request) const;
   base::ServerResponse Route(const base::ServerRequest& request) const;
 
   base::IoLoop& io_;

@@ -15,6 +15,12 @@ using rollout::Spec;
 using rollout::Stage;
 using rollout::State;
 
+// "waits for instances of a new version", without its first words.
+std::string WhatWaits(const std::string& waits) {
+  constexpr std::string_view kWords = "waits for ";
+  return waits.starts_with(kWords) ? waits.substr(kWords.size()) : waits;
+}
+
 bool IsLastStep(const Spec& spec, const State& state) {
   return state.step + 1 >= static_cast<int>(spec.steps.size());
 }
@@ -34,14 +40,20 @@ void AddRest(std::vector<std::string>& parts, const char* what, double whole, do
   if (passed < whole) parts.push_back(fmt::format("{} ({:.0f} s more)", what, whole - passed));
 }
 
+// What a reason says without the words that `waits_for` says already.
+std::string Cause(const State& state) {
+  for (const std::string_view words :
+       {"holds: ", "promotion holds: ", "promotion: ", "waits for the canary: "}) {
+    if (state.reason.starts_with(words)) return state.reason.substr(words.size());
+  }
+  return state.reason;
+}
+
 // What a step that is under way still lacks.
 std::string MissingAtStep(const RolloutView& view) {
   const Spec& spec = *view.spec;
   const State& state = view.state;
-  constexpr std::string_view kHolds = "holds: ";
-  if (state.reason.starts_with(kHolds)) {
-    return "an end of the hold: " + state.reason.substr(kHolds.size());
-  }
+  if (state.reason.starts_with("holds: ")) return "an end of the hold: " + Cause(state);
   if (!state.confirmed) {
     return fmt::format("the splitter to hold {:g}%", state.wanted.canary_percent);
   }
@@ -64,13 +76,13 @@ NextDecision OfProgress(const RolloutView& view) {
   NextDecision next;
   if (state.stage == Stage::kPreparing) {
     next.decision = Advance(spec, 0);
-    next.waits_for = state.reason;
+    next.waits_for = Cause(state);
     next.deadline_seconds = std::max(0.0, spec.ready_deadline.count() - state.stage_seconds);
     next.on_deadline = "rollback";
     return next;
   }
   if (state.stage != Stage::kStepping || state.step >= static_cast<int>(spec.steps.size())) {
-    return {.decision = "go on", .waits_for = state.reason};
+    return {.decision = "go on", .waits_for = Cause(state)};
   }
   const bool pauses = spec.steps.at(static_cast<std::size_t>(state.step)).pause;
   next.decision = pauses ? "pause until `promote`" : AfterStep(spec, state);
@@ -94,13 +106,13 @@ NextDecision OfPromotion(const State& state) {
   switch (state.stage) {
     case Stage::kCanaryFull:
       return {.decision = "the primary subset takes version " + state.canary_version,
-              .waits_for = state.reason};
+              .waits_for = Cause(state)};
     case Stage::kPrimaryFilter:
-      return {.decision = "all traffic back to the primary subset", .waits_for = state.reason};
+      return {.decision = "all traffic back to the primary subset", .waits_for = Cause(state)};
     case Stage::kPrimaryFull:
-      return {.decision = "succeeded", .waits_for = state.reason};
+      return {.decision = "succeeded", .waits_for = Cause(state)};
     default:
-      return {.decision = "go on", .waits_for = state.reason};
+      return {.decision = "go on", .waits_for = Cause(state)};
   }
 }
 
@@ -118,7 +130,7 @@ NextDecision NextOf(const RolloutView& view) {
     case Phase::kRollingBack:
       return {.decision = "rolled-back", .waits_for = "all traffic to be back at the primary"};
     default:
-      return {.decision = "start", .waits_for = view.waits};
+      return {.decision = "start", .waits_for = WhatWaits(view.waits)};
   }
 }
 

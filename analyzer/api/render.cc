@@ -166,13 +166,22 @@ std::string RolloutsJson(const std::vector<std::shared_ptr<const RolloutView>>& 
   return Json{{"rollouts", std::move(list)}}.dump() + "\n";
 }
 
-std::string DecisionsJson(const std::vector<std::string>& stored) {
-  Json list = Json::array();
+std::string DecisionsJson(const std::vector<std::string>& stored, const DecisionRange& range) {
+  std::vector<Json> decisions;
   for (const std::string& text : stored) {
     Json decision = Json::parse(text, nullptr, false);
-    if (!decision.is_discarded()) list.push_back(std::move(decision));
+    if (!decision.is_object()) continue;
+    const auto time = decision.find("wall_seconds");
+    const bool dated = time != decision.end() && time->is_number();
+    if (range.since_wall_seconds && dated && time->get<double>() < *range.since_wall_seconds) {
+      continue;
+    }
+    decisions.push_back(std::move(decision));
   }
-  return Json{{"decisions", std::move(list)}}.dump() + "\n";
+  const std::size_t left_out =
+      range.limit && decisions.size() > *range.limit ? decisions.size() - *range.limit : 0;
+  decisions.erase(decisions.begin(), decisions.begin() + static_cast<std::ptrdiff_t>(left_out));
+  return Json{{"decisions", std::move(decisions)}}.dump() + "\n";
 }
 
 base::ServerResponse SpecErrors(const std::vector<config::FieldError>& errors) {

@@ -1,6 +1,8 @@
 // A rollout and its decisions as the API shows them. docs/api.md describes the fields. Pure.
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,8 +17,15 @@ namespace consul_canary::api {
 // {"rollouts": […]}
 [[nodiscard]] std::string RolloutsJson(
     const std::vector<std::shared_ptr<const control::RolloutView>>& views);
-// {"decisions": […]}; the stored texts, oldest first.
-[[nodiscard]] std::string DecisionsJson(const std::vector<std::string>& stored);
+
+// Which decisions are asked for.
+struct DecisionRange {
+  std::optional<double> since_wall_seconds;  // seconds since 1970; nullopt: from the first one on
+  std::optional<std::size_t> limit;          // the newest ones; nullopt: all that are kept
+};
+// {"decisions": […]}; the stored texts, oldest first, as they are ordered here.
+[[nodiscard]] std::string DecisionsJson(const std::vector<std::string>& stored,
+                                        const DecisionRange& range = {});
 
 // {"error": …, "fields": [{"field", "problem", "line"}]}
 [[nodiscard]] base::ServerResponse SpecErrors(const std::vector<config::FieldError>& errors);

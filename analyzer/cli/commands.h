@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,17 @@ int Apply(const Connection& connection, const std::vector<std::string>& files);
 int Validate(const std::vector<std::string>& files);
 int List(const Connection& connection, Format format);
 int Get(const Connection& connection, const std::string& service, Format format);
-int History(const Connection& connection, const std::string& service, Format format);
+
+struct HistoryOptions {
+  std::string service;
+  std::optional<int> limit;  // the newest ones alone
+  std::string since;         // RFC 3339; empty: all
+};
+int History(const Connection& connection, const HistoryOptions& options, Format format);
+
 int Delete(const Connection& connection, const std::string& service);
-// start, pause, resume, promote, abort, retry; `body` is the action's JSON or empty.
+// start, pause, resume, promote, abort, retry; `body` is the action's JSON or empty. Waits some
+// seconds for what became of the order, and says it; 1 where it was not carried out.
 int Act(const Connection& connection, const std::string& service, const std::string& action,
         const std::string& body);
 

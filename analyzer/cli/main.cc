@@ -5,9 +5,9 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "analyzer/cli/commands.h"
+#include "analyzer/cli/times.h"
 #include "analyzer/cli/watch.h"
 
 namespace {
@@ -45,26 +46,12 @@ struct Options {
   std::string version;
   bool full = false;
   std::string timeout = "1h";
+  std::string since;
   StatusOptions status;
   consul_canary::cli::PlanOptions plan;
+  consul_canary::cli::HistoryOptions history;
   consul_canary::cli::WatchOptions watch;
 };
-
-// 90, 90s, 10m, 1h
-std::optional<std::chrono::seconds> ParseTimeout(const std::string& text) {
-  int number = 0;
-  char unit = 's';
-  char rest = 0;
-  const int read = std::sscanf(text.c_str(), "%9d%c%c", &number, &unit, &rest);
-  if (read < 1 || read > 2 || number < 0) return std::nullopt;
-  const std::map<char, int> units{{'s', 1}, {'m', 60}, {'h', 3600}};
-  const auto found = units.find(unit);
-  if (found == units.end()) return std::nullopt;
-  constexpr std::chrono::hours kLongest{24 * 365};
-  const std::chrono::seconds duration{std::int64_t{number} * found->second};
-  if (duration > kLongest) return std::nullopt;
-  return duration;
-}
 
 std::optional<Connection> Connect(const Options& options) {
   Connection connection{options.url, ""};
@@ -156,7 +143,7 @@ class Commands {
     plan->add_option("--failures", options_.plan.failure_ratio,
                      "failure ratio of the primary, 0.001 by default")
         ->check(CLI::Range(0.0, 0.9) & Finite());
-    AddTableOrJson(plan);
+    AddFormat(plan);
   }
 
   void AddReaders() {
@@ -168,14 +155,30 @@ class Commands {
                 Connected([this](const Connection& c) {
                   return consul_canary::cli::Get(c, options_.status.service, options_.format);
                 }))));
-    AddFormat(AddService(Command(
-        "history", "the decisions of a service's rollouts", Connected([this](const Connection& c) {
-          return consul_canary::cli::History(c, options_.status.service, options_.format);
-        }))));
+    AddHistory();
     AddService(Command("delete", "forget a service's rollouts; the mesh stays as it is",
                        Connected([this](const Connection& c) {
                          return consul_canary::cli::Delete(c, options_.status.service);
                        })));
+  }
+
+  void AddHistory() {
+    CLI::App* history = AddService(Command(
+        "history", "the decisions of a service's rollouts with their reasons, newest last",
+        Connected([this](const Connection& c) {
+          options_.history.service = options_.status.service;
+          if (const auto ago = consul_canary::cli::ParseDuration(options_.since)) {
+            options_.history.since = consul_canary::cli::UtcText(std::time(nullptr) - ago->count());
+          } else {
+            options_.history.since = options_.since;
+          }
+          return consul_canary::cli::History(c, options_.history, options_.format);
+        })));
+    history->add_option("--limit", options_.history.limit, "the newest ones alone, so many")
+        ->check(CLI::Range(1, 100'000));
+    history->add_option("--since", options_.since,
+                        "a time (2026-11-24T17:00:00Z), or how long ago (90s, 10m, 1h)");
+    AddFormat(history);
   }
 
   CLI::App* AddAction(const std::string& name, const std::string& help,
@@ -204,7 +207,7 @@ class Commands {
     CLI::App* status = AddService(
         Command("status", "for pipelines: exit 0 promoted, 1 rolled back, 3 neither yet",
                 Connected([this](const Connection& c) {
-                  const auto timeout = ParseTimeout(options_.timeout);
+                  const auto timeout = consul_canary::cli::ParseDuration(options_.timeout);
                   if (!timeout) {
                     fmt::print(stderr,
                                "consul-canaryctl: --timeout: {} is no duration such as 90s, "

@@ -68,10 +68,11 @@ class Drawing {
     AddText(branches, "holds", Text(rollout_, "unknown"), Colour::kYellow);
     branches.push_back({"steps", Steps()});
     branches.push_back({Heads(), Subsets()});
-    const bool judged = Number(Child(rollout_, "evidence"), "harm_bound").value_or(0) > 0;
+    const bool judged = Number(rollout_, "last_step").value_or(0) > 0;
     if (judged) branches.push_back({Label("evidence") + Text(rollout_, "verdict"), Evidence()});
     if (IsUnderWay(rollout_)) AddText(branches, "stragglers", Stragglers(), Colour::kNone);
     AddText(branches, "next", Next(), Colour::kNone);
+    AddText(branches, "waits for", Text(Child(rollout_, "next"), "waits_for"), Colour::kNone);
     return Joined(branches);
   }
 
@@ -248,11 +249,13 @@ class Drawing {
     const json& metrics = Child(Child(rollout_, "evidence"), "metrics");
     if (!metrics.is_object() || metrics.size() < 2) return lines;
     for (const auto& [name, metric] : metrics.items()) {
-      std::string line = Harmless(name) + ":";
-      if (const auto harm = Number(metric, "log_harm")) line += fmt::format(" harm {:.2f}", *harm);
-      if (const auto safe = Number(metric, "log_safe"))
-        line += fmt::format(" safety {:.2f}", *safe);
-      if (metric.is_object() && metric.value("blamed", json()) == true) line += ", stands out";
+      const auto figure = [&metric](const char* key) {
+        const auto value = Number(metric, key);
+        return value ? fmt::format("{:.2f}", *value) : std::string("-");
+      };
+      std::string line = fmt::format("{:<15} harm {:>6}  safety {:>6}", Harmless(name),
+                                     figure("log_harm"), figure("log_safe"));
+      if (metric.is_object() && metric.value("blamed", json()) == true) line += "  stands out";
       lines.push_back(std::move(line));
     }
     return lines;
@@ -268,15 +271,9 @@ class Drawing {
 
   [[nodiscard]] std::string Next() const {
     const json& next = Child(rollout_, "next");
-    const std::string decision = Text(next, "decision");
-    if (decision.empty()) return "";
-    const std::string waits_for = Text(next, "waits_for");
-    std::string text = decision;
-    if (!waits_for.empty() && IsUnderWay(rollout_)) text += "; waits for " + waits_for;
-    if (!waits_for.empty() && !IsUnderWay(rollout_)) text += "; " + waits_for;
-    if (const auto seconds = Number(next, "deadline_seconds")) {
-      text +=
-          fmt::format("; in {} at the latest: {}", Duration(*seconds), Text(next, "on_deadline"));
+    std::string text = Text(next, "decision");
+    if (const auto seconds = Number(next, "deadline_seconds"); seconds && !text.empty()) {
+      text += fmt::format("; or, in {}, {}", Duration(*seconds), Text(next, "on_deadline"));
     }
     return text;
   }

@@ -16,6 +16,7 @@
 #include "analyzer/cli/fields.h"
 #include "analyzer/cli/look.h"
 #include "analyzer/cli/terminal.h"
+#include "analyzer/cli/times.h"
 #include "analyzer/cli/tree.h"
 
 namespace consul_canary::cli {
@@ -28,13 +29,7 @@ constexpr milliseconds kBetweenLooks{500};
 constexpr milliseconds kPatience{5000};
 constexpr milliseconds kSlice{50};
 
-std::string TimeNow() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", utc.tm_year + 1900, utc.tm_mon + 1,
-                     utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec);
-}
+std::string TimeNow() { return UtcText(std::time(nullptr)); }
 
 void PrintLine(const std::string& text) {
   fmt::print("{}\n", text);

@@ -78,7 +78,7 @@ TEST(NextOf, EachOtherPhaseSaysWhatEndsIt) {
     const char* waits_for;
   };
   for (const Case& test :
-       {Case{Phase::kIdle, Stage::kNone, false, "start", "waits for instances"},
+       {Case{Phase::kIdle, Stage::kNone, false, "start", "instances"},
         Case{Phase::kProgressing, Stage::kPreparing, false, "advance to step 1 of 2, 10%", "why"},
         Case{Phase::kPaused, Stage::kStepping, false, "go on", "an order: `resume`"},
         Case{Phase::kPaused, Stage::kStepping, true, "advance to step 2 of 2, 50%",
@@ -90,7 +90,7 @@ TEST(NextOf, EachOtherPhaseSaysWhatEndsIt) {
         Case{Phase::kPromoting, Stage::kPrimaryFull, false, "succeeded", "why"},
         Case{Phase::kRollingBack, Stage::kNone, false, "rolled-back",
              "all traffic to be back at the primary"},
-        Case{Phase::kRolledBack, Stage::kNone, false, "start", "waits for instances"}}) {
+        Case{Phase::kRolledBack, Stage::kNone, false, "start", "instances"}}) {
     RolloutView view = Stepping();
     view.state.phase = test.phase;
     view.state.stage = test.stage;
@@ -101,6 +101,16 @@ TEST(NextOf, EachOtherPhaseSaysWhatEndsIt) {
     EXPECT_EQ(NextOf(view).decision, test.decision);
     EXPECT_EQ(NextOf(view).waits_for, test.waits_for) << test.decision;
   }
+}
+
+TEST(NextOf, WordsOfTheReasonAreNotSaidTwice) {
+  RolloutView view = Stepping();
+  view.state.stage = Stage::kPreparing;
+  view.state.reason = "waits for the canary: no passing instance of version v2";
+  EXPECT_EQ(NextOf(view).waits_for, "no passing instance of version v2");
+  view.state.phase = Phase::kPromoting;
+  view.state.reason = "promotion holds: web-1 applies 50%";
+  EXPECT_EQ(NextOf(view).waits_for, "web-1 applies 50%");
 }
 
 TEST(NextOf, ARolloutWithoutASpecificationSaysNothing) {

@@ -73,6 +73,25 @@ TEST(DecisionsJson, PassesStoredTextsOnAndSkipsWhatIsNone) {
             (json{{"decisions", {{{"sequence", 1}}, {{"sequence", 2}}}}}));
 }
 
+TEST(DecisionsJson, LeavesOutWhatIsOlderAndAllButTheNewest) {
+  const std::vector<std::string> stored{R"({"sequence": 1, "wall_seconds": 10})",
+                                        R"({"sequence": 2, "wall_seconds": 20})",
+                                        R"({"sequence": 3, "wall_seconds": 30})"};
+  const auto sequences = [&stored](const DecisionRange& range) {
+    std::string shown;
+    const json answer = json::parse(DecisionsJson(stored, range));
+    for (const json& decision : answer["decisions"]) {
+      shown += std::to_string(decision["sequence"].get<int>());
+    }
+    return shown;
+  };
+  EXPECT_EQ(sequences({}), "123");
+  EXPECT_EQ(sequences({.since_wall_seconds = 20}), "23");
+  EXPECT_EQ(sequences({.limit = 2}), "23");
+  EXPECT_EQ(sequences({.since_wall_seconds = 10, .limit = 1}), "3");
+  EXPECT_EQ(sequences({.since_wall_seconds = 31, .limit = 1}), "");
+}
+
 TEST(SpecErrors, AreABadRequestWithEachFieldAndLine) {
   const auto response = SpecErrors(
       {{3, "strategy.steps[1].weight", "must be above 10"}, {0, "service", "is missing"}});

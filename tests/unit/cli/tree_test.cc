@@ -34,11 +34,11 @@ api   progressing   step 2 of 3   v2 over v1
 ├─ evidence    undecided
 │  ├─ harm     ██░░░░░░░░░░░░░░░░░░  0.52 of 4.61, then rolled back
 │  ├─ safety   ██████████░░░░░░░░░░  1.60 of 3.00, then advanced
-│  ├─ failure_ratio: harm 0.52 safety 1.60
-│  └─ late: harm -0.10
+│  ├─ failure_ratio   harm   0.52  safety   1.60
+│  └─ late            harm  -0.10  safety      -
 ├─ stragglers  none of 2 caller(s), read 0.8 s ago at most
-└─ next        advance to step 3 of 3, 50%; waits for the minimum duration (18 s more), proof of
-               safety (1.60 of 3.00); in 59 min at the latest: hold
+├─ next        advance to step 3 of 3, 50%; or, in 59 min, hold
+└─ waits for   the minimum duration (18 s more), proof of safety (1.60 of 3.00)
 )");
 }
 
@@ -87,10 +87,10 @@ TEST(Tree, OfAPromotedRolloutTheNewVersionIsThePrimarys) {
   json rollout = SteppingRollout();
   rollout["phase"] = "succeeded";
   rollout["waits"] = "waits for instances of a new version";
-  rollout["next"] = {{"decision", "start"}, {"waits_for", rollout["waits"]}};
+  rollout["next"] = {{"decision", "start"}, {"waits_for", "instances of a new version"}};
   const std::string drawn = Drawn(rollout, kUnicode);
   EXPECT_NE(drawn.find("└─ primary  v2 "), std::string::npos) << drawn;
-  EXPECT_NE(drawn.find("└─ next        start; waits for instances of a new version\n"),
+  EXPECT_NE(drawn.find("├─ next        start\n└─ waits for   instances of a new version\n"),
             std::string::npos)
       << drawn;
 }
