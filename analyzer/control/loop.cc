@@ -15,6 +15,7 @@
 #include "analyzer/control/observe.h"
 #include "analyzer/control/record.h"
 #include "analyzer/control/store.h"
+#include "analyzer/control/stored_json.h"
 #include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
 
@@ -29,6 +30,7 @@ using Clock = std::chrono::steady_clock;
 
 // More wait for the next tick: a Consul transaction holds 64 operations.
 constexpr std::size_t kOrdersPerTick = 16;
+constexpr std::ptrdiff_t kRefusedPerTick = 4;
 // A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
 // is widened or ended.
 constexpr base::milliseconds kReadBack{2000};
@@ -49,7 +51,7 @@ struct Loop::Impl {
         client(consul_client),
         collector(mesh),
         options(std::move(loop_options)),
-        store(consul_client, options.analyzer_id, Events()),
+        store(consul_client, options.membership, Events()),
         view(std::make_shared<const FleetView>()) {
     if (!options.record_folder.empty()) recorder.emplace(options.record_folder);
   }
@@ -69,6 +71,7 @@ struct Loop::Impl {
   // The tick thread's own.
   std::map<std::string, Managed> rollouts;
   LoopCounters counters;
+  std::string fleet_pause;  // in words; empty: none
   std::optional<MonotonicTime> consul_away_at;
   bool round_over = false;
   std::uint64_t last_change = 0;
@@ -102,6 +105,14 @@ struct Loop::Impl {
                 [this](std::string id, std::string why) {
                   Tell([id, why](Impl& self) { self.LoseLead(id, why); });
                 },
+            .on_holder =
+                [this](std::string id, std::string analyzer) {
+                  Tell([id, analyzer](Impl& self) { self.rollouts[id].holder = analyzer; });
+                },
+            .on_fleet_pause =
+                [this](std::string stored) {
+                  Tell([stored](Impl& self) { self.TakeFleetPause(stored); });
+                },
             .on_changed =
                 [this](ChangeResult result) {
                   Tell([result](Impl& self) { self.TakeResult(result); });
@@ -119,6 +130,22 @@ struct Loop::Impl {
     base::Log(managed.spec_problem.empty() ? LogLevel::kInfo : LogLevel::kError,
               "specification read", {{"service", id}, {"problem", managed.spec_problem}});
     FollowServices();
+  }
+
+  // What is not understood is a pause all the same: unknown means hold.
+  void TakeFleetPause(const std::string& stored) {
+    const auto pause = FleetPauseFromJson(stored);
+    std::string words;
+    if (!pause) {
+      words = fmt::format("every rollout is paused, by what {} holds: {}", kFleetPauseKey,
+                          pause.error().message);
+    } else if (*pause) {
+      words = InWords(**pause);
+    }
+    if (words == fleet_pause) return;
+    fleet_pause = std::move(words);
+    base::Log(LogLevel::kWarn, fleet_pause.empty() ? "the fleet goes on" : "the fleet is paused",
+              {{"why", fleet_pause}});
   }
 
   void FollowServices() {
@@ -249,6 +276,7 @@ struct Loop::Impl {
     Observation seen = Observe(*managed.spec, mesh, service, now);
     const bool away = mesh.consul_error.has_value();
     AddDoubts(managed, {InstancesSettled(now), away, outdated}, now, seen);
+    seen.fleet_pause = fleet_pause;
     seen.wall_seconds = WallNow();
     if (with_counts) AddTime(managed, Seconds(options.interval), now, seen);
     if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);
@@ -277,6 +305,10 @@ struct Loop::Impl {
     for (const rollout::Order& order : seen.orders) {
       if (order.sequence <= outcome.state.last_order) change.taken_orders.push_back(order.sequence);
     }
+    change.refused_orders.assign(
+        managed.refused_orders.begin(),
+        managed.refused_orders.begin() +
+            std::min<std::ptrdiff_t>(std::ssize(managed.refused_orders), kRefusedPerTick));
     change.state_index = managed.state_index;
     if (service != nullptr) {
       PreparedWrites prepared = PrepareWrites(managed, outcome.state, seen, *service);
@@ -287,7 +319,8 @@ struct Loop::Impl {
         IsActive(outcome.state.phase) && seen.unknown.empty() &&
         (!managed.last_checkpoint || now - *managed.last_checkpoint >= options.checkpoint_every);
     const bool commit =
-        !outcome.decisions.empty() || !change.taken_orders.empty() || checkpoint_due;
+        !outcome.decisions.empty() || !change.taken_orders.empty() || checkpoint_due ||
+        !change.refused_orders.empty();
     managed.seen = std::move(seen);
     if (!commit) managed.state = std::move(outcome.state);
     // A write that failed or is not seen yet is tried again with the next tick, not with every
@@ -327,6 +360,7 @@ struct Loop::Impl {
       fleet->rollouts[id] = std::move(rollout);
     }
     fleet->counters = counters;
+    fleet->fleet_pause = fleet_pause;
     const std::scoped_lock lock(mutex);
     view = std::move(fleet);
   }
@@ -378,12 +412,14 @@ void Loop::Stop() {
   if (!impl_->thread.joinable()) return;
   impl_->thread.request_stop();
   impl_->thread.join();
-  auto released = std::make_shared<std::promise<void>>();
-  auto done = released->get_future();
-  impl_->io.Post(
-      [impl = impl_, released] { impl->store.Release([released] { released->set_value(); }); });
-  constexpr base::seconds kReleaseDeadline{3};
-  done.wait_for(kReleaseDeadline);
+  auto gone = std::make_shared<std::promise<void>>();
+  auto done = gone->get_future();
+  impl_->io.Post([impl = impl_, gone] {
+    impl->store.Release([] { base::Log(LogLevel::kInfo, "locks given back", {}); },
+                        [gone] { gone->set_value(); });
+  });
+  constexpr base::seconds kDeadline{4};
+  done.wait_for(kDeadline);
 }
 
 std::shared_ptr<const FleetView> Loop::Latest() const {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <map>
 #include <utility>
 
@@ -52,14 +51,19 @@ void ReadSpec(Managed& managed, const consul::KvPair& stored) {
 
 void ReadOrders(Managed& managed, const std::vector<consul::KvPair>& pairs) {
   managed.orders.clear();
+  managed.refused_orders.clear();
   for (const consul::KvPair& pair : pairs) {
     auto order = OrderFromJson(pair.value);
-    if (!order) {
-      base::Log(base::LogLevel::kError, "order not understood",
-                {{"key", pair.key}, {"error", order.error().message}});
+    const auto sequence = SequenceOf(pair.key);
+    if (!order || !sequence) {
+      base::Log(base::LogLevel::kError, "order not understood; whoever leads removes it",
+                {{"key", pair.key},
+                 {"error", order ? "the key does not end with a number of eight digits"
+                                 : order.error().message}});
+      managed.refused_orders.push_back(pair.key);
       continue;
     }
-    order->sequence = std::strtoull(pair.key.c_str() + pair.key.rfind('/') + 1, nullptr, 10);
+    order->sequence = *sequence;
     managed.orders.push_back(std::move(*order));
   }
 }
@@ -206,6 +210,7 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   view.spec = managed.spec;
   view.problem = FirstProblem(managed);
   view.leading = managed.leading && managed.loaded && managed.spec;
+  view.holder = managed.holder;
   view.waits = managed.waits;
   view.state = managed.state;
   view.state.baselines.clear();

@@ -36,6 +36,8 @@ struct Managed {
   rollout::State state;
   std::uint64_t state_index = 0;
   std::vector<rollout::Order> orders;
+  std::vector<std::string> refused_orders;  // keys of those that are not understood
+  std::string holder;                       // the analyzer that holds the lock; empty: none
   // The change under way: nothing more is decided before its result has come.
   std::optional<rollout::State> pending;
   std::vector<rollout::Decision> pending_decisions;
@@ -60,7 +62,7 @@ struct Managed {
 // A specification that cannot be read leaves none, and spec_problem.
 void ReadSpec(Managed& managed, const consul::KvPair& stored);
 
-// Orders that cannot be understood are logged and left out.
+// Orders that cannot be understood are logged, and left out of those that are.
 void ReadOrders(Managed& managed, const std::vector<consul::KvPair>& pairs);
 
 // We hold the lock: everything that was believed of the rollout gives way to what is stored.

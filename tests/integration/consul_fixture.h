@@ -83,7 +83,7 @@ class ConsulTest : public ::testing::Test {
 
   std::string CreateSession() {
     return Call<std::string>(
-               [this](auto reply) { client_->SessionCreate("canary", base::seconds{10}, reply); })
+               [this](auto reply) { client_->SessionCreate("canary", base::seconds{10}, "", reply); })
         .value_or("");
   }
 

@@ -344,7 +344,7 @@ TEST_F(ClientTest, GivesTheReasonsOfATransactionThatDidNotHold) {
 TEST_F(ClientTest, CreatesRenewsListsAndDestroysSessions) {
   consul_.Answer({.body = R"({"ID":"s1"})"});
   EXPECT_EQ(Call<std::string>(
-                [this](auto reply) { client_->SessionCreate("canary", base::seconds{15}, reply); }),
+                [this](auto reply) { client_->SessionCreate("canary", base::seconds{15}, "", reply); }),
             "s1");
   EXPECT_EQ(nlohmann::json::parse(LastRequest().body),
             nlohmann::json::parse(
