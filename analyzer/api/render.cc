@@ -160,10 +160,21 @@ std::string RolloutJson(const RolloutView& view) {
   return json.dump() + "\n";
 }
 
-std::string RolloutsJson(const std::vector<std::shared_ptr<const RolloutView>>& views) {
+std::string CreatedJson(const rollout::Spec& spec, const FirstContact& contact) {
+  Json created = Json::array();
+  for (const auto* entry : {&contact.resolver, &contact.splitter}) {
+    if (*entry) created.push_back(Json::parse(**entry));
+  }
+  const Json answer = {{"spec", Json::parse(config::ToJson(spec))},
+                       {"created", std::move(created)}};
+  return answer.dump() + "\n";
+}
+
+std::string RolloutsJson(const std::vector<std::shared_ptr<const RolloutView>>& views,
+                         const std::string& fleet_pause) {
   Json list = Json::array();
   for (const auto& view : views) list.push_back(ToJson(*view));
-  return Json{{"rollouts", std::move(list)}}.dump() + "\n";
+  return Json{{"rollouts", std::move(list)}, {"paused", fleet_pause}}.dump() + "\n";
 }
 
 std::string DecisionsJson(const std::vector<std::string>& stored, const DecisionRange& range) {

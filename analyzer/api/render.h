@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "analyzer/api/first_contact.h"
 #include "analyzer/api/mesh_check.h"
 #include "analyzer/config/spec_file.h"
 #include "analyzer/control/view.h"
@@ -14,9 +15,12 @@
 namespace consul_canary::api {
 
 [[nodiscard]] std::string RolloutJson(const control::RolloutView& view);
-// {"rollouts": […]}
+// {"rollouts": […], "paused": "…"}; fleet_pause: who has paused all of them and why; empty: nobody.
 [[nodiscard]] std::string RolloutsJson(
-    const std::vector<std::shared_ptr<const control::RolloutView>>& views);
+    const std::vector<std::shared_ptr<const control::RolloutView>>& views,
+    const std::string& fleet_pause);
+// {"spec": {…}, "created": [{…}]}: what was stored, and the entries that were written for it.
+[[nodiscard]] std::string CreatedJson(const rollout::Spec& spec, const FirstContact& contact);
 
 // Which decisions are asked for.
 struct DecisionRange {

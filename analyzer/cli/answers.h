@@ -15,6 +15,7 @@ inline constexpr int kWrongInput = 2;
 inline constexpr int kHeld = 3;
 
 inline constexpr const char* kRolloutsPath = "/api/v1/rollouts";
+inline constexpr const char* kPausedPath = "/api/v1/paused";
 [[nodiscard]] std::string RolloutPath(const std::string& service);
 
 void Print(const std::string& text);     // to standard output

@@ -104,6 +104,13 @@ std::string SeenPlan(AnalyzerClient& analyzer, const rollout::Spec& spec) {
          "will take.\n";
 }
 
+void PrintCreated(const std::string& service, const std::string& answer) {
+  const json parsed = json::parse(answer, nullptr, false);
+  for (const json& entry : Child(parsed, "created")) {
+    Print(fmt::format("{}: {} created: {}\n", service, Text(entry, "Kind"), entry.dump()));
+  }
+}
+
 struct Outcome {
   bool refused = false;
   std::string text;
@@ -145,14 +152,16 @@ int Validate(const std::vector<std::string>& files) {
   return kDone;
 }
 
-int Apply(const Connection& connection, const std::vector<std::string>& files) {
+int Apply(const Connection& connection, const std::vector<std::string>& files, bool create) {
   const auto specs = ReadSpecs(files);
   if (!specs) return kWrongInput;
   AnalyzerClient analyzer(connection.url, connection.token);
   int status = kDone;
   for (const rollout::Spec& spec : *specs) {
-    const auto done = analyzer.Call("PUT", RolloutPath(spec.service), config::ToJson(spec));
+    const std::string path = RolloutPath(spec.service) + (create ? "?create=true" : "");
+    const auto done = analyzer.Call("PUT", path, config::ToJson(spec));
     if (done) {
+      if (create) PrintCreated(spec.service, *done);
       Print(fmt::format("{}: applied\n", spec.service));
       Print(SeenPlan(analyzer, spec));
     } else {
@@ -181,7 +190,10 @@ int List(const Connection& connection, Format format) {
   if (!answer) return Fail(answer.error());
   const auto parsed = Parsed(*answer, "rollouts");
   if (!parsed) return kRefused;
-  PrintAs(format, *answer, RolloutTable((*parsed)["rollouts"], LookOfStdout()));
+  const Look look = LookOfStdout();
+  std::string paused = Paint(look, Colour::kYellow, Text(*parsed, "paused"));
+  if (!paused.empty()) paused += '\n';
+  PrintAs(format, *answer, paused + RolloutTable((*parsed)["rollouts"], look));
   return kDone;
 }
 
@@ -218,11 +230,33 @@ int History(const Connection& connection, const HistoryOptions& options, Format 
   return kDone;
 }
 
-int Delete(const Connection& connection, const std::string& service) {
+int Delete(const Connection& connection, const std::string& service, bool release) {
   AnalyzerClient analyzer(connection.url, connection.token);
-  const auto answer = analyzer.Call("DELETE", RolloutPath(service));
+  const auto answer =
+      analyzer.Call("DELETE", RolloutPath(service) + (release ? "?release=true" : ""));
   if (!answer) return Fail(answer.error());
   Print(service + ": deleted\n");
+  if (!release) return kDone;
+  const json parsed = json::parse(*answer, nullptr, false);
+  const bool widened = parsed.is_object() && parsed.value("released", json()) == true;
+  Print(service + (widened ? ": the primary subset takes all instances again\n"
+                           : ": the primary subset took all instances already\n"));
+  return kDone;
+}
+
+int PauseAll(const Connection& connection, const std::string& reason) {
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Call("PUT", kPausedPath, json{{"reason", reason}}.dump());
+  if (!answer) return Fail(answer.error());
+  Print("every rollout is paused; harm, aborts and rollback alerts are answered as ever\n");
+  return kDone;
+}
+
+int ResumeAll(const Connection& connection) {
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Call("DELETE", kPausedPath);
+  if (!answer) return Fail(answer.error());
+  Print("rollouts go on; what was paused by itself stays paused\n");
   return kDone;
 }
 

@@ -17,7 +17,8 @@ struct Connection {
   std::string token;
 };
 
-int Apply(const Connection& connection, const std::vector<std::string>& files);
+// `create`: where a service has no resolver or splitter yet, they are written.
+int Apply(const Connection& connection, const std::vector<std::string>& files, bool create);
 int Validate(const std::vector<std::string>& files);
 int List(const Connection& connection, Format format);
 int Get(const Connection& connection, const std::string& service, Format format);
@@ -29,7 +30,11 @@ struct HistoryOptions {
 };
 int History(const Connection& connection, const HistoryOptions& options, Format format);
 
-int Delete(const Connection& connection, const std::string& service);
+// `release`: the primary subset takes all instances again.
+int Delete(const Connection& connection, const std::string& service, bool release);
+// The whole fleet; `reason` may be empty.
+int PauseAll(const Connection& connection, const std::string& reason);
+int ResumeAll(const Connection& connection);
 // start, pause, resume, promote, abort, retry; `body` is the action's JSON or empty. Waits some
 // seconds for what became of the order, and says it; 1 where it was not carried out.
 int Act(const Connection& connection, const std::string& service, const std::string& action,

@@ -45,6 +45,10 @@ struct Options {
   std::string file;
   std::string version;
   bool full = false;
+  bool create = false;
+  bool release = false;
+  bool all = false;
+  std::string reason;
   std::string timeout = "1h";
   std::string since;
   StatusOptions status;
@@ -113,12 +117,14 @@ class Commands {
 
   void AddFiles() {
     const std::string help = "specification, YAML or JSON; - for standard input; repeatable";
-    Command("apply", "store specifications; rollouts follow them from now on",
-            Connected([this](const Connection& c) {
-              return consul_canary::cli::Apply(c, options_.files);
-            }))
-        ->add_option("-f,--filename", options_.files, help)
-        ->required();
+    CLI::App* apply =
+        Command("apply", "store specifications; rollouts follow them from now on",
+                Connected([this](const Connection& c) {
+                  return consul_canary::cli::Apply(c, options_.files, options_.create);
+                }));
+    apply->add_option("-f,--filename", options_.files, help)->required();
+    apply->add_flag("--create", options_.create,
+                    "write the service's resolver and splitter where there are none");
     Command("validate", "check specifications without any connection",
             [this] { return consul_canary::cli::Validate(options_.files); })
         ->add_option("-f,--filename", options_.files, help)
@@ -158,8 +164,11 @@ class Commands {
     AddHistory();
     AddService(Command("delete", "forget a service's rollouts; the mesh stays as it is",
                        Connected([this](const Connection& c) {
-                         return consul_canary::cli::Delete(c, options_.status.service);
-                       })));
+                         return consul_canary::cli::Delete(c, options_.status.service,
+                                                           options_.release);
+                       })))
+        ->add_flag("--release", options_.release,
+                   "and let the primary subset take all instances again");
   }
 
   void AddHistory() {
@@ -194,13 +203,41 @@ class Commands {
     AddAction("start", "begin a rollout of the newest version that is not the primary's", [this] {
       return options_.version.empty() ? "" : nlohmann::json{{"version", options_.version}}.dump();
     })->add_option("--version", options_.version, "this version instead of the newest");
-    AddAction("pause", "stay at the present step; harm is still watched", nothing);
-    AddAction("resume", "go on, or overwrite weights that someone else has set", nothing);
+    AddPause();
     AddAction("promote", "release a pause, or pass the present step without proof", [this] {
       return options_.full ? R"({"full": true})" : std::string();
     })->add_flag("--full", options_.full, "skip the remaining steps");
     AddAction("abort", "roll back now", nothing);
     AddAction("retry", "try a rolled-back version again", nothing);
+  }
+
+  // A service, or --all; not both, and not neither.
+  CLI::App* AddActionOrAll(const std::string& name, const std::string& help,
+                           std::function<int(const Connection&)> all) {
+    CLI::App* command = Command(
+        name, help, Connected([this, name, all = std::move(all)](const Connection& c) {
+          if (options_.all != options_.status.service.empty()) {
+            fmt::print(stderr, "consul-canaryctl: {}: name either a service or --all\n", name);
+            return kWrongFlags;
+          }
+          return options_.all ? all(c)
+                              : consul_canary::cli::Act(c, options_.status.service, name, "");
+        }));
+    command->add_option("SERVICE", options_.status.service, "name of the service");
+    return command;
+  }
+
+  void AddPause() {
+    CLI::App* pause = AddActionOrAll(
+        "pause", "stay at the present step; harm is still watched",
+        [this](const Connection& c) { return consul_canary::cli::PauseAll(c, options_.reason); });
+    CLI::Option* all = pause->add_flag("--all", options_.all,
+                                       "every rollout of this Consul: none starts or advances");
+    pause->add_option("--reason", options_.reason, "with --all: why, for everyone who looks")
+        ->needs(all);
+    AddActionOrAll("resume", "go on, or overwrite weights that someone else has set",
+                   [](const Connection& c) { return consul_canary::cli::ResumeAll(c); })
+        ->add_flag("--all", options_.all, "end the pause of every rollout");
   }
 
   void AddStatus() {

@@ -36,14 +36,19 @@ void PrintLine(const std::string& text) {
   std::fflush(stdout);
 }
 
-// The rollouts of an answer, those under way first; nothing where it is no analyzer's.
-std::optional<std::vector<json>> RolloutsOf(const std::string& answer, bool one) {
+struct Seen {
+  std::vector<json> rollouts;  // those under way first
+  std::string paused;  // who has paused all of them; empty: nobody, or one alone was asked for
+};
+
+// Nothing where the answer is no analyzer's.
+std::optional<Seen> SeenIn(const std::string& answer, bool one) {
   const auto parsed = Parsed(answer, one ? "evidence" : "rollouts");
   if (!parsed) return std::nullopt;
-  if (one) return std::vector<json>{*parsed};
-  auto rollouts = (*parsed)["rollouts"].get<std::vector<json>>();
-  std::stable_partition(rollouts.begin(), rollouts.end(), IsUnderWay);
-  return rollouts;
+  if (one) return Seen{{*parsed}, ""};
+  Seen seen{(*parsed)["rollouts"].get<std::vector<json>>(), Text(*parsed, "paused")};
+  std::stable_partition(seen.rollouts.begin(), seen.rollouts.end(), IsUnderWay);
+  return seen;
 }
 
 // Shows what was seen, in one of the three ways.
@@ -52,11 +57,14 @@ class Show {
   explicit Show(Format format)
       : json_(format == Format::kJson), drawn_(!json_ && isatty(STDOUT_FILENO) == 1) {}
 
-  void Rollouts(const std::vector<json>& rollouts) {
+  void Look(const Seen& seen) {
+    const std::vector<json>& rollouts = seen.rollouts;
     if (!trouble_.empty()) Note("the analyzer answers again");
     trouble_.clear();
-    seen_ = rollouts;
+    const bool pause_changed = seen.paused != seen_.paused;
+    seen_ = seen;
     if (drawn_) return Redraw();
+    if (pause_changed) Note(seen.paused.empty() ? "rollouts go on" : seen.paused);
     if (rollouts.empty() && keys_.empty() && !said_none_ && !json_) {
       said_none_ = true;
       PrintLine(TimeNow() + "  there is no rollout yet");
@@ -94,15 +102,16 @@ class Show {
   }
 
   void Redraw() {
-    const Look look = LookOfStdout();
+    const cli::Look look = LookOfStdout();
     std::vector<std::string> lines;
     if (!trouble_.empty()) {
       lines.push_back(
           Paint(look, Colour::kYellow, Harmless(trouble_) + "; trying again. Last seen:"));
     }
-    if (seen_.empty()) lines.emplace_back("there is no rollout yet");
-    for (const json& rollout : seen_) {
-      const auto tree = Tree(rollout, look, seen_.size() > 1);
+    if (!seen_.paused.empty()) lines.push_back(Paint(look, Colour::kYellow, seen_.paused));
+    if (seen_.rollouts.empty()) lines.emplace_back("there is no rollout yet");
+    for (const json& rollout : seen_.rollouts) {
+      const auto tree = Tree(rollout, look, seen_.rollouts.size() > 1);
       lines.insert(lines.end(), tree.begin(), tree.end());
     }
     lines.push_back(Paint(look, Colour::kDim, TimeNow()));
@@ -113,7 +122,7 @@ class Show {
   const bool drawn_;
   bool said_none_ = false;
   Screen screen_;
-  std::vector<json> seen_;
+  Seen seen_;
   std::map<std::string, std::string> keys_;  // by service
   std::string trouble_;                      // why the analyzer does not answer; empty: it does
 };
@@ -141,12 +150,12 @@ class Watcher {
   // The exit code when this was the last look.
   std::optional<int> Look(const ApiAnswer& answer) {
     if (!answer) return Failed(answer.error());
-    const auto rollouts = RolloutsOf(*answer, !options_.service.empty());
-    if (!rollouts) return kRefused;
+    const auto seen = SeenIn(*answer, !options_.service.empty());
+    if (!seen) return kRefused;
     answered_ = true;
-    show_.Rollouts(*rollouts);
+    show_.Look(*seen);
     if (!options_.until_done) return std::nullopt;
-    return ExitOf(rollouts->front(), options_.version);
+    return ExitOf(seen->rollouts.front(), options_.version);
   }
 
   std::optional<int> Failed(const ApiError& error) {

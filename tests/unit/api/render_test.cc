@@ -63,9 +63,10 @@ TEST(RolloutJson, WhatIsNotKnownIsNullAndNoNumber) {
 
 TEST(RolloutsJson, ListsThem) {
   const auto view = std::make_shared<const control::RolloutView>(View());
-  const json shown = json::parse(RolloutsJson({view, view}));
+  const json shown = json::parse(RolloutsJson({view, view}, "paused by ann"));
   EXPECT_EQ(shown["rollouts"].size(), 2U);
-  EXPECT_EQ(json::parse(RolloutsJson({})), (json{{"rollouts", json::array()}}));
+  EXPECT_EQ(shown["paused"], "paused by ann");
+  EXPECT_EQ(json::parse(RolloutsJson({}, "")), (json{{"rollouts", json::array()}, {"paused", ""}}));
 }
 
 TEST(DecisionsJson, PassesStoredTextsOnAndSkipsWhatIsNone) {
