@@ -197,6 +197,17 @@ int List(const Connection& connection, Format format) {
   return kDone;
 }
 
+int PrintServices(const Connection& connection) {
+  constexpr base::seconds kPatience{1};
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Ask("GET", kRolloutsPath, kPatience).get();
+  if (!answer) return kDone;
+  for (const json& rollout : Child(json::parse(*answer, nullptr, false), "rollouts")) {
+    Print(Text(rollout, "service") + "\n");
+  }
+  return kDone;
+}
+
 int Get(const Connection& connection, const std::string& service, Format format) {
   AnalyzerClient analyzer(connection.url, connection.token);
   const auto answer = analyzer.Call("GET", RolloutPath(service));

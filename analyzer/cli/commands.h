@@ -53,6 +53,10 @@ struct PlanOptions {
   double requests_per_second = 0;
   double failure_ratio = 0.001;  // of the primary
 };
+// A name a line, for shell completion; nothing, silently, where no analyzer answers within a
+// second.
+int PrintServices(const Connection& connection);
+
 int PlanRollouts(const PlanOptions& options, Format format);
 
 int ReplayFile(const std::string& file, Format format);
