@@ -203,10 +203,9 @@ class Analyzer {
     control::MembershipOptions options;
     options.analyzer_id = flags.id.empty() ? DefaultId(port) : flags.id;
     if (!flags.registers) return options;
-    options.service =
-        consul::DescribeDaemon(flags.register_name, flags.register_address,
-                               flags.listen_addresses.front(), port, flags.telemetry_path,
-                               CONSUL_CANARY_VERSION);
+    options.service = consul::DescribeDaemon(flags.register_name, flags.register_address,
+                                             flags.listen_addresses.front(), port,
+                                             flags.telemetry_path, CONSUL_CANARY_VERSION);
     options.service->check_every = kCheckEvery;
     options.service->check_timeout = kCheckTimeout;
     options.service->starts_passing = true;

@@ -153,6 +153,7 @@ base::Result<std::shared_ptr<const control::RolloutView>> Api::Find(const std::s
 
 ServerResponse Api::List() const {
   std::vector<std::shared_ptr<const control::RolloutView>> views;
+  // Held by name: while a rollout is completed, the loop publishes the next one.
   const auto fleet = loop_.Latest();
   for (const auto& [id, view] : fleet->rollouts) {
     views.push_back(Complete(io_, client_, view));

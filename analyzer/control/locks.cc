@@ -23,7 +23,7 @@ constexpr base::milliseconds kLockDelayRetry{20};
 // What each analyzer before us has to take a free lock.
 constexpr base::milliseconds kTimeForEach{2000};
 // The preferred one did not take what we gave it: it may be unable to.
-constexpr base::milliseconds kKeepAfterReturn{60'000};
+constexpr base::milliseconds kKeepAfterReturn{20'000};
 // An agent serves 200 connections to one address, and watches need some.
 constexpr std::size_t kMostAtOnce = 16;
 
@@ -107,6 +107,8 @@ struct Locks::Impl : std::enable_shared_from_this<Locks::Impl> {
       membership.Doubt();
     }
     if (!lock.holder.empty() && pair.session.empty()) lock.free_since = Clock::now();
+    // Whom we gave it to has taken it, so it may have it again.
+    if (!pair.session.empty() && pair.session != membership.session()) lock.given_away.reset();
     lock.holder = pair.session;
     const std::string holder_name = pair.session.empty() ? std::string() : pair.value;
     if (lock.holder_name == holder_name) return;
@@ -140,7 +142,7 @@ struct Locks::Impl : std::enable_shared_from_this<Locks::Impl> {
         !membership.alive()) {
       return;
     }
-    const std::size_t rank = RankOf(name, id, *membership.alive());
+    const auto rank = static_cast<std::int64_t>(RankOf(name, id, *membership.alive()));
     if (lock.leading) {
       if (rank > 0) Move(id, lock);
       return;

@@ -73,9 +73,9 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
   }
 
   void Start() {
-    watch = WatchPrefix(client, kAnalyzersPrefix, Guard([](Impl& self, std::vector<KvPair> pairs) {
-                          self.ReadAlive(pairs);
-                        }));
+    watch =
+        WatchPrefix(client, kAnalyzersPrefix,
+                    Guard([](Impl& self, std::vector<KvPair> pairs) { self.ReadAlive(pairs); }));
     if (options.service) {
       registration = std::make_unique<consul::Registration>(
           client, *options.service,
@@ -129,16 +129,15 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
     if (creating || stopping || !session.empty()) return;
     connecting = false;
     creating = true;
-    client.SessionCreate(
-        options.analyzer_id, kSessionTtl,
-        with_check ? consul::CheckIdOf(*options.service) : std::string(),
-        Guard([with_check, why_without](Impl& self, base::Result<std::string> id) {
-          self.creating = false;
-          // One that comes after the end is left to its TTL and its check.
-          if (self.stopping) return;
-          if (!id) return self.NoSession(id.error(), with_check);
-          self.HaveSession(*std::move(id), with_check, why_without);
-        }));
+    client.SessionCreate(options.analyzer_id, kSessionTtl,
+                         with_check ? consul::CheckIdOf(*options.service) : std::string(),
+                         Guard([with_check, why_without](Impl& self, base::Result<std::string> id) {
+                           self.creating = false;
+                           // One that comes after the end is left to its TTL and its check.
+                           if (self.stopping) return;
+                           if (!id) return self.NoSession(id.error(), with_check);
+                           self.HaveSession(*std::move(id), with_check, why_without);
+                         }));
   }
 
   void NoSession(const base::Error& error, bool with_check) {

@@ -26,9 +26,9 @@ struct MembershipOptions {
 };
 
 struct MembershipEvents {
-  std::function<void()> on_session;                // a new one, which holds no lock yet
-  std::function<void(std::string why)> on_lost;    // it has ended; a new one is under way
-  std::function<void()> on_alive;                  // who is alive has changed
+  std::function<void()> on_session;              // a new one, which holds no lock yet
+  std::function<void(std::string why)> on_lost;  // it has ended; a new one is under way
+  std::function<void()> on_alive;                // who is alive has changed
 };
 
 class Membership {

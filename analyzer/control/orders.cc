@@ -33,9 +33,8 @@ base::Result<Place> NextPlace(base::IoLoop& io, consul::Client& client, const st
     if (!parsed) return tl::unexpected(parsed.error());
     last = parsed->last_order;
   }
-  const auto pairs = Await<std::vector<KvPair>>(io, [&client, id](auto reply) {
-    client.KvList(OrdersKey(id), std::move(reply));
-  });
+  const auto pairs = Await<std::vector<KvPair>>(
+      io, [&client, id](auto reply) { client.KvList(OrdersKey(id), std::move(reply)); });
   if (!pairs) return tl::unexpected(pairs.error());
   for (const KvPair& pair : *pairs) last = std::max(last, SequenceOf(pair.key).value_or(0));
   return Place{last + 1, *state ? (*state)->modify_index : 0};

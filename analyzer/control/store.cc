@@ -27,7 +27,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   struct Rollout {
     std::uint64_t spec_index = 0;  // ModifyIndex; 0: there is no specification
     std::vector<KvPair> orders;
-    bool idle = true;     // by the state that is stored
+    bool idle = true;       // by the state that is stored
     bool changing = false;  // a change is under way or in the queue
   };
 
@@ -35,10 +35,10 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
       : client(consul_client),
         events(std::move(store_events)),
         locks(consul_client, std::move(options),
-              {.on_leading = [this](const std::string& id, std::uint64_t epoch,
-                                    std::optional<KvPair> state) {
-                 Lead(id, epoch, std::move(state));
-               },
+              {.on_leading =
+                   [this](const std::string& id, std::uint64_t epoch, std::optional<KvPair> state) {
+                     Lead(id, epoch, std::move(state));
+                   },
                .on_lost = [this](const std::string& id,
                                  const std::string& why) { events.on_lost(id, why); },
                .on_holder = [this](const std::string& id,
@@ -73,10 +73,9 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   }
 
   void Watch(std::string_view prefix, void (Impl::*read)(std::vector<KvPair>)) {
-    watches.push_back(WatchPrefix(client, prefix,
-                                  Guard([read](Impl& self, std::vector<KvPair> pairs) {
-                                    (self.*read)(std::move(pairs));
-                                  })));
+    watches.push_back(WatchPrefix(
+        client, prefix,
+        Guard([read](Impl& self, std::vector<KvPair> pairs) { (self.*read)(std::move(pairs)); })));
   }
 
   void ReadSpecs(std::vector<KvPair> pairs) {
@@ -150,8 +149,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
 
   std::vector<consul::TxnOp> Operations(const Change& change) const {
     std::vector<consul::TxnOp> ops;
-    ops.push_back(
-        {.verb = "check-session", .key = LockKey(change.id), .session = locks.session()});
+    ops.push_back({.verb = "check-session", .key = LockKey(change.id), .session = locks.session()});
     if (change.state) {
       ops.push_back({.verb = "cas",
                      .key = RolloutKey(change.id, "state"),
@@ -203,9 +201,8 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     if (!locks.Leads(change->id)) {
       ChangeResult result{change->number, change->id, 0, {}};
       result.committed = base::Fail(ErrorCode::kConflict, "the lock is not held any more");
-      client.loop().After(base::milliseconds{0}, Guard([result](Impl& self) {
-                            self.Finish(result);
-                          }));
+      client.loop().After(base::milliseconds{0},
+                          Guard([result](Impl& self) { self.Finish(result); }));
       return;
     }
     client.Txn(Operations(*change),
@@ -242,7 +239,8 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   void Finish(ChangeResult result) {
     --under_way;
     const std::string id = result.id;
-    const bool conflict = !result.committed && result.committed.error().code == ErrorCode::kConflict;
+    const bool conflict =
+        !result.committed && result.committed.error().code == ErrorCode::kConflict;
     rollouts[id].changing = false;
     if (conflict) locks.Reload(id, "its stored state or lock changed");
     events.on_changed(std::move(result));

@@ -50,9 +50,9 @@ struct WriteResult {
   base::Result<bool> result;    // false: the entry was changed by someone else meanwhile
 };
 
-// How a Change went. committed: an error means that no entry was written (kConflict: the lock or the
-// stored state is not ours any more, nothing was stored; kUnavailable: it may have been stored all
-// the same).
+// How a Change went. committed: an error means that no entry was written (kConflict: the lock or
+// the stored state is not ours any more, nothing was stored; kUnavailable: it may have been stored
+// all the same).
 struct ChangeResult {
   std::uint64_t number = 0;
   std::string id;

@@ -19,7 +19,7 @@ struct RolloutView {
   std::string problem;  // why this rollout is not ruled here: a bad specification or state, or no
                         // lead; empty: it is
   bool leading = false;
-  std::string holder;  // the analyzer that leads; empty: none, or not known yet
+  std::string holder;    // the analyzer that leads; empty: none, or not known yet
   rollout::State state;  // without baselines
   rollout::Verdict verdict;
   std::optional<rollout::SplitterView> splitter;  // as last seen

@@ -279,8 +279,7 @@ std::string AuthorizeBody(std::string_view resource, std::string_view segment,
   return Dump(Json::array({std::move(question)}));
 }
 
-std::string SessionBody(std::string_view name, base::seconds ttl,
-                        std::string_view service_check) {
+std::string SessionBody(std::string_view name, base::seconds ttl, std::string_view service_check) {
   Json session = Json::object();
   session["Name"] = name;
   session["TTL"] = fmt::format("{}s", ttl.count());

@@ -138,8 +138,7 @@ class ControlTest : public ::testing::Test {
     auto agent = ConsulAgent::Start();
     ASSERT_TRUE(agent) << agent.error().message;
     agent_ = std::move(*agent);
-    ASSERT_TRUE(
-        agent_->KvPut("consul-canary/specs/api", StoredSpec(R"({"service": "api"})")));
+    ASSERT_TRUE(agent_->KvPut("consul-canary/specs/api", StoredSpec(R"({"service": "api"})")));
   }
 
   void WriteSplitter() {
@@ -285,13 +284,12 @@ TEST_F(ControlTest, ADeletedRolloutIsNotLedAnyMore) {
   ASSERT_TRUE(analyzer.DeleteRollout());
   EXPECT_TRUE(analyzer.WaitFor([&] { return !analyzer.leading && !analyzer.has_spec; }));
   EXPECT_FALSE(agent_->Get("/v1/kv/consul-canary/rollouts/?keys"));
-  EXPECT_EQ(agent_->Get("/v1/kv/consul-canary/orders/?keys").value_or(""),
-            R"(["consul-canary/orders/"])");
+  EXPECT_EQ(consul::ParseKeyList(*agent_->Get("/v1/kv/consul-canary/orders/?keys")).value(),
+            std::vector<std::string>{"consul-canary/orders/"});
   EXPECT_FALSE(analyzer.Apply(NewState("after", 0, 1)).committed);
   EXPECT_EQ(Stored("state"), std::nullopt);
   // And led again when it comes back.
-  ASSERT_TRUE(
-      agent_->KvPut("consul-canary/specs/api", StoredSpec(R"({"service": "api"})")));
+  ASSERT_TRUE(agent_->KvPut("consul-canary/specs/api", StoredSpec(R"({"service": "api"})")));
   EXPECT_TRUE(analyzer.WaitUntilLeading());
   // What was prepared for the first one must find another epoch.
   EXPECT_GT(analyzer.epoch, first_epoch);

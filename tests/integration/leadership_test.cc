@@ -77,7 +77,14 @@ class LeadershipTest : public ::testing::Test {
 
   bool WaitUntilLeads(const std::string& name, const std::string& service,
                       milliseconds limit = seconds(40)) {
-    return WaitUntil([&] { return LedBy(name).contains(service); }, limit, milliseconds(10));
+    const bool leads =
+        WaitUntil([&] { return LedBy(name).contains(service); }, limit, milliseconds(10));
+    if (!leads) {
+      const auto body = consul_->http().Get(analyzers_.at(name)->address() + "/api/v1/rollouts");
+      ADD_FAILURE() << name << " does not lead: " << (body ? *body : body.error().message) << "\n"
+                    << consul_->Get("/v1/kv/consul-canary/?recurse").value_or("");
+    }
+    return leads;
   }
 
   bool IsAlive(const std::string& name) {
@@ -128,7 +135,8 @@ TEST_F(LeadershipTest, IsTakenOverSoonAfterAKill) {
     analyzers_.at(leader)->Kill();
     ASSERT_TRUE(WaitUntilLeads(other, "api"));
     took.push_back(SecondsSince(begin));
-    ASSERT_TRUE(analyzers_.at(leader)->Restart());
+    const auto restarted = analyzers_.at(leader)->Restart();
+    ASSERT_TRUE(restarted) << restarted.error().message;
   }
   std::string list;
   for (const double seconds : took) list += fmt::format(" {:.2f}", seconds);
@@ -152,7 +160,8 @@ TEST_F(LeadershipTest, IsHandedOverWithinASecondAtTheEnd) {
     ASSERT_EQ(analyzers_.at(leader)->process().Wait(seconds(20)), 0);
     EXPECT_FALSE(IsAlive(leader));
     EXPECT_EQ(json::parse(*consul_->Get("/v1/health/service/consul-canary-analyzer")).size(), 1U);
-    ASSERT_TRUE(analyzers_.at(leader)->Restart());
+    const auto restarted = analyzers_.at(leader)->Restart();
+    ASSERT_TRUE(restarted) << restarted.error().message;
   }
   std::string list;
   for (const double seconds : took) list += fmt::format(" {:.2f}", seconds);
@@ -171,8 +180,8 @@ TEST_F(LeadershipTest, IsLostByAStoppedProcessWhichFindsThatOutWhenItGoesOn) {
   EXPECT_TRUE(WaitUntilLeads(other, "api"));
   std::cout << fmt::format("taken over after SIGSTOP: {:.2f} s\n", SecondsSince(begin));
   analyzers_.at(leader)->process().Signal(SIGCONT);
-  EXPECT_TRUE(WaitUntil([&, name = leader] { return Logs(name, "not leading any more"); },
-                        seconds(20)));
+  EXPECT_TRUE(
+      WaitUntil([&, name = leader] { return Logs(name, "not leading any more"); }, seconds(20)));
   // And it gets an idle rollout back, with a session of its own again.
   EXPECT_EQ(Settle("api").first, leader);
 }
@@ -196,7 +205,7 @@ TEST_F(LeadershipTest, HasATtlAloneWhereTheServiceMayNotBeRegistered) {
   EXPECT_TRUE(WaitUntilLeads("a", "api"));
   EXPECT_TRUE(Logs("a", "ends by its TTL alone"));
   EXPECT_TRUE(Logs("a", "--consul.register=false"));
-  EXPECT_EQ(*consul_->Get("/v1/health/service/consul-canary-analyzer"), "[]");
+  EXPECT_EQ(json::parse(*consul_->Get("/v1/health/service/consul-canary-analyzer")).size(), 0U);
 }
 
 TEST_F(LeadershipTest, IsSpreadOverTheAnalyzersAndMovedWhenOneComesOrGoes) {
@@ -230,9 +239,51 @@ TEST_F(LeadershipTest, IsSpreadOverTheAnalyzersAndMovedWhenOneComesOrGoes) {
   analyzers_.at("b")->Kill();
   EXPECT_TRUE(settles({"a", "c"}));
   // What the dead one has left behind is taken away.
-  EXPECT_TRUE(WaitUntil(
-      [&] { return !consul_->Get("/v1/kv/" + control::AnalyzerKey("b")).has_value(); },
-      seconds(10)));
+  EXPECT_TRUE(
+      WaitUntil([&] { return !consul_->Get("/v1/kv/" + control::AnalyzerKey("b")).has_value(); },
+                seconds(10)));
+}
+
+TEST_F(LeadershipTest, RemovesOrdersThatNobodyCanUnderstandAndSaysWhy) {
+  ASSERT_NO_FATAL_FAILURE(AddRollout("api"));
+  ASSERT_NO_FATAL_FAILURE(StartAnalyzerCalled("a"));
+  ASSERT_TRUE(WaitUntilLeads("a", "api"));
+  const std::string bad_text = control::OrderKey("api", 7);
+  const std::string bad_name = control::OrdersKey("api") + "please";
+  const std::string order = control::OrderToJson({.kind = rollout::OrderKind::kAbort, .by = "kim"});
+  ASSERT_TRUE(consul_->KvPut(bad_text, "abort at once!"));
+  ASSERT_TRUE(consul_->KvPut(bad_name, order));
+  for (const std::string& key : {bad_text, bad_name}) {
+    EXPECT_TRUE(
+        WaitUntil([&] { return consul_->KvGet(key).value_or("") == std::nullopt; }, seconds(10)))
+        << key;
+    EXPECT_TRUE(Logs("a", "key=" + key)) << key;
+  }
+  EXPECT_TRUE(Logs("a", "order not understood; whoever leads removes it"));
+}
+
+TEST_F(LeadershipTest, LetsNothingStartWhileTheFleetIsPaused) {
+  ASSERT_NO_FATAL_FAILURE(AddRollout("api"));
+  ASSERT_NO_FATAL_FAILURE(StartAnalyzerCalled("a"));
+  ASSERT_TRUE(WaitUntilLeads("a", "api"));
+  const auto waits_for = [this](const std::string& words) {
+    return WaitUntil(
+        [&] {
+          const auto body =
+              consul_->http().Get(analyzers_.at("a")->address() + "/api/v1/rollouts/api");
+          return body &&
+                 json::parse(*body)["waits"].get<std::string>().find(words) != std::string::npos;
+        },
+        seconds(10));
+  };
+  const std::string key(control::kFleetPauseKey);
+  ASSERT_TRUE(consul_->KvPut(key, control::FleetPauseToJson({.by = "kim", .reason = "incident"})));
+  EXPECT_TRUE(waits_for("every rollout is paused by kim since 1970-01-01T00:00:00Z: incident"));
+  // Unknown means hold.
+  ASSERT_TRUE(consul_->KvPut(key, "please stop"));
+  EXPECT_TRUE(waits_for("every rollout is paused, by what consul-canary/paused holds"));
+  ASSERT_TRUE(consul_->KvPut(key, ""));
+  EXPECT_TRUE(waits_for("no service-splitter"));
 }
 
 TEST_F(LeadershipTest, CostsAnAgentAHandfulOfBlockingQueriesHoweverManyRolloutsThereAre) {
