@@ -125,6 +125,7 @@ Json ToJson(const RolloutView& view) {
       {"foreign_edit", state.foreign_edit},
       {"started", nullptr},
       {"decisions", state.decisions},
+      {"last_order", state.last_order},
       {"plan", PlanJson(view)},
       {"stage_seconds", state.stage_seconds},
       {"next", NextJson(view)},

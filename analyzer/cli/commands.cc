@@ -136,7 +136,8 @@ std::optional<Outcome> WhatBecame(AnalyzerClient& analyzer, const std::string& s
     if (answer && Number(json::parse(*answer, nullptr, false), "last_order").value_or(0) >= order) {
       const auto made = analyzer.Call("GET", RolloutPath(service) + "/decisions");
       if (!made) return std::nullopt;
-      return OutcomeOf(Child(json::parse(*made, nullptr, false), "decisions"), decisions_before);
+      const json decisions = json::parse(*made, nullptr, false);
+      return OutcomeOf(Child(decisions, "decisions"), decisions_before);
     }
     analyzer.Wait(kBetweenLooks);
   }
@@ -202,7 +203,8 @@ int PrintServices(const Connection& connection) {
   AnalyzerClient analyzer(connection.url, connection.token);
   const auto answer = analyzer.Ask("GET", kRolloutsPath, kPatience).get();
   if (!answer) return kDone;
-  for (const json& rollout : Child(json::parse(*answer, nullptr, false), "rollouts")) {
+  const json parsed = json::parse(*answer, nullptr, false);
+  for (const json& rollout : Child(parsed, "rollouts")) {
     Print(Text(rollout, "service") + "\n");
   }
   return kDone;

@@ -15,6 +15,7 @@ namespace consul_canary::cli {
 [[nodiscard]] std::optional<double> Number(const nlohmann::json& object, const char* key);
 // An empty object where it is absent. Lives as long as `object`.
 [[nodiscard]] const nlohmann::json& Child(const nlohmann::json& object, const char* key);
+const nlohmann::json& Child(nlohmann::json&& object, const char* key) = delete;  // would be gone
 
 // The same without control characters.
 [[nodiscard]] std::string Harmless(std::string_view text);

@@ -225,12 +225,15 @@ class Drawing {
             Subset("primary", primary, Percent(Number(rollout_, "observed_primary_weight")))};
   }
 
-  [[nodiscard]] std::string Bar(double value, double bound) const {
+  [[nodiscard]] std::string Bar(double value, double bound, Colour colour) const {
     const double share = bound > 0 ? std::clamp(value / bound, 0.0, 1.0) : 0;
     const auto full = static_cast<std::size_t>(std::floor(share * kBarCells));
-    std::string bar;
-    for (std::size_t i = 0; i < kBarCells; ++i) bar += i < full ? signs_.full : signs_.empty;
-    return bar;
+    std::string done;
+    std::string rest;
+    for (std::size_t i = 0; i < kBarCells; ++i) {
+      i < full ? done += signs_.full : rest += signs_.empty;
+    }
+    return Paint(look_, colour, done) + Paint(look_, Colour::kDim, rest);
   }
 
   [[nodiscard]] std::string Process(const char* name, const char* prefix, Colour colour,
@@ -239,8 +242,8 @@ class Drawing {
     const double value = Number(evidence, (std::string("log_") + prefix).c_str()).value_or(0);
     const double bound = Number(evidence, (std::string(prefix) + "_bound").c_str()).value_or(0);
     const double shown = std::abs(value) < 0.005 ? 0 : value;  // never "-0.00"
-    return fmt::format("{:<9}{}  {:.2f} of {:.2f}, then {}", name,
-                       Paint(look_, colour, Bar(value, bound)), shown, bound, then);
+    return fmt::format("{:<9}{}  {:.2f} of {:.2f}, then {}", name, Bar(value, bound, colour), shown,
+                       bound, then);
   }
 
   [[nodiscard]] std::vector<std::string> Evidence() const {
@@ -266,6 +269,7 @@ class Drawing {
     const std::string callers = Count(Number(rollout_, "callers"));
     const double age = Number(rollout_, "outcomes_age_seconds").value_or(0);
     if (!late.empty()) return late;
+    if (callers == "0") return "no caller is known";
     return fmt::format("none of {} caller(s), read {:.1f} s ago at most", callers, age);
   }
 

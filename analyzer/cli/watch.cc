@@ -105,8 +105,10 @@ class Show {
     const cli::Look look = LookOfStdout();
     std::vector<std::string> lines;
     if (!trouble_.empty()) {
-      lines.push_back(
-          Paint(look, Colour::kYellow, Harmless(trouble_) + "; trying again. Last seen:"));
+      for (const std::string& line : Wrapped(Harmless(trouble_), look.columns - 1)) {
+        lines.push_back(Paint(look, Colour::kYellow, line));
+      }
+      lines.push_back(Paint(look, Colour::kYellow, "trying again. Last seen:"));
     }
     if (!seen_.paused.empty()) lines.push_back(Paint(look, Colour::kYellow, seen_.paused));
     if (seen_.rollouts.empty()) lines.emplace_back("there is no rollout yet");
