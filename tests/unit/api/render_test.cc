@@ -6,6 +6,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/temp_dir.h"
+
 namespace consul_canary::api {
 namespace {
 
@@ -46,6 +48,37 @@ TEST(RolloutJson, ShowsStepsFromOneAndWantedBesideObservedWeight) {
   EXPECT_EQ(shown["evidence"]["step"]["canary"], (json{{"completed", 120}, {"failures", 3}}));
   EXPECT_EQ(shown["evidence"]["log_harm"], 0.5);
   EXPECT_EQ(shown["spec"]["service"], "api");
+}
+
+// What programs read stays as it is: a field that is renamed, moved or dropped shows here, and
+// belongs into docs/api.md and CHANGELOG.md.
+TEST(RolloutJson, IsTheGoldenFile) {
+  control::RolloutView view = View();
+  view.holder = "analyzer-1:9656";
+  view.state.evidence.step_primary = {900, 3};
+  view.state.evidence.rollout_canary = {300, 4};
+  view.state.evidence.rollout_primary = {2500, 9};
+  view.state.evidence.canary_latency = {200, {{.25, 20}}};
+  view.state.stage_seconds = 12.5;
+  view.state.confirmed = true;
+  view.state.confirmed_seconds = 12;
+  view.state.decisions = 3;
+  view.state.last_order = 2;
+  view.verdict.log_safe = 1.5;
+  view.verdict.safe_bound = 3;
+  view.verdict.overdispersion = 1.25;
+  view.verdict.observed_share = 0.125;
+  view.verdict.metrics = {{.name = "failure_ratio", .weight = 1, .log_harm = 0.5, .log_safe = 1.5}};
+  view.verdict.notes = {"a note"};
+  view.canary_passing = 1;
+  view.primary_passing = 2;
+  view.stragglers = "web-1 applies 10%";
+  view.requests_per_second = 100.5;
+  view.outcomes_age_seconds = 0.5;
+  const auto golden = testing::ReadFile(GOLDEN_FILES "/rollout.json");
+  auto shown = nlohmann::ordered_json::parse(RolloutJson(view));
+  shown.erase("spec");  // has tests of its own
+  EXPECT_EQ(shown.dump(2) + "\n", golden);
 }
 
 TEST(RolloutJson, WhatIsNotKnownIsNullAndNoNumber) {
