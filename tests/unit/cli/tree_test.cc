@@ -51,6 +51,16 @@ TEST(Tree, IsAsciiWhereTheTerminalHasNothingElse) {
   EXPECT_NE(drawn.find(" 10%>25% "), std::string::npos) << drawn;
 }
 
+TEST(Tree, ListsMetricsByNameAndNumber) {
+  json rollout = SteppingRollout();
+  const json metric = {{"log_harm", 0}};
+  rollout["evidence"]["metrics"] = {
+      {"latency_10ms", metric}, {"latency_5ms", metric}, {"late", metric}};
+  const std::string drawn = Drawn(rollout, kUnicode);
+  EXPECT_LT(drawn.find("late  "), drawn.find("latency_5ms")) << drawn;
+  EXPECT_LT(drawn.find("latency_5ms"), drawn.find("latency_10ms")) << drawn;
+}
+
 TEST(Tree, NamesStragglersAndWhatHolds) {
   json rollout = SteppingRollout();
   rollout["stragglers"] = "web-1 applies 10%";
