@@ -15,7 +15,6 @@
 #include "analyzer/control/observe.h"
 #include "analyzer/control/record.h"
 #include "analyzer/control/store.h"
-#include "analyzer/control/stored_json.h"
 #include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
 
@@ -30,7 +29,6 @@ using Clock = std::chrono::steady_clock;
 
 // More wait for the next tick: a Consul transaction holds 64 operations.
 constexpr std::size_t kOrdersPerTick = 16;
-constexpr std::ptrdiff_t kRefusedPerTick = 4;
 // A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
 // is widened or ended.
 constexpr base::milliseconds kReadBack{2000};
@@ -132,16 +130,8 @@ struct Loop::Impl {
     FollowServices();
   }
 
-  // What is not understood is a pause all the same: unknown means hold.
   void TakeFleetPause(const std::string& stored) {
-    const auto pause = FleetPauseFromJson(stored);
-    std::string words;
-    if (!pause) {
-      words = fmt::format("every rollout is paused, by what {} holds: {}", kFleetPauseKey,
-                          pause.error().message);
-    } else if (*pause) {
-      words = InWords(**pause);
-    }
+    std::string words = FleetPauseInWords(stored);
     if (words == fleet_pause) return;
     fleet_pause = std::move(words);
     base::Log(LogLevel::kWarn, fleet_pause.empty() ? "the fleet goes on" : "the fleet is paused",
@@ -220,15 +210,7 @@ struct Loop::Impl {
 
   // Logged when it succeeds and when its trouble changes, not at each try.
   void NoteWrite(const std::string& id, const WriteResult& write) {
-    std::string outcome = "ok";
-    std::string trouble;
-    if (!write.result) {
-      outcome = "error";
-      trouble = write.result.error().message;
-    } else if (!*write.result) {
-      outcome = "conflict";
-      trouble = "the " + write.what + " was changed by someone else meanwhile";
-    }
+    auto [outcome, trouble] = OutcomeOf(write);
     ++counters.writes[outcome];
     const auto found = rollouts.find(id);
     if (found == rollouts.end()) return;
@@ -302,13 +284,7 @@ struct Loop::Impl {
   void Settle(const std::string& id, Managed& managed, rollout::Outcome outcome, Observation seen,
               const collect::ServiceSnapshot* service, MonotonicTime now, bool with_counts) {
     Change change{.id = id};
-    for (const rollout::Order& order : seen.orders) {
-      if (order.sequence <= outcome.state.last_order) change.taken_orders.push_back(order.sequence);
-    }
-    change.refused_orders.assign(
-        managed.refused_orders.begin(),
-        managed.refused_orders.begin() +
-            std::min<std::ptrdiff_t>(std::ssize(managed.refused_orders), kRefusedPerTick));
+    AddDoneOrders(managed, seen, outcome.state, change);
     change.state_index = managed.state_index;
     if (service != nullptr) {
       PreparedWrites prepared = PrepareWrites(managed, outcome.state, seen, *service);

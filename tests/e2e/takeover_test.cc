@@ -7,11 +7,11 @@
 namespace consul_canary::testing {
 namespace {
 
-// The second step waits for a person, so that the test has its time.
+// The first step waits for a person, so that the test has its time.
 constexpr const char* kPausing = R"(
 service: api
 strategy:
-  steps: [{weight: 25}, {weight: 50, pause: true}]
+  steps: [{weight: 25, pause: true}, {weight: 50}]
   warmup: 1s
 )";
 
@@ -82,7 +82,7 @@ TEST_F(TakeoverTest, FromAStoppedLeaderLeavesItNothingToWriteWhenItGoesOn) {
   ASSERT_NO_FATAL_FAILURE(ApplySpec(kPausing));
   ASSERT_TRUE(mesh_->AddInstance("v2"));
   ASSERT_NO_FATAL_FAILURE(FindLeader());
-  ASSERT_TRUE(WaitForStep(2));
+  ASSERT_TRUE(WaitForStep(1));
   analyzer_->process().Signal(SIGSTOP);
   ASSERT_TRUE(WaitUntilOtherLeads());
   LetTheOtherOneTakeOver();
@@ -90,7 +90,7 @@ TEST_F(TakeoverTest, FromAStoppedLeaderLeavesItNothingToWriteWhenItGoesOn) {
   ASSERT_TRUE(WaitForPhase("rolled-back"));
   const std::string epoch = EpochInSplitter();
   const std::size_t decisions = Decisions().size();
-  // It believes that it leads, and that half of the traffic belongs to the canary.
+  // It believes that it leads, and that a quarter of the traffic belongs to the canary.
   second_->process().Signal(SIGCONT);
   const auto has_learned = [&] {
     return ReadFile(second_->process().output()).find("not leading any more") != std::string::npos;

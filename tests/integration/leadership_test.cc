@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -24,6 +25,8 @@ namespace {
 
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
+
+constexpr const char* kManagementToken = "8a4f2f8e-0000-4000-8000-000000000007";
 
 std::string ServiceNumber(int number) { return fmt::format("service-{}", number); }
 
@@ -199,7 +202,30 @@ TEST_F(LeadershipTest, ComesBackWhenTheAgentHasForgottenEverything) {
   EXPECT_FALSE(Logs("a", "ends by its TTL alone"));
 }
 
-TEST_F(LeadershipTest, HasATtlAloneWhereTheServiceMayNotBeRegistered) {
+TEST_F(LeadershipTest, HasATtlAloneWhereItMayNotRegisterAndNamesTheMissingRule) {
+  auto consul = ConsulAgent::Start({.token = kManagementToken});
+  ASSERT_TRUE(consul) << consul.error().message;
+  consul_ = std::move(*consul);
+  ASSERT_NO_FATAL_FAILURE(AddRollout("api"));
+  const json policy = {{"Name", "unregistered"}, {"Rules", R"(service_prefix "" { policy = "read" }
+                                    node_prefix "" { policy = "read" }
+                                    key_prefix "consul-canary/" { policy = "write" }
+                                    session_prefix "" { policy = "write" })"}};
+  ASSERT_TRUE(consul_->Put("/v1/acl/policy", policy.dump()));
+  const auto created =
+      consul_->Put("/v1/acl/token", json{{"Policies", {{{"Name", "unregistered"}}}}}.dump());
+  ASSERT_TRUE(created) << created.error().message;
+  const std::string token = json::parse(*created).at("SecretID");
+  ::setenv("CONSUL_HTTP_TOKEN_FILE", consul_->folder().Write("token", token).c_str(), 1);
+  StartAnalyzerCalled("a");
+  ::unsetenv("CONSUL_HTTP_TOKEN_FILE");
+  if (HasFatalFailure()) return;
+  EXPECT_TRUE(WaitUntilLeads("a", "api"));
+  EXPECT_TRUE(Logs("a", "ends by its TTL alone"));
+  EXPECT_TRUE(Logs("a", "lacks permission 'service:write' on \\\"consul-canary-analyzer\\\""));
+}
+
+TEST_F(LeadershipTest, HasATtlAloneWhereItShallNotRegister) {
   ASSERT_NO_FATAL_FAILURE(AddRollout("api"));
   ASSERT_NO_FATAL_FAILURE(StartAnalyzerCalled("a", {"--consul.register=false"}));
   EXPECT_TRUE(WaitUntilLeads("a", "api"));

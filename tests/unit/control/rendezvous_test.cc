@@ -29,7 +29,8 @@ TEST(Rendezvous, MovesOnlyWhatBelongedToTheOneThatLeft) {
   const std::set<std::string> two{"a:9656", "c:9656"};
   for (int i = 0; i < 300; ++i) {
     const std::string before = Preferred(Service(i), kThree);
-    if (before != "b:9656") EXPECT_EQ(Preferred(Service(i), two), before);
+    if (before == "b:9656") continue;
+    EXPECT_EQ(Preferred(Service(i), two), before);
   }
 }
 
