@@ -8,7 +8,10 @@
 #include <optional>
 #include <vector>
 
+#include "analyzer/api/first_contact.h"
+#include "analyzer/api/fleet.h"
 #include "analyzer/api/mesh_check.h"
+#include "analyzer/api/query.h"
 #include "analyzer/api/render.h"
 #include "analyzer/config/spec_file.h"
 #include "analyzer/control/await.h"
@@ -26,6 +29,7 @@ using base::ServerResponse;
 using control::Await;
 
 constexpr std::string_view kRollouts = "/api/v1/rollouts";
+constexpr std::string_view kPaused = "/api/v1/paused";
 constexpr int kAccepted = 202;
 constexpr int kNotFound = 404;
 constexpr int kMethodNotAllowed = 405;
@@ -98,6 +102,11 @@ ServerResponse Api::Route(const ServerRequest& request) const {
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const auto by = auth_.Authorize(request, reads ? Role::kViewer : Role::kOperator);
   if (!by) return ErrorResponse(by.error());
+  if (request.path == kPaused) {
+    const bool known = reads || request.method == "PUT" || request.method == "DELETE";
+    return known ? AnswerFleetPause(io_, client_, request, *by)
+                 : MethodNotAllowed("GET, PUT, DELETE");
+  }
   const std::string_view rest = request.path.starts_with(kRollouts)
                                     ? std::string_view(request.path).substr(kRollouts.size())
                                     : "?";
@@ -110,11 +119,11 @@ ServerResponse Api::Route(const ServerRequest& request) const {
   if (parts.size() == 1) {
     if (reads) return Get(id);
     if (request.method == "PUT") return Put(id, request);
-    if (request.method == "DELETE") return Delete(id);
+    if (request.method == "DELETE") return Delete(id, request);
     return MethodNotAllowed("GET, PUT, DELETE");
   }
   if (parts.size() == 2 && parts[1] == "decisions") {
-    return reads ? Decisions(id) : MethodNotAllowed("GET");
+    return reads ? Decisions(id, request) : MethodNotAllowed("GET");
   }
   if (parts.size() == 2) {
     return request.method == "POST" ? Act(id, parts[1], request, *by) : MethodNotAllowed("POST");
@@ -127,7 +136,7 @@ base::Result<std::shared_ptr<const control::RolloutView>> Api::Find(const std::s
   if (const auto found = fleet->rollouts.find(id); found != fleet->rollouts.end()) {
     return found->second;
   }
-  const std::string key = control::RolloutKey(id, "spec");
+  const std::string key = control::SpecKey(id);
   const auto stored = Await<std::optional<consul::KvPair>>(
       io_, [this, key](auto reply) { client_.KvGet(key, std::move(reply)); });
   if (!stored) return tl::unexpected(stored.error());
@@ -144,10 +153,12 @@ base::Result<std::shared_ptr<const control::RolloutView>> Api::Find(const std::s
 
 ServerResponse Api::List() const {
   std::vector<std::shared_ptr<const control::RolloutView>> views;
-  for (const auto& [id, view] : loop_.Latest()->rollouts) {
+  // Held by name: while a rollout is completed, the loop publishes the next one.
+  const auto fleet = loop_.Latest();
+  for (const auto& [id, view] : fleet->rollouts) {
     views.push_back(Complete(io_, client_, view));
   }
-  return {.body = RolloutsJson(views)};
+  return {.body = RolloutsJson(views, fleet->fleet_pause)};
 }
 
 ServerResponse Api::Get(const std::string& id) const {
@@ -157,6 +168,8 @@ ServerResponse Api::Get(const std::string& id) const {
 }
 
 ServerResponse Api::Put(const std::string& id, const ServerRequest& request) const {
+  const auto create = ReadFlag(request.query, "create");
+  if (!create) return ErrorResponse(create.error());
   const auto spec = config::ParseSpec(request.body);
   if (!spec) return SpecErrors(spec.error());
   if (spec->service != id) {
@@ -164,41 +177,64 @@ ServerResponse Api::Put(const std::string& id, const ServerRequest& request) con
         {{0, "service",
           fmt::format("is \"{}\", but the request names \"{}\"", spec->service, id)}});
   }
-  const auto findings = CheckMesh(io_, client_, *spec);
-  if (!findings) return ErrorResponse(findings.error());
-  if (!findings->problems.empty()) return MeshErrors(findings->problems);
-  const auto state = control::ReadStoredState(io_, client_, id);
-  if (!state && state.error().code != ErrorCode::kNotFound) return ErrorResponse(state.error());
-  if (state && rollout::IsActive(state->phase)) {
-    return ErrorResponse(
-        {ErrorCode::kConflict,
-         fmt::format("a rollout of \"{}\" is {}; abort it or wait for its end before "
-                     "its specification is changed",
-                     id, ToString(state->phase))});
+  if (const auto under_way =
+          NotUnderWay(id, "or wait for its end before its specification is changed");
+      !under_way) {
+    return ErrorResponse(under_way.error());
   }
-  const std::string key = control::RolloutKey(id, "spec");
+  const auto check =
+      CheckMesh(io_, client_, *spec, *create ? Missing::kIsCreated : Missing::kIsAProblem);
+  if (!check) return ErrorResponse(check.error());
+  if (!check->problems.empty()) return MeshErrors(check->problems);
+  if (const auto created = Create(io_, client_, check->contact); !created) {
+    return ErrorResponse(created.error());
+  }
+  const std::string key = control::SpecKey(id);
   const std::string text = control::StoredSpec(config::ToJson(*spec));
   const auto put = Await<bool>(io_, [this, key, text](auto reply) {
     client_.KvPut(key, text, std::nullopt, std::move(reply));
   });
   if (!put) return ErrorResponse(put.error());
-  return {.body = AppliedJson(config::ToJson(*spec), findings->warnings)};
+  return {.body = *create ? CreatedJson(*spec, check->contact)
+                          : AppliedJson(config::ToJson(*spec), check->warnings)};
 }
 
-ServerResponse Api::Delete(const std::string& id) const {
+base::Result<void> Api::NotUnderWay(const std::string& id, std::string_view remedy) const {
   const auto state = control::ReadStoredState(io_, client_, id);
-  if (!state && state.error().code != ErrorCode::kNotFound) return ErrorResponse(state.error());
-  if (state && rollout::IsActive(state->phase)) {
-    return ErrorResponse(
-        {ErrorCode::kConflict,
-         fmt::format("a rollout of \"{}\" is {}; abort it first", id, ToString(state->phase))});
+  if (!state && state.error().code != ErrorCode::kNotFound) return tl::unexpected(state.error());
+  if (!state || !rollout::IsActive(state->phase)) return {};
+  return base::Fail(ErrorCode::kConflict, fmt::format("a rollout of \"{}\" is {}; abort it {}", id,
+                                                      ToString(state->phase), remedy));
+}
+
+ServerResponse Api::Delete(const std::string& id, const ServerRequest& request) const {
+  const auto release = ReadFlag(request.query, "release");
+  if (!release) return ErrorResponse(release.error());
+  if (const auto under_way = NotUnderWay(id, "first"); !under_way) {
+    return ErrorResponse(under_way.error());
   }
-  if (const auto view = Find(id); !view) return ErrorResponse(view.error());
-  const std::string prefix = control::RolloutKey(id, "");
-  const auto done = Await<void>(
-      io_, [this, prefix](auto reply) { client_.KvDelete(prefix, true, std::move(reply)); });
+  const auto view = Find(id);
+  if (!view) return ErrorResponse(view.error());
+  if (*release && !(*view)->spec) {
+    return ErrorResponse({ErrorCode::kConflict,
+                          fmt::format("the specification of \"{}\" cannot be read, so its primary "
+                                      "subset is not known; apply it anew, or delete it without "
+                                      "release and widen the subset's Filter by hand",
+                                      id)});
+  }
+  const auto done = control::DeleteRollout(io_, client_, id);
   if (!done) return ErrorResponse(done.error());
-  return {.body = nlohmann::json{{"deleted", id}}.dump() + "\n"};
+  nlohmann::json answer = {{"deleted", id}};
+  if (*release) {
+    const auto widened = WidenPrimary(io_, client_, *(*view)->spec);
+    if (!widened) {
+      return ErrorResponse(
+          {widened.error().code,
+           "deleted, but the primary subset's Filter was not widened: " + widened.error().message});
+    }
+    answer["released"] = *widened;
+  }
+  return {.body = answer.dump() + "\n"};
 }
 
 ServerResponse Api::Act(const std::string& id, const std::string& action,
@@ -219,7 +255,9 @@ ServerResponse Api::Act(const std::string& id, const std::string& action,
           .body = nlohmann::json{{"order", *sequence}, {"service", id}}.dump() + "\n"};
 }
 
-ServerResponse Api::Decisions(const std::string& id) const {
+ServerResponse Api::Decisions(const std::string& id, const ServerRequest& request) const {
+  const auto range = ReadDecisionRange(request.query);
+  if (!range) return ErrorResponse(range.error());
   if (const auto view = Find(id); !view) return ErrorResponse(view.error());
   const std::string prefix = control::RolloutKey(id, "decisions/");
   const auto pairs = Await<std::vector<consul::KvPair>>(
@@ -227,7 +265,7 @@ ServerResponse Api::Decisions(const std::string& id) const {
   if (!pairs) return ErrorResponse(pairs.error());
   std::vector<std::string> texts;
   for (const consul::KvPair& pair : *pairs) texts.push_back(pair.value);
-  return {.body = DecisionsJson(texts)};
+  return {.body = DecisionsJson(texts, *range)};
 }
 
 }  // namespace consul_canary::api

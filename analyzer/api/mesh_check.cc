@@ -110,6 +110,32 @@ void CheckPermissions(base::IoLoop& io, consul::Client& client, const Spec& spec
   }
 }
 
+// As they will read once they are created.
+void Substitute(const Spec& spec, const FirstContact& contact,
+                std::optional<consul::Resolver>& resolver,
+                std::optional<consul::Splitter>& splitter) {
+  constexpr double kAll = 100;
+  if (contact.resolver) {
+    resolver =
+        consul::Resolver{.name = spec.service,
+                         .subset_filters = {{spec.primary_subset, ""}, {spec.canary_subset, ""}}};
+  }
+  if (contact.splitter) {
+    splitter = consul::Splitter{.name = spec.service,
+                                .splits = {{.weight = kAll, .service_subset = spec.primary_subset},
+                                           {.weight = 0, .service_subset = spec.canary_subset}}};
+  }
+}
+
+std::vector<MeshProblem> ProblemsOf(const FirstContact& contact, Missing missing) {
+  if (!contact.obstacle.empty()) return {{"service", contact.obstacle}};
+  if (missing == Missing::kIsCreated) return {};
+  std::string text = "`consul-canaryctl apply --create` would write";
+  if (contact.resolver) text += " " + *contact.resolver;
+  if (contact.splitter) text += (contact.resolver ? " and " : " ") + *contact.splitter;
+  return {{"service", text}};
+}
+
 }  // namespace
 
 std::vector<MeshProblem> CheckEntries(const Spec& spec,
@@ -139,21 +165,30 @@ std::vector<MeshProblem> WarningsOf(const Spec& spec, const std::string& protoco
                        spec.service)}};
 }
 
-Result<MeshFindings> CheckMesh(base::IoLoop& io, consul::Client& client, const Spec& spec) {
-  const auto splitter =
-      ReadEntry(io, client, "service-splitter", spec.service, &consul::ParseSplitter);
+Result<MeshCheck> CheckMesh(base::IoLoop& io, consul::Client& client, const Spec& spec,
+                            Missing missing) {
+  auto splitter = ReadEntry(io, client, "service-splitter", spec.service, &consul::ParseSplitter);
   if (!splitter) return tl::unexpected(splitter.error());
-  const auto resolver =
-      ReadEntry(io, client, "service-resolver", spec.service, &consul::ParseResolver);
+  auto resolver = ReadEntry(io, client, "service-resolver", spec.service, &consul::ParseResolver);
   if (!resolver) return tl::unexpected(resolver.error());
   const std::string service = spec.service;
   const auto protocol = Await<std::string>(
       io, [&client, service](auto reply) { client.ReadProtocol(service, std::move(reply)); });
   if (!protocol) return tl::unexpected(protocol.error());
-  MeshFindings findings{.problems = CheckEntries(spec, *splitter, *resolver, *protocol),
-                        .warnings = WarningsOf(spec, *protocol)};
-  CheckPermissions(io, client, spec, findings.problems);
-  return findings;
+  MeshCheck check{.problems = {}, .warnings = WarningsOf(spec, *protocol), .contact = {}};
+  if (!*splitter || !*resolver) {
+    auto contact = AskFirstContact(io, client, spec, resolver->has_value(), splitter->has_value());
+    if (!contact) return tl::unexpected(contact.error());
+    if (missing == Missing::kIsCreated) {
+      Substitute(spec, *contact, *resolver, *splitter);
+      check.contact = *contact;
+    }
+    check.problems = ProblemsOf(*contact, missing);
+  }
+  const auto problems = CheckEntries(spec, *splitter, *resolver, *protocol);
+  check.problems.insert(check.problems.begin(), problems.begin(), problems.end());
+  CheckPermissions(io, client, spec, check.problems);
+  return check;
 }
 
 }  // namespace consul_canary::api

@@ -19,6 +19,7 @@ struct RolloutView {
   std::string problem;  // why this rollout is not ruled here: a bad specification or state, or no
                         // lead; empty: it is
   bool leading = false;
+  std::string holder;    // the analyzer that leads; empty: none, or not known yet
   rollout::State state;  // without baselines
   rollout::Verdict verdict;
   std::optional<rollout::SplitterView> splitter;  // as last seen
@@ -27,6 +28,9 @@ struct RolloutView {
   std::optional<double> requests_per_second;      // of both subsets, lately; nullopt: not known yet
   double primary_failure_ratio = 0.5;             // of all that the callers have counted
   std::size_t callers = 0;
+  // Passing instances of both subsets; nullopt: not known.
+  std::optional<int> canary_passing, primary_passing;
+  std::string stragglers;  // callers that do not do yet what the stage wants, in words; empty: none
   double outcomes_age_seconds = 0;  // of the oldest fresh caller's reading
 };
 
@@ -42,6 +46,7 @@ struct LoopCounters {
 struct FleetView {
   std::map<std::string, std::shared_ptr<const RolloutView>> rollouts;
   LoopCounters counters;
+  std::string fleet_pause;  // who has paused every rollout, since when and why; empty: nobody
 };
 
 }  // namespace consul_canary::control
