@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "analyzer/api/mesh_check.h"
+#include "analyzer/api/place_check.h"
 #include "analyzer/api/render.h"
 #include "analyzer/config/spec_file.h"
 #include "analyzer/control/await.h"
@@ -106,7 +107,7 @@ ServerResponse Api::Route(const ServerRequest& request) const {
   }
   const auto parts = SplitPath(rest);
   if (parts.empty()) return reads ? List() : MethodNotAllowed("GET");
-  const std::string& id = parts[0];
+  const std::string id = IdOf(client_.settings(), parts[0]);
   if (parts.size() == 1) {
     if (reads) return Get(id);
     if (request.method == "PUT") return Put(id, request);
@@ -157,12 +158,14 @@ ServerResponse Api::Get(const std::string& id) const {
 }
 
 ServerResponse Api::Put(const std::string& id, const ServerRequest& request) const {
-  const auto spec = config::ParseSpec(request.body);
+  auto spec = config::ParseSpec(request.body);
   if (!spec) return SpecErrors(spec.error());
-  if (spec->service != id) {
+  const auto misplaced = SettlePlace(io_, client_, *spec);
+  if (!misplaced) return ErrorResponse(misplaced.error());
+  if (!misplaced->empty()) return SpecErrors(*misplaced);
+  if (const std::string own = rollout::RolloutId(*spec); own != id) {
     return SpecErrors(
-        {{0, "service",
-          fmt::format("is \"{}\", but the request names \"{}\"", spec->service, id)}});
+        {{0, "service", fmt::format("is \"{}\", but the request names \"{}\"", own, id)}});
   }
   const auto problems = CheckMesh(io_, client_, *spec);
   if (!problems) return ErrorResponse(problems.error());

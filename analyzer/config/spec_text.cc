@@ -103,12 +103,6 @@ std::string Quoted(const std::string& text) {
 std::string QuotedOrNull(const std::string& text) { return text.empty() ? "null" : Quoted(text); }
 Json TextOrNull(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-// A filter that nothing writes is not printed: it would be refused.
-bool WritesFilters(const Spec& spec) {
-  return spec.promote != PromoteMode::kExternal &&
-         !(spec.version_key.empty() && spec.version_tag_prefix.empty());
-}
-
 Json ToValue(const Step& step) {
   return {{"weight", step.weight_percent},
           {"min_duration", ToText(step.min_duration)},
@@ -204,6 +198,7 @@ std::string ToJson(const Spec& spec) {
                    {"start", ToText(spec.start)},
                    {"version_key", TextOrNull(spec.version_key)},
                    {"version_tag_prefix", TextOrNull(spec.version_tag_prefix)}};
+  // A filter that nothing writes would be refused.
   if (WritesFilters(spec)) document["subset_filter"] = spec.subset_filter;
   document["strategy"] = {{"steps", ToList(spec.steps)},
                           {"ready_deadline", ToText(spec.ready_deadline)},

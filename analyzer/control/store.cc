@@ -117,8 +117,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     Rollout& rollout = rollouts[id];
     if (answer->status == 404) {
       if (rollout.exists) events.on_spec(id, std::nullopt);
-      rollout.exists = false;
-      if (rollout.leading) Release(id);
+      rollout.exists = false;  // the lock is kept until Forget(): what is under way ends first
       return;
     }
     auto pairs = consul::ParseKvPairs(answer->body);
@@ -307,6 +306,12 @@ void Store::Start() {
 }
 
 void Store::Apply(Change change) { impl_->Apply(std::move(change)); }
+
+void Store::Forget(const std::string& id) {
+  const auto found = impl_->rollouts.find(id);
+  if (found == impl_->rollouts.end() || found->second.exists || !found->second.leading) return;
+  impl_->Release(id);
+}
 
 void Store::Reload(const std::string& id) { impl_->Reload(id); }
 

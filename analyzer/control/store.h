@@ -86,6 +86,8 @@ class Store {
 
   void Start();               // I/O thread
   void Apply(Change change);  // I/O thread; one change at a time for each rollout
+  // I/O thread: a rollout whose specification was deleted is over, its lock is given back.
+  void Forget(const std::string& id);
   void Reload(
       const std::string& id);  // I/O thread: give up what we believe of a rollout and read it again
   // Releases every lock by destroying the session; `done` is called when Consul has answered or

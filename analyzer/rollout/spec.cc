@@ -5,6 +5,13 @@
 #include "analyzer/stats/restarts.h"
 
 namespace consul_canary::rollout {
+namespace {
+
+bool TellsVersions(const Spec& spec) {
+  return !spec.version_key.empty() || !spec.version_tag_prefix.empty();
+}
+
+}  // namespace
 
 std::string RolloutId(const Spec& spec) {
   const auto named = [](const std::string& place) {
@@ -16,8 +23,12 @@ std::string RolloutId(const Spec& spec) {
   return partition + "." + namespace_name + "." + spec.service;
 }
 
+bool WritesFilters(const Spec& spec) {
+  return spec.promote != PromoteMode::kExternal && TellsVersions(spec);
+}
+
 std::string FilterForVersion(const Spec& spec, const std::string& version) {
-  if (spec.version_key.empty() && spec.version_tag_prefix.empty()) return version;
+  if (!TellsVersions(spec)) return version;
   std::string escaped;
   for (const char c : version) {
     if (c == '"' || c == '\\') escaped += '\\';

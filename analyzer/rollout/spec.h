@@ -102,6 +102,10 @@ struct Spec {
 // store, in URLs and in metrics. Precondition: the place is filled in, or the default is meant.
 [[nodiscard]] std::string RolloutId(const Spec& spec);
 
+// Whether a subset's filter is written when its version changes: not where its owner redeploys it
+// (`promote: external`), nor where a filter stands for the version.
+[[nodiscard]] bool WritesFilters(const Spec& spec);
+
 // subset_filter with {{version}} replaced. Quotes and backslashes in the version are escaped. Where
 // filters stand for versions, the version itself.
 [[nodiscard]] std::string FilterForVersion(const Spec& spec, const std::string& version);

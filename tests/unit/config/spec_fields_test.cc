@@ -94,9 +94,6 @@ TEST(ParseSpec, RefusesBadNames) {
       {"service: api\nversion_key: app.version\n",
        "line 2: version_key: must be a key of Service.Meta (1 to 128 letters, digits, - and _), is "
        "app.version\n"},
-      {"service: api\nversion_key: null\n",
-       "line 2: version_key: must be a key of Service.Meta (1 to 128 letters, digits, - and _), is "
-       "empty\n"},
       {"service: api\nsubset_filter: 'Service.Meta.version == v2'\n",
        "line 2: subset_filter: must be a filter expression on one line that contains {{version}}, "
        "is "
