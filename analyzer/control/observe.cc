@@ -301,7 +301,9 @@ std::string WhyUnusable(const ServiceSnapshot& service) {
 Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
                     const ServiceSnapshot* service, base::MonotonicTime now) {
   Observation seen;
-  seen.entries_known = !mesh.consul_error && mesh.ready && service != nullptr;
+  seen.entries_known = !mesh.consul_error && mesh.ready && service != nullptr &&
+                       !mesh.consul_failures.contains("service-splitter") &&
+                       !mesh.consul_failures.contains("service-resolver");
   if (mesh.consul_error) {
     seen.unknown = "Consul does not answer: " + mesh.consul_error->message;
   } else if (!mesh.ready || service == nullptr) {

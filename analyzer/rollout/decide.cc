@@ -78,11 +78,13 @@ void Transition::Log(Phase from, std::string_view action, std::string_view cause
 }
 
 const Spec& RulingSpec(const Spec& spec, const State& state) {
-  return IsRespecified(spec, state) ? *state.spec : spec;
+  return IsRespecified(spec, state) && !IsGentle(spec, state) ? *state.spec : spec;
 }
 
 Outcome Decide(const Spec& spec, State state, const Observation& seen) {
-  const bool respecified = IsRespecified(spec, state);
+  const bool differs = IsRespecified(spec, state);
+  const bool takes_over = differs && IsGentle(spec, state);
+  const bool respecified = differs && !takes_over;
   const std::optional<Spec> former = respecified ? state.spec : std::nullopt;
   const Spec& ruling = former ? *former : spec;
   // A stored state may come from elsewhere; the last step counts then.
@@ -91,6 +93,7 @@ Outcome Decide(const Spec& spec, State state, const Observation& seen) {
   Transition t{ruling, seen, verdict, std::move(state), {}, {}};
   AddTime(t);
   TakeReports(t);
+  if (takes_over) TakeOver(t);
   ObserveSplitter(t);
   ForgetMovedCallers(t.state, t.seen);
   CheckHarm(t);

@@ -290,8 +290,7 @@ bool CanaryIsTheRollouts(const Spec& spec, const Observation& seen, const State&
 }
 
 bool IsJudged(const Spec& spec, const Observation& seen, const State& state) {
-  return HasBothSubsets(state) && IsWarm(spec, state) && CanaryIsTheRollouts(spec, seen, state) &&
-         !IsPrimaryGone(state, seen);
+  return HasBothSubsets(state) && IsWarm(spec, state) && CanaryIsTheRollouts(spec, seen, state);
 }
 
 void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
@@ -300,7 +299,8 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   evidence.rollout_primary += tick.primary.high;
   evidence.rollout_canary += tick.canary.low;
   evidence.rollout_late += tick.canary.late.late;
-  if (seen.doubtful) return;
+  // A primary without instances teaches nothing either.
+  if (seen.doubtful || IsPrimaryGone(state, seen)) return;
   evidence.overdispersion_floor =
       std::max({1.0, spec.overdispersion_floor, seen.attempts_together});
   const double seconds = std::max(seen.elapsed_seconds, kShortestTickSeconds);

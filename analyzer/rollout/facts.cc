@@ -40,6 +40,7 @@ void Confirm(Transition& t) {
   }
   if (state.foreign_edit) {
     state.foreign_edit = false;
+    state.confirmed_seconds = 0;  // another weight was there meanwhile: warm-up begins anew
     t.Log(state.phase, "resume", "foreign-edit", "the splitter is again as the rollout wants it");
   }
 }
@@ -181,6 +182,7 @@ bool IsKept(const Transition& t) {
 }
 
 std::string StartObstacle(const Transition& t) {
+  if (t.seen.spec_deleted) return "the specification was deleted";
   if (std::string obstacle = Obstacle(t); !obstacle.empty()) return obstacle;
   if (!t.seen.primary_filter || !t.seen.canary_filter) {
     return fmt::format("the resolver has no subset {}",

@@ -80,7 +80,7 @@ struct Observation {
   std::string unknown;  // not empty: why nothing may be widened now ("Consul does not answer: …")
   std::optional<SplitterView> splitter;
   // Consul answers, and nothing of ours is on its way: what is not here does not exist.
-  bool entries_known = true;
+  bool entries_known = false;
   // Splitter and resolver carry our epoch, and no write of ours is on its way without an answer: no
   // late write can move them any more.
   bool fenced = true;

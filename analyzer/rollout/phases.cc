@@ -25,7 +25,10 @@ bool AllTrafficIsBack(const Transition& t) {
                               const std::optional<std::string>& is) {
     return !wanted || !is || wanted == is;
   };
-  return t.seen.entries_known && t.seen.fenced && (!t.seen.splitter || t.state.confirmed) &&
+  // Entries that cannot carry a rollout are known all the same.
+  const bool known = t.seen.unknown.empty() || t.seen.entries_known;
+  const bool weight_back = t.seen.splitter ? t.state.confirmed : t.seen.entries_known;
+  return known && weight_back && t.seen.fenced &&
          filter_back(t.state.wanted.primary_filter, t.seen.primary_filter);
 }
 

@@ -22,8 +22,7 @@ std::vector<double> WeightsOf(const Spec& spec) {
   return weights;
 }
 
-// The rollout goes on where it is.
-bool IsGentle(const Spec& former, const Spec& spec) {
+bool DifferGently(const Spec& former, const Spec& spec) {
   if (WeightsOf(former) != WeightsOf(spec)) return false;
   Spec same = former;
   same.steps = spec.steps;
@@ -33,6 +32,10 @@ bool IsGentle(const Spec& former, const Spec& spec) {
   same.rollback_window = spec.rollback_window;
   same.maintenance_on_rollback = spec.maintenance_on_rollback;
   return same == spec;
+}
+
+bool HasSteps(const State& state) {
+  return state.phase == Phase::kProgressing || state.phase == Phase::kPaused;
 }
 
 // Both look at the same subsets, and tell versions in the same way.
@@ -124,18 +127,23 @@ bool IsRespecified(const Spec& spec, const State& state) {
   return IsActive(state.phase) && state.spec && *state.spec != spec;
 }
 
+bool IsGentle(const Spec& spec, const State& state) {
+  return HasSteps(state) && state.spec && DifferGently(*state.spec, spec);
+}
+
+void TakeOver(Transition& t) {
+  const std::string changes = Differences(*t.state.spec, t.spec);
+  t.state.spec = t.spec;
+  t.Log(t.state.phase, "respecify", "spec-changed",
+        changes + " changed in the specification; the rollout goes on at its step");
+}
+
 void Respecify(Transition& t, const Spec& spec) {
   State& state = t.state;
   if (!IsRespecified(spec, state)) return;
   if (!spec.act && state.spec->act) return StopActing(t);
   const std::string changes = Differences(*state.spec, spec);
-  const bool has_begun = state.phase == Phase::kProgressing || state.phase == Phase::kPaused;
-  if (has_begun && IsGentle(*state.spec, spec)) {
-    state.spec = spec;
-    return t.Log(state.phase, "respecify", "spec-changed",
-                 changes + " changed in the specification; the rollout goes on at its step");
-  }
-  if (!has_begun) return SayThatItWaits(t, changes, "this rollout has ended");
+  if (!HasSteps(state)) return SayThatItWaits(t, changes, "this rollout has ended");
   // A pause that a person has ordered stays one.
   if (state.phase == Phase::kPaused && !state.proven_wait) {
     return SayThatItWaits(t, changes, "the rollout is resumed");

@@ -72,8 +72,11 @@ void FollowFormerPrimaries(Transition& t);
 
 // --- a specification that changes in the middle (respecify.cc)
 // -----------------------------------------------------------------------------------------------
-// By which the rollout under way is ruled, where `spec` is the present one.
+// Whether the rollout under way is ruled by another specification than `spec`, the present one.
 [[nodiscard]] bool IsRespecified(const Spec& spec, const State& state);
+// Whether the difference concerns neither evidence nor entries, so that the rollout goes on.
+[[nodiscard]] bool IsGentle(const Spec& spec, const State& state);
+void TakeOver(Transition& t);  // t's specification, which differs gently
 // The outcome so far was ruled by the former specification: takes the new one, or says why not yet.
 void Respecify(Transition& t, const Spec& spec);
 // The specification is gone.

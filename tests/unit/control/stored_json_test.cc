@@ -94,6 +94,13 @@ State FullState() {
   state.old_primary_filter = "Service.Meta.version == \"v1\"";
   state.past_versions = {"v0", "v1"};
   state.rolled_back_versions = {"v1.5"};
+  state.former_primaries = {
+      {.version = "v0", .until_wall_seconds = 1.0 / 3, .until_index = 77, .left = true}, {}};
+  state.revert = true;
+  state.maintenance_due = true;
+  state.spec = rollout::Spec{.service = "api", .act = false, .steps = {{.weight_percent = 12.5}}};
+  state.new_spec_said = true;
+  state.would_act_said = true;
   state.wanted = {.canary_percent = 100.0 / 3, .canary_filter = "c", .primary_filter = "p"};
   state.settled_percent = 0.1 + 0.2;
   state.foreign_edit = true;
