@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "analyzer/config/spec_file.h"
+#include "tests/unit/config/verdict.h"
 
 namespace consul_canary::config {
 namespace {
@@ -166,6 +167,7 @@ std::vector<Spec> Samples() {
 
 TEST(ToJson, IsReadBackToAnEqualSpec) {
   for (const Spec& spec : Samples()) {
+    EXPECT_EQ(Verdict(ToJson(spec)), "ok");
     const auto read = ParseSpec(ToJson(spec));
     ASSERT_TRUE(read) << ToString(read.error().front()) << ToJson(spec);
     EXPECT_EQ(*read, spec) << ToJson(spec);
@@ -174,6 +176,7 @@ TEST(ToJson, IsReadBackToAnEqualSpec) {
 
 TEST(ToYaml, IsReadBackToAnEqualSpec) {
   for (const Spec& spec : Samples()) {
+    EXPECT_EQ(Verdict(ToYaml(spec)), "ok");
     const auto read = ParseSpec(ToYaml(spec));
     ASSERT_TRUE(read) << ToString(read.error().front()) << ToYaml(spec);
     EXPECT_EQ(*read, spec) << ToYaml(spec);

@@ -98,8 +98,8 @@ ServiceSnapshot TaggedSnapshot() {
     }
     return instances;
   };
-  service.instances = tag(*service.instances);
-  for (auto& [subset, members] : service.subset_instances) members = tag(*members);
+  service.instances = tag(service.instances.get());
+  for (auto& [subset, members] : service.subset_instances) members = tag(members.get());
   return service;
 }
 
