@@ -13,8 +13,8 @@
 
 namespace consul_canary::config {
 
-// Examples and what became of them go to the file that SPEC_EXAMPLES names: docs/spec.schema.json is
-// held against the same ones (tests/oracles/spec_schema_test.py).
+// Examples and what became of them go to the file that SPEC_EXAMPLES names: docs/spec.schema.json
+// is held against the same ones (tests/oracles/spec_schema_test.py).
 inline void Show(const std::string& text, const std::string& verdict) {
   const char* path = std::getenv("SPEC_EXAMPLES");
   if (path == nullptr) return;
