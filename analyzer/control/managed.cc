@@ -153,6 +153,7 @@ PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state
                              const collect::ServiceSnapshot& service) {
   PreparedWrites prepared;
   const rollout::Spec& spec = rollout::RulingSpec(*managed.spec, state);
+  if (!spec.act) return prepared;
   const std::map<std::string, std::string> meta{{kEpochMetaKey, std::to_string(managed.epoch)}};
   for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
     base::Result<std::string> json;

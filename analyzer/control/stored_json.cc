@@ -194,19 +194,20 @@ Json SpecToJson(const std::optional<rollout::Spec>& spec) {
   return spec ? Json::parse(config::ToJson(*spec)) : Json(nullptr);
 }
 
+// Not known to the releases before: their rollouts go on by the specification that is there.
 void ReadLifeCycle(const Json& json, State& state) {
-  for (const Json& former : json.at("former_primaries")) {
+  for (const Json& former : json.value("former_primaries", Json::array())) {
     state.former_primaries.push_back(
         {.version = former.at("version").get<std::string>(),
          .until_wall_seconds = former.at("until_wall_seconds").get<double>(),
          .until_index = former.at("until_index").get<std::uint64_t>(),
          .left = former.at("left").get<bool>()});
   }
-  state.revert = json.at("revert").get<bool>();
-  state.maintenance_due = json.at("maintenance_due").get<bool>();
-  state.new_spec_said = json.at("new_spec_said").get<bool>();
-  state.would_act_said = json.at("would_act_said").get<bool>();
-  if (json.at("spec").is_null()) return;
+  state.revert = json.value("revert", false);
+  state.maintenance_due = json.value("maintenance_due", false);
+  state.new_spec_said = json.value("new_spec_said", false);
+  state.would_act_said = json.value("would_act_said", false);
+  if (!json.contains("spec") || json.at("spec").is_null()) return;
   auto spec = config::ParseSpec(json.at("spec").dump());
   if (!spec) throw std::invalid_argument("spec: " + config::ToString(spec.error().front()));
   state.spec = std::move(*spec);

@@ -82,6 +82,8 @@ const Spec& RulingSpec(const Spec& spec, const State& state) {
 }
 
 Outcome Decide(const Spec& spec, State state, const Observation& seen) {
+  // Releases before this one did not store by which specification they ruled.
+  if (IsActive(state.phase) && !state.spec) state.spec = spec;
   const bool differs = IsRespecified(spec, state);
   const bool takes_over = differs && IsGentle(spec, state);
   const bool respecified = differs && !takes_over;

@@ -11,6 +11,17 @@
 namespace consul_canary::testing {
 namespace {
 
+// Judged by what no other load on the machine decides: these tests are not about verdicts.
+constexpr const char* kLenient = R"(
+service: api
+strategy:
+  steps: [{weight: 25}, {weight: 50}]
+  warmup: 1s
+analysis:
+  judge: thresholds
+  thresholds: [{metric: success_ratio, min: 0.5, window: 2s, failures: 10}]
+)";
+
 constexpr const char* kSpecKey = "consul-canary/rollouts/api/spec";
 
 class LifeCycleTest : public RolloutTest {
@@ -71,7 +82,7 @@ TEST_F(LifeCycleTest, ActFalseSaysWhatItWouldDoAndWritesNothing) {
 TEST_F(LifeCycleTest, PromotesVersionsThatStandInTags) {
   ASSERT_NO_FATAL_FAILURE(Begin());
   ASSERT_TRUE(mesh_->WriteResolver("\"release-v1\" in Service.Tags", "\"none\" in Service.Tags"));
-  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kSpec) + "version_tag_prefix: release-\n"));
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kLenient) + "version_tag_prefix: release-\n"));
   ASSERT_TRUE(mesh_->AddInstance("v2"));
   ASSERT_TRUE(WaitForPhase("succeeded"));
   EXPECT_EQ(Entry("service-resolver")["Subsets"]["primary"]["Filter"],
@@ -82,7 +93,7 @@ TEST_F(LifeCycleTest, PromotesVersionsThatStandInTags) {
 TEST_F(LifeCycleTest, AnExternalPromotionWaitsForThePrimarysOwner) {
   ASSERT_NO_FATAL_FAILURE(Begin());
   ASSERT_TRUE(mesh_->WriteResolver(Filter("v1"), Filter("v2")));
-  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kSpec) + "promote: external\n"));
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kLenient) + "promote: external\n"));
   ASSERT_TRUE(mesh_->AddInstance("v2"));
   ASSERT_TRUE(WaitForDecision("promote/canary-full"));
   EXPECT_EQ(CanaryWeight(), 100);
@@ -96,7 +107,7 @@ TEST_F(LifeCycleTest, AnExternalPromotionWaitsForThePrimarysOwner) {
 
 TEST_F(LifeCycleTest, AVersionThatComesBackWithinTheWindowTakesNoSteps) {
   ASSERT_NO_FATAL_FAILURE(Begin());
-  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kSpec) + "rollback_window: 1h\n"));
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kLenient) + "rollback_window: 1h\n"));
   ASSERT_TRUE(mesh_->AddInstance("v2"));
   ASSERT_TRUE(WaitForPhase("succeeded"));
   ASSERT_TRUE(mesh_->RemoveInstance("api-1"));
@@ -111,7 +122,7 @@ TEST_F(LifeCycleTest, AVersionThatComesBackWithinTheWindowTakesNoSteps) {
 
 TEST_F(LifeCycleTest, ARolledBackCanaryIsPutIntoMaintenanceMode) {
   ASSERT_NO_FATAL_FAILURE(Begin());
-  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kSpec) + "on_rollback: {maintenance: true}\n"));
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kLenient) + "on_rollback: {maintenance: true}\n"));
   const auto canary = mesh_->AddInstance("v2");
   ASSERT_TRUE(canary);
   ASSERT_TRUE(WaitForStep(1));
@@ -130,7 +141,7 @@ TEST_F(LifeCycleTest, ARolledBackCanaryIsPutIntoMaintenanceMode) {
 
 TEST_F(LifeCycleTest, ARolloutWhoseSplitterWasDeletedHoldsAndCanBeEnded) {
   ASSERT_NO_FATAL_FAILURE(Begin());
-  ASSERT_NO_FATAL_FAILURE(ApplySpec());
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(kLenient));
   ASSERT_TRUE(mesh_->AddInstance("v2"));
   ASSERT_TRUE(WaitForStep(1));
   ASSERT_TRUE(mesh_->consul().Delete("/v1/config/service-splitter/api"));
@@ -143,8 +154,9 @@ TEST_F(LifeCycleTest, ARolloutWhoseSplitterWasDeletedHoldsAndCanBeEnded) {
 
 TEST_F(LifeCycleTest, ASpecificationThatIsChangedOrDeletedInTheMiddleIsSaidAndObeyed) {
   ASSERT_NO_FATAL_FAILURE(Begin());
-  ASSERT_NO_FATAL_FAILURE(ApplySpec(
-      "service: api\nstrategy: {steps: [{weight: 25, pause: true}, {weight: 50}], warmup: 1s}\n"));
+  std::string paused = kLenient;
+  paused.replace(paused.find("{weight: 25}"), 12, "{weight: 25, pause: true}");
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(paused));
   ASSERT_TRUE(mesh_->AddInstance("v2"));
   ASSERT_TRUE(WaitForPhase("paused"));
   auto stored = mesh_->consul().KvGet(kSpecKey);

@@ -59,6 +59,8 @@ TEST(PrepareWrites, PreparesNothingWhereTheSpecificationMayNotAct) {
   const collect::ServiceSnapshot service = Api();
   EXPECT_TRUE(PrepareWrites(managed, state, seen, service).writes.empty());
   EXPECT_TRUE(PrepareWrites(managed, state, seen, service).refused.empty());
+  state.spec.reset();  // as an older release has stored it
+  EXPECT_TRUE(PrepareWrites(managed, state, seen, service).writes.empty());
 }
 
 TEST(AddDoubts, AnEntryThatIsGoneIsFencedOnceNoWriteIsOnItsWay) {
