@@ -172,7 +172,9 @@ ServerResponse Api::Put(const std::string& id, const ServerRequest& request) con
   if (!problems->empty()) return MeshErrors(*problems);
   const auto state = control::ReadStoredState(io_, client_, id);
   if (!state && state.error().code != ErrorCode::kNotFound) return ErrorResponse(state.error());
-  if (state && rollout::IsActive(state->phase)) {
+  // Whoever only looks on may be told otherwise at any time, and whoever acts may be stopped.
+  const bool only_looks_on = state && state->spec && !state->spec->act;
+  if (state && rollout::IsActive(state->phase) && !only_looks_on && spec->act) {
     return ErrorResponse(
         {ErrorCode::kConflict,
          fmt::format("a rollout of \"{}\" is {}; abort it or wait for its end before "

@@ -145,7 +145,8 @@ struct Loop::Impl {
     if (!managed.state.maintenance_due || managed.maintaining || managed.maintained) return;
     if (managed.state.phase != rollout::Phase::kRolledBack || service == nullptr) return;
     managed.maintaining = true;
-    io.Post([this, id, instances = CanaryInstances(*managed.spec, *service),
+    io.Post([this, id,
+             instances = CanaryInstances(*managed.spec, managed.state.canary_version, *service),
              reason = "consul-canary: " + managed.state.reason] {
       BeginMaintenance(client, instances, reason, [this, id](std::string outcome) {
         Tell([id, outcome = std::move(outcome)](Impl& self) {

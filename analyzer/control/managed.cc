@@ -179,12 +179,14 @@ PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state
   return prepared;
 }
 
-std::vector<InstanceAddress> CanaryInstances(const rollout::Spec& spec,
+std::vector<InstanceAddress> CanaryInstances(const rollout::Spec& spec, const std::string& version,
                                              const collect::ServiceSnapshot& service) {
   std::vector<InstanceAddress> found;
   const auto members = service.subset_instances.find(spec.canary_subset);
   if (members == service.subset_instances.end()) return found;
   for (const consul::Instance& member : members->second) {
+    const bool tells = !spec.version_key.empty() || !spec.version_tag_prefix.empty();
+    if (tells && VersionOf(member, spec) != version) continue;
     // The subset's members are sidecars, or instances that are in the mesh by themselves.
     found.push_back(
         {member.destination_id.empty() ? member.id : member.destination_id, member.node_address});

@@ -105,8 +105,9 @@ struct InstanceAddress {
   std::string id;            // Service.ID
   std::string node_address;  // where its agent is
 };
-// The instances of the canary subset.
+// The instances of the canary subset that are of the version; all, where nothing tells versions.
 [[nodiscard]] std::vector<InstanceAddress> CanaryInstances(const rollout::Spec& spec,
+                                                           const std::string& version,
                                                            const collect::ServiceSnapshot& service);
 
 // Takes the observation's requests into the average.

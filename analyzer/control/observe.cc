@@ -41,20 +41,6 @@ rollout::SplitterView ViewOf(const consul::Splitter& splitter, const Spec& spec)
   return view;
 }
 
-// Sidecars inherit tags and Meta of the instances behind them.
-std::string VersionOf(const consul::Instance& instance, const Spec& spec) {
-  if (!spec.version_tag_prefix.empty()) {
-    for (const std::string& tag : instance.tags) {
-      if (tag.starts_with(spec.version_tag_prefix)) {
-        return tag.substr(spec.version_tag_prefix.size());
-      }
-    }
-    return "";
-  }
-  const auto found = instance.meta.find(spec.version_key);
-  return found == instance.meta.end() ? "" : found->second;
-}
-
 std::vector<rollout::VersionSeen> VersionsOf(const ServiceSnapshot& service, const Spec& spec) {
   std::map<std::string, rollout::VersionSeen> by_name;
   for (const consul::Instance& instance : service.instances) {
@@ -297,6 +283,19 @@ std::string WhyUnusable(const ServiceSnapshot& service) {
 }
 
 }  // namespace
+
+std::string VersionOf(const consul::Instance& instance, const Spec& spec) {
+  if (!spec.version_tag_prefix.empty()) {
+    for (const std::string& tag : instance.tags) {
+      if (tag.starts_with(spec.version_tag_prefix)) {
+        return tag.substr(spec.version_tag_prefix.size());
+      }
+    }
+    return "";
+  }
+  const auto found = instance.meta.find(spec.version_key);
+  return found == instance.meta.end() ? "" : found->second;
+}
 
 Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
                     const ServiceSnapshot* service, base::MonotonicTime now) {

@@ -200,7 +200,11 @@ void RollingBack(Transition& t) {
   std::string reason = t.state.reason;
   if (!t.seen.splitter) reason += "; the splitter was deleted meanwhile: nothing to take back";
   t.state.phase = Phase::kRolledBack;
-  t.state.maintenance_due = t.spec.maintenance_on_rollback;
+  // A version that goes back for no fault of its own is to be rolled out again.
+  const auto& blamed = t.state.rolled_back_versions;
+  t.state.maintenance_due =
+      t.spec.maintenance_on_rollback &&
+      std::find(blamed.begin(), blamed.end(), t.state.canary_version) != blamed.end();
   t.Log(Phase::kRollingBack, "rolled-back", "traffic-back", reason);
 }
 

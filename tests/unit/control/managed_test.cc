@@ -33,13 +33,17 @@ collect::ServiceSnapshot Api() {
   service.subset_instances = {
       {"primary", {consul::Instance{.id = "api-1-sidecar", .destination_id = "api-1"}}},
       {"canary",
-       {consul::Instance{.node_address = "10.0.0.7", .id = "s", .destination_id = "api-2"},
-        consul::Instance{.node_address = "10.0.0.8", .id = "native"}}}};
+       {consul::Instance{.node_address = "10.0.0.7",
+                         .id = "s",
+                         .meta = {{"version", "v2"}},
+                         .destination_id = "api-2"},
+        consul::Instance{.node_address = "10.0.0.8", .id = "native", .meta = {{"version", "v2"}}},
+        consul::Instance{.id = "other", .meta = {{"version", "v3"}}}}}};
   return service;
 }
 
-TEST(CanaryInstances, AreThoseBehindTheSidecarsOfItsSubset) {
-  const auto found = CanaryInstances(ApiSpec(), Api());
+TEST(CanaryInstances, AreThoseOfTheVersionBehindTheSidecarsOfItsSubset) {
+  const auto found = CanaryInstances(ApiSpec(), "v2", Api());
   ASSERT_EQ(found.size(), 2U);
   EXPECT_EQ(found[0].id, "api-2");
   EXPECT_EQ(found[0].node_address, "10.0.0.7");

@@ -183,6 +183,16 @@ TEST(LifeCycle, MaintenanceIsDueOnceAfterARollback) {
   EXPECT_EQ(world.decisions.size(), said);
 }
 
+TEST(LifeCycle, NoMaintenanceOfAVersionThatIsToBeRolledOutAgain) {
+  World world;
+  world.spec.maintenance_on_rollback = true;
+  world.ReachStep(1);
+  world.seen.spec_deleted = true;
+  world.Tick(3);
+  ASSERT_EQ(world.state.phase, Phase::kRolledBack);
+  EXPECT_FALSE(world.state.maintenance_due);
+}
+
 TEST(LifeCycle, NoMaintenanceWhereItIsNotAskedFor) {
   World world;
   world.ReachStep(1);
