@@ -37,12 +37,14 @@ namespace {
 
 constexpr int kBadConfiguration = 2;
 constexpr const char* kName = "consul-canary-analyzer";
-constexpr base::milliseconds kPatienceAtTheEnd{2'000};
+constexpr base::seconds kCheckEvery{1};
+constexpr base::seconds kCheckTimeout{2};
 
 struct Flags : DaemonFlags {
   Flags() {
     listen_addresses = {"127.0.0.1:9656"};
     register_name = kName;
+    registers = true;  // its session is bound to that service's check
   }
 
   std::string source = "envoy";
@@ -137,7 +139,6 @@ class Analyzer {
   ~Analyzer() {
     if (loop_) loop_->Stop();
     io_.Stop();
-    registration_.reset();
     hook_.reset();
     api_.reset();
     loop_.reset();
@@ -150,16 +151,15 @@ class Analyzer {
   // Once the port is known, which is part of the default name.
   void Start(int port) {
     control::LoopOptions options;
-    options.analyzer_id = config_.flags.id.empty() ? DefaultId(port) : config_.flags.id;
+    options.membership = MembershipAt(port);
     options.record_folder = config_.flags.record;
     loop_ = std::make_unique<control::Loop>(io_.loop(), *client_, *collector_, options);
     api_ = std::make_unique<api::Api>(io_.loop(), *client_, *loop_, auth_);
     hook_ = std::make_unique<hooks::AlertmanagerHook>(io_.loop(), *client_, *loop_, auth_);
     loop_->Start();
     io_.loop().Post([this] { collector_->Start(); });
-    if (config_.flags.registers) Register(port);
     base::Log(base::LogLevel::kInfo, "analyzer started",
-              {{"id", options.analyzer_id}, {"consul", config_.consul.address}});
+              {{"id", options.membership.analyzer_id}, {"consul", config_.consul.address}});
     running_ = true;
   }
 
@@ -167,7 +167,6 @@ class Analyzer {
   void Drain() {
     running_ = false;
     loop_->Stop();
-    consul::EndAndWait(io_.loop(), registration_, kPatienceAtTheEnd);
   }
 
   // What brings a bearer token is for the API and the hook to check; nothing else takes one.
@@ -198,15 +197,20 @@ class Analyzer {
   }
 
  private:
-  void Register(int port) {
+  // A check each second, by HTTP: a process that was stopped still takes connections.
+  [[nodiscard]] control::MembershipOptions MembershipAt(int port) const {
     const Flags& flags = config_.flags;
-    io_.loop().Post(
-        [this, service = consul::DescribeDaemon(flags.register_name, flags.register_address,
-                                                flags.listen_addresses.front(), port,
-                                                flags.telemetry_path, CONSUL_CANARY_VERSION)] {
-          registration_ = std::make_unique<consul::Registration>(*client_, service);
-          registration_->Start();
-        });
+    control::MembershipOptions options;
+    options.analyzer_id = flags.id.empty() ? DefaultId(port) : flags.id;
+    if (!flags.registers) return options;
+    options.service = consul::DescribeDaemon(flags.register_name, flags.register_address,
+                                             flags.listen_addresses.front(), port,
+                                             flags.telemetry_path, CONSUL_CANARY_VERSION);
+    options.service->check_every = kCheckEvery;
+    options.service->check_timeout = kCheckTimeout;
+    options.service->starts_passing = true;
+    options.service->is_for_others = false;
+    return options;
   }
 
   [[nodiscard]] base::ServerResponse Dispatch(const base::ServerRequest& request) {
@@ -277,7 +281,6 @@ class Analyzer {
   collect::MeshLog log_;
   std::unique_ptr<consul::Client> client_;
   std::unique_ptr<collect::Collector> collector_;
-  std::unique_ptr<consul::Registration> registration_;  // of the loop's thread; null: not asked for
   std::unique_ptr<control::Loop> loop_;
   std::unique_ptr<api::Api> api_;
   std::unique_ptr<hooks::AlertmanagerHook> hook_;

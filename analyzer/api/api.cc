@@ -128,7 +128,7 @@ base::Result<std::shared_ptr<const control::RolloutView>> Api::Find(const std::s
   if (const auto found = fleet->rollouts.find(id); found != fleet->rollouts.end()) {
     return found->second;
   }
-  const std::string key = control::RolloutKey(id, "spec");
+  const std::string key = control::SpecKey(id);
   const auto stored = Await<std::optional<consul::KvPair>>(
       io_, [this, key](auto reply) { client_.KvGet(key, std::move(reply)); });
   if (!stored) return tl::unexpected(stored.error());
@@ -145,7 +145,9 @@ base::Result<std::shared_ptr<const control::RolloutView>> Api::Find(const std::s
 
 ServerResponse Api::List() const {
   std::vector<std::shared_ptr<const control::RolloutView>> views;
-  for (const auto& [id, view] : loop_.Latest()->rollouts) {
+  // Held by name: while a rollout is completed, the loop publishes the next one.
+  const auto fleet = loop_.Latest();
+  for (const auto& [id, view] : fleet->rollouts) {
     views.push_back(Complete(io_, client_, view));
   }
   return {.body = RolloutsJson(views)};
@@ -181,7 +183,7 @@ ServerResponse Api::Put(const std::string& id, const ServerRequest& request) con
                      "its specification is changed",
                      id, ToString(state->phase))});
   }
-  const std::string key = control::RolloutKey(id, "spec");
+  const std::string key = control::SpecKey(id);
   const std::string text = control::StoredSpec(config::ToJson(*spec));
   const auto put = Await<bool>(io_, [this, key, text](auto reply) {
     client_.KvPut(key, text, std::nullopt, std::move(reply));
@@ -199,9 +201,7 @@ ServerResponse Api::Delete(const std::string& id) const {
          fmt::format("a rollout of \"{}\" is {}; abort it first", id, ToString(state->phase))});
   }
   if (const auto view = Find(id); !view) return ErrorResponse(view.error());
-  const std::string prefix = control::RolloutKey(id, "");
-  const auto done = Await<void>(
-      io_, [this, prefix](auto reply) { client_.KvDelete(prefix, true, std::move(reply)); });
+  const auto done = control::DeleteRollout(io_, client_, id);
   if (!done) return ErrorResponse(done.error());
   return {.body = nlohmann::json{{"deleted", id}}.dump() + "\n"};
 }

@@ -172,6 +172,7 @@ void AddDifferences(const RecordedTick& tick, Observation& seen) {
   if (tick.primary_filter) seen.primary_filter = tick.primary_filter;
   seen.fenced = tick.fenced;
   seen.unknown = tick.unknown;
+  seen.fleet_pause = tick.fleet_pause;
   seen.doubtful = tick.doubtful;
   seen.instances_known = tick.instances_known;
   seen.canary_passing = tick.canary_passing;

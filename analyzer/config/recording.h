@@ -53,6 +53,7 @@ struct RecordedTick {
   double age_seconds = 0;                // of the outcomes
   bool doubtful = false;                 // as Observation::doubtful
   std::string unknown;                   // as Observation::unknown
+  std::string fleet_pause;               // as Observation::fleet_pause
   // What the mesh was, where it was not as the rollout wanted it.
   double other_percent = 0;                   // of the splitter's weights, neither subset's
   std::optional<RecordedSplitter> splitter;   // nullopt: as wanted

@@ -107,6 +107,7 @@ void AddMesh(const RecordedTick& tick, Json& line) {
   if (tick.ejections > 0) line["ejections"] = tick.ejections;
   if (tick.doubtful) line["doubtful"] = true;
   if (!tick.unknown.empty()) line["unknown"] = tick.unknown;
+  if (!tick.fleet_pause.empty()) line["fleet_pause"] = tick.fleet_pause;
   AddDifferences(tick, line);
   if (tick.orders.empty()) return;
   Json& orders = line["orders"] = Json::array();

@@ -171,6 +171,7 @@ const std::map<std::string, ReadKey>& TickKeys() {
        [](J v, T tick) { tick.primary_passing = Instances(v, "primary_healthy"); }},
       {"age", [](J v, T tick) { tick.age_seconds = Seconds(v, "age"); }},
       {"doubtful", [](J v, T tick) { tick.doubtful = YesOrNo(v, "doubtful"); }},
+      {"fleet_pause", [](J v, T tick) { tick.fleet_pause = Words(v, "fleet_pause"); }},
       {"unknown", [](J v, T tick) { tick.unknown = Words(v, "unknown"); }},
       {"instances_known",
        [](J v, T tick) { tick.instances_known = YesOrNo(v, "instances_known"); }},

@@ -50,7 +50,7 @@ struct Loop::Impl {
         client(consul_client),
         collector(mesh),
         options(std::move(loop_options)),
-        store(consul_client, options.analyzer_id, Events()),
+        store(consul_client, options.membership, Events()),
         view(std::make_shared<const FleetView>()) {
     if (!options.record_folder.empty()) recorder.emplace(options.record_folder);
   }
@@ -70,6 +70,7 @@ struct Loop::Impl {
   // The tick thread's own.
   std::map<std::string, Managed> rollouts;
   LoopCounters counters;
+  std::string fleet_pause;  // in words; empty: none
   std::optional<MonotonicTime> consul_away_at;
   bool round_over = false;
   std::uint64_t last_change = 0;
@@ -102,6 +103,14 @@ struct Loop::Impl {
             .on_lost =
                 [this](std::string id, std::string why) {
                   Tell([id, why](Impl& self) { self.LoseLead(id, why); });
+                },
+            .on_holder =
+                [this](std::string id, std::string analyzer) {
+                  Tell([id, analyzer](Impl& self) { self.rollouts[id].holder = analyzer; });
+                },
+            .on_fleet_pause =
+                [this](std::string stored) {
+                  Tell([stored](Impl& self) { self.TakeFleetPause(stored); });
                 },
             .on_changed =
                 [this](ChangeResult result) {
@@ -157,6 +166,14 @@ struct Loop::Impl {
         });
       });
     });
+  }
+
+  void TakeFleetPause(const std::string& stored) {
+    std::string words = FleetPauseInWords(stored);
+    if (words == fleet_pause) return;
+    fleet_pause = std::move(words);
+    base::Log(LogLevel::kWarn, fleet_pause.empty() ? "the fleet goes on" : "the fleet is paused",
+              {{"why", fleet_pause}});
   }
 
   void FollowServices() {
@@ -231,15 +248,7 @@ struct Loop::Impl {
 
   // Logged when it succeeds and when its trouble changes, not at each try.
   void NoteWrite(const std::string& id, const WriteResult& write) {
-    std::string outcome = "ok";
-    std::string trouble;
-    if (!write.result) {
-      outcome = "error";
-      trouble = write.result.error().message;
-    } else if (!*write.result) {
-      outcome = "conflict";
-      trouble = "the " + write.what + " was changed by someone else meanwhile";
-    }
+    auto [outcome, trouble] = OutcomeOf(write);
     ++counters.writes[outcome];
     const auto found = rollouts.find(id);
     if (found == rollouts.end()) return;
@@ -291,6 +300,7 @@ struct Loop::Impl {
     seen.maintenance = std::exchange(managed.maintained, std::nullopt);
     const bool away = mesh.consul_error.has_value();
     AddDoubts(managed, {InstancesSettled(now), away, outdated}, now, seen);
+    seen.fleet_pause = fleet_pause;
     seen.wall_seconds = WallNow();
     if (with_counts) AddTime(managed, Seconds(options.interval), now, seen);
     if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);
@@ -316,9 +326,7 @@ struct Loop::Impl {
   void Settle(const std::string& id, Managed& managed, rollout::Outcome outcome, Observation seen,
               const collect::ServiceSnapshot* service, MonotonicTime now, bool with_counts) {
     Change change{.id = id};
-    for (const rollout::Order& order : seen.orders) {
-      if (order.sequence <= outcome.state.last_order) change.taken_orders.push_back(order.sequence);
-    }
+    AddDoneOrders(managed, seen, outcome.state, change);
     change.state_index = managed.state_index;
     if (service != nullptr) {
       PreparedWrites prepared = PrepareWrites(managed, outcome.state, seen, *service);
@@ -328,8 +336,8 @@ struct Loop::Impl {
     const bool checkpoint_due =
         IsActive(outcome.state.phase) && seen.unknown.empty() &&
         (!managed.last_checkpoint || now - *managed.last_checkpoint >= options.checkpoint_every);
-    const bool commit =
-        !outcome.decisions.empty() || !change.taken_orders.empty() || checkpoint_due;
+    const bool commit = !outcome.decisions.empty() || !change.taken_orders.empty() ||
+                        checkpoint_due || !change.refused_orders.empty();
     managed.seen = std::move(seen);
     if (!commit) managed.state = std::move(outcome.state);
     // A write that failed or is not seen yet is tried again with the next tick, not with every
@@ -370,6 +378,7 @@ struct Loop::Impl {
       fleet->rollouts[id] = std::move(rollout);
     }
     fleet->counters = counters;
+    fleet->fleet_pause = fleet_pause;
     const std::scoped_lock lock(mutex);
     view = std::move(fleet);
   }
@@ -421,12 +430,14 @@ void Loop::Stop() {
   if (!impl_->thread.joinable()) return;
   impl_->thread.request_stop();
   impl_->thread.join();
-  auto released = std::make_shared<std::promise<void>>();
-  auto done = released->get_future();
-  impl_->io.Post(
-      [impl = impl_, released] { impl->store.Release([released] { released->set_value(); }); });
-  constexpr base::seconds kReleaseDeadline{3};
-  done.wait_for(kReleaseDeadline);
+  auto gone = std::make_shared<std::promise<void>>();
+  auto done = gone->get_future();
+  impl_->io.Post([impl = impl_, gone] {
+    impl->store.Release([] { base::Log(LogLevel::kInfo, "locks given back", {}); },
+                        [gone] { gone->set_value(); });
+  });
+  constexpr base::seconds kDeadline{4};
+  done.wait_for(kDeadline);
 }
 
 std::shared_ptr<const FleetView> Loop::Latest() const {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "analyzer/control/membership.h"
 #include "analyzer/control/view.h"
 #include "exporter/base/io_loop.h"
 #include "exporter/collect/collector.h"
@@ -15,7 +16,7 @@
 namespace consul_canary::control {
 
 struct LoopOptions {
-  std::string analyzer_id;  // hostname:port; stable over restarts
+  MembershipOptions membership;
   base::milliseconds interval{1000};
   base::milliseconds checkpoint_every{10000};
   // After Consul was away its health checks need 10 s and more to speak the truth again; nobody is
@@ -32,7 +33,8 @@ class Loop {
   ~Loop();
 
   void Start();
-  // Ends the thread of ticks, then releases the locks. Idempotent.
+  // Ends the thread of ticks, gives the locks back, so that another analyzer goes on at once, and
+  // takes this one out of Consul; comes back after some seconds at the latest. Idempotent.
   void Stop();
 
   // Any thread; never null.

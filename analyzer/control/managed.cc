@@ -1,8 +1,9 @@
 #include "analyzer/control/managed.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <map>
 #include <utility>
 
@@ -22,6 +23,8 @@ constexpr base::milliseconds kEndpointsLag{2000};
 constexpr double kLongestNormalTickSeconds = 5;
 constexpr double kNewestTicksPart = 0.2;
 constexpr int kTicksToKnowTheRate = 3;
+// A Consul transaction holds 64 operations; state, decisions and orders that were taken need most.
+constexpr std::size_t kRefusedPerTick = 4;
 
 std::string FirstProblem(const Managed& managed) {
   for (const std::string* problem :
@@ -52,16 +55,47 @@ void ReadSpec(Managed& managed, const consul::KvPair& stored) {
 
 void ReadOrders(Managed& managed, const std::vector<consul::KvPair>& pairs) {
   managed.orders.clear();
+  managed.refused_orders.clear();
   for (const consul::KvPair& pair : pairs) {
     auto order = OrderFromJson(pair.value);
-    if (!order) {
-      base::Log(base::LogLevel::kError, "order not understood",
-                {{"key", pair.key}, {"error", order.error().message}});
+    const auto sequence = SequenceOf(pair.key);
+    if (!order || !sequence) {
+      base::Log(base::LogLevel::kError, "order not understood; whoever leads removes it",
+                {{"key", pair.key},
+                 {"error", order ? "the key does not end with a number of eight digits"
+                                 : order.error().message}});
+      managed.refused_orders.push_back(pair.key);
       continue;
     }
-    order->sequence = std::strtoull(pair.key.c_str() + pair.key.rfind('/') + 1, nullptr, 10);
+    order->sequence = *sequence;
     managed.orders.push_back(std::move(*order));
   }
+}
+
+void AddDoneOrders(const Managed& managed, const rollout::Observation& seen,
+                   const rollout::State& state, Change& change) {
+  for (const rollout::Order& order : seen.orders) {
+    if (order.sequence <= state.last_order) change.taken_orders.push_back(order.sequence);
+  }
+  const auto refused = std::min(managed.refused_orders.size(), kRefusedPerTick);
+  change.refused_orders.assign(
+      managed.refused_orders.begin(),
+      managed.refused_orders.begin() + static_cast<std::ptrdiff_t>(refused));
+}
+
+std::string FleetPauseInWords(const std::string& stored) {
+  const auto pause = FleetPauseFromJson(stored);
+  if (!pause) {
+    return fmt::format("every rollout is paused, by what {} holds: {}", kFleetPauseKey,
+                       pause.error().message);
+  }
+  return *pause ? InWords(**pause) : "";
+}
+
+WriteOutcome OutcomeOf(const WriteResult& write) {
+  if (!write.result) return {"error", write.result.error().message};
+  if (*write.result) return {"ok", ""};
+  return {"conflict", "the " + write.what + " was changed by someone else meanwhile"};
 }
 
 void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul::KvPair>& stored) {
@@ -211,6 +245,7 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   view.spec = managed.spec;
   view.problem = FirstProblem(managed);
   view.leading = managed.leading && managed.loaded && managed.spec;
+  view.holder = managed.holder;
   view.waits = managed.waits;
   view.state = managed.state;
   view.state.baselines.clear();

@@ -36,6 +36,8 @@ struct Managed {
   rollout::State state;
   std::uint64_t state_index = 0;
   std::vector<rollout::Order> orders;
+  std::vector<std::string> refused_orders;  // keys of those that are not understood
+  std::string holder;                       // the analyzer that holds the lock; empty: none
   // The change under way: nothing more is decided before its result has come.
   std::optional<rollout::State> pending;
   std::vector<rollout::Decision> pending_decisions;
@@ -63,11 +65,27 @@ struct Managed {
 // A specification that cannot be read leaves none, and spec_problem.
 void ReadSpec(Managed& managed, const consul::KvPair& stored);
 
-// Orders that cannot be understood are logged and left out.
+// Orders that cannot be understood are logged, and left out of those that are.
 void ReadOrders(Managed& managed, const std::vector<consul::KvPair>& pairs);
+
+// Which orders `change` takes out of the KV: those that the state after this tick has taken, and
+// some of those that are not understood.
+void AddDoneOrders(const Managed& managed, const rollout::Observation& seen,
+                   const rollout::State& state, Change& change);
+
+// Why nothing starts or advances, by what stands at kFleetPauseKey; empty: the fleet is not paused.
+// What is not understood is a pause all the same: unknown means hold.
+[[nodiscard]] std::string FleetPauseInWords(const std::string& stored);
 
 // We hold the lock: everything that was believed of the rollout gives way to what is stored.
 void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul::KvPair>& stored);
+
+// "ok", "conflict" or "error", and what is wrong, in words; empty: nothing.
+struct WriteOutcome {
+  std::string name;
+  std::string trouble;
+};
+[[nodiscard]] WriteOutcome OutcomeOf(const WriteResult& write);
 
 // Remembers which entries a write has replaced, or that its answer is lost.
 void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTime now);

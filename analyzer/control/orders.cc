@@ -1,12 +1,11 @@
 #include "analyzer/control/orders.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 #include <vector>
 
 #include "analyzer/control/await.h"
-#include "analyzer/control/store.h"
+#include "analyzer/control/keys.h"
 #include "analyzer/control/stored_json.h"
 
 namespace consul_canary::control {
@@ -34,24 +33,22 @@ base::Result<Place> NextPlace(base::IoLoop& io, consul::Client& client, const st
     if (!parsed) return tl::unexpected(parsed.error());
     last = parsed->last_order;
   }
-  const auto pairs = Await<std::vector<KvPair>>(io, [&client, id](auto reply) {
-    client.KvList(RolloutKey(id, "orders/"), std::move(reply));
-  });
+  const auto pairs = Await<std::vector<KvPair>>(
+      io, [&client, id](auto reply) { client.KvList(OrdersKey(id), std::move(reply)); });
   if (!pairs) return tl::unexpected(pairs.error());
-  for (const KvPair& pair : *pairs) {
-    const char* number = pair.key.c_str() + pair.key.rfind('/') + 1;
-    last = std::max<std::uint64_t>(last, std::strtoull(number, nullptr, 10));
-  }
+  for (const KvPair& pair : *pairs) last = std::max(last, SequenceOf(pair.key).value_or(0));
   return Place{last + 1, *state ? (*state)->modify_index : 0};
 }
 
 // Only where the state is still the one that was read: an order whose number has been taken by
-// another one, carried out and removed meanwhile would be passed over.
-std::vector<consul::TxnOp> Appending(const std::string& id, const Place& place,
-                                     const rollout::Order& order) {
+// another one, carried out and removed meanwhile would be passed over. And only while there is such
+// a rollout: what is left behind by a deletion would meet the next one of this name.
+std::vector<consul::TxnOp> Appending(const std::string& id, std::uint64_t spec_index,
+                                     const Place& place, const rollout::Order& order) {
   const std::string state_key = RolloutKey(id, "state");
-  const std::string order_key = RolloutKey(id, "orders/" + SequenceName(place.sequence));
-  return {place.state_index == 0
+  const std::string order_key = OrderKey(id, place.sequence);
+  return {{.verb = "check-index", .key = SpecKey(id), .index = spec_index},
+          place.state_index == 0
               ? consul::TxnOp{.verb = "check-not-exists", .key = state_key}
               : consul::TxnOp{.verb = "check-index", .key = state_key, .index = place.state_index},
           {.verb = "cas", .key = order_key, .value = OrderToJson(order)}};
@@ -69,20 +66,60 @@ base::Result<rollout::State> ReadStoredState(base::IoLoop& io, consul::Client& c
 
 base::Result<std::uint64_t> AppendOrder(base::IoLoop& io, consul::Client& client,
                                         const std::string& id, const rollout::Order& order) {
-  const auto spec = Get(io, client, RolloutKey(id, "spec"));
-  if (!spec) return tl::unexpected(spec.error());
-  if (!*spec) return base::Fail(ErrorCode::kNotFound, "there is no rollout of " + id);
   constexpr int kTries = 20;  // others append at the same time, and the leader stores its state
   for (int i = 0; i < kTries; ++i) {
+    const auto spec = Get(io, client, SpecKey(id));
+    if (!spec) return tl::unexpected(spec.error());
+    if (!*spec) return base::Fail(ErrorCode::kNotFound, "there is no rollout of " + id);
     const auto place = NextPlace(io, client, id);
     if (!place) return tl::unexpected(place.error());
-    const auto operations = Appending(id, *place, order);
+    const auto operations = Appending(id, (*spec)->modify_index, *place, order);
     const auto put = Await<std::vector<KvPair>>(
         io, [&client, operations](auto reply) { client.Txn(operations, std::move(reply)); });
     if (put) return place->sequence;
     if (put.error().code != ErrorCode::kConflict) return tl::unexpected(put.error());
   }
   return base::Fail(ErrorCode::kUnavailable, "too many orders at once; try again");
+}
+
+base::Result<void> DeleteRollout(base::IoLoop& io, consul::Client& client, const std::string& id) {
+  const std::vector<consul::TxnOp> operations = {
+      {.verb = "delete", .key = SpecKey(id)},
+      {.verb = "delete-tree", .key = OrdersKey(id)},
+      {.verb = "delete-tree", .key = RolloutKey(id, "")},
+      {.verb = "delete", .key = LockKey(id)},
+  };
+  const auto done = Await<std::vector<KvPair>>(
+      io, [&client, operations](auto reply) { client.Txn(operations, std::move(reply)); });
+  if (!done) return tl::unexpected(done.error());
+  return {};
+}
+
+base::Result<void> SetFleetPause(base::IoLoop& io, consul::Client& client, const std::string& by,
+                                 const std::string& reason) {
+  const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
+  const std::string text =
+      FleetPauseToJson({.by = by, .reason = reason, .wall_seconds = now.count()});
+  const auto put = Await<bool>(io, [&client, text](auto reply) {
+    client.KvPut(kFleetPauseKey, text, std::nullopt, std::move(reply));
+  });
+  if (!put) return tl::unexpected(put.error());
+  return {};
+}
+
+base::Result<void> ClearFleetPause(base::IoLoop& io, consul::Client& client) {
+  // The key stays, empty: prefix_watch.h.
+  const auto put = Await<bool>(io, [&client](auto reply) {
+    client.KvPut(kFleetPauseKey, "", std::nullopt, std::move(reply));
+  });
+  if (!put) return tl::unexpected(put.error());
+  return {};
+}
+
+base::Result<std::optional<FleetPause>> ReadFleetPause(base::IoLoop& io, consul::Client& client) {
+  const auto pair = Get(io, client, std::string(kFleetPauseKey));
+  if (!pair) return tl::unexpected(pair.error());
+  return FleetPauseFromJson(*pair ? (*pair)->value : "");
 }
 
 }  // namespace consul_canary::control

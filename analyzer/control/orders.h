@@ -2,8 +2,10 @@
 // rollout carries them out.
 #pragma once
 
+#include <optional>
 #include <string>
 
+#include "analyzer/control/stored_json.h"
 #include "analyzer/rollout/state.h"
 #include "exporter/base/io_loop.h"
 #include "exporter/consul/client.h"
@@ -14,6 +16,18 @@ namespace consul_canary::control {
 [[nodiscard]] base::Result<std::uint64_t> AppendOrder(base::IoLoop& io, consul::Client& client,
                                                       const std::string& id,
                                                       const rollout::Order& order);
+
+// Everything that is stored of a rollout, at once: specification, orders, state, decisions, lock.
+[[nodiscard]] base::Result<void> DeleteRollout(base::IoLoop& io, consul::Client& client,
+                                               const std::string& id);
+
+// While it is set, no rollout starts or advances; harm, aborts and alerts are answered as ever.
+[[nodiscard]] base::Result<void> SetFleetPause(base::IoLoop& io, consul::Client& client,
+                                               const std::string& by, const std::string& reason);
+[[nodiscard]] base::Result<void> ClearFleetPause(base::IoLoop& io, consul::Client& client);
+// nullopt: it is not set.
+[[nodiscard]] base::Result<std::optional<FleetPause>> ReadFleetPause(base::IoLoop& io,
+                                                                     consul::Client& client);
 
 // The stored state; kNotFound where none is stored yet.
 [[nodiscard]] base::Result<rollout::State> ReadStoredState(base::IoLoop& io, consul::Client& client,

@@ -1,12 +1,12 @@
 #include "analyzer/control/store.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
+#include <deque>
 #include <map>
 #include <set>
 #include <utility>
 
+#include "analyzer/control/locks.h"
+#include "analyzer/control/prefix_watch.h"
 #include "analyzer/control/stored_json.h"
 #include "exporter/base/log.h"
 
@@ -14,48 +14,45 @@ namespace consul_canary::control {
 namespace {
 
 using base::ErrorCode;
-using base::LogLevel;
+using consul::KvPair;
 
-constexpr base::seconds kSessionTtl{10};
-constexpr base::milliseconds kRenewEvery{3000};
-constexpr base::milliseconds kRetryEvery{1000};
-constexpr base::milliseconds kWatchInterval{50};
+constexpr base::milliseconds kPatienceWithChanges{500};
 constexpr std::uint64_t kDecisionsKept = 500;
-
-// "consul-canary/rollouts/api/" → "api"; empty for anything deeper.
-std::string IdFromKey(std::string_view key) {
-  if (!key.starts_with(kRolloutsPrefix)) return "";
-  key.remove_prefix(kRolloutsPrefix.size());
-  return std::string(key.substr(0, key.find('/')));
-}
+// An agent serves 200 connections to one address, and watches need some.
+constexpr std::size_t kMostAtOnce = 32;
 
 }  // namespace
 
-std::string RolloutKey(std::string_view id, std::string_view part) {
-  return fmt::format("{}{}/{}", kRolloutsPrefix, id, part);
-}
-
-std::string SequenceName(std::uint64_t sequence) { return fmt::format("{:08}", sequence); }
-
 struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   struct Rollout {
-    std::unique_ptr<consul::Watch> spec_watch;
-    std::unique_ptr<consul::Watch> orders_watch;
-    bool exists = false;
-    bool leading = false;
-    bool acquiring = false;
+    std::uint64_t spec_index = 0;  // ModifyIndex; 0: there is no specification
+    std::vector<KvPair> orders;
+    bool idle = true;       // by the state that is stored
+    bool changing = false;  // a change is under way or in the queue
   };
 
-  Impl(consul::Client& consul_client, std::string name, StoreEvents store_events)
-      : client(consul_client), analyzer_id(std::move(name)), events(std::move(store_events)) {}
+  Impl(consul::Client& consul_client, MembershipOptions options, StoreEvents store_events)
+      : client(consul_client),
+        events(std::move(store_events)),
+        locks(consul_client, std::move(options),
+              {.on_leading =
+                   [this](const std::string& id, std::uint64_t epoch, std::optional<KvPair> state) {
+                     Lead(id, epoch, std::move(state));
+                   },
+               .on_lost = [this](const std::string& id,
+                                 const std::string& why) { events.on_lost(id, why); },
+               .on_holder = [this](const std::string& id,
+                                   const std::string& name) { events.on_holder(id, name); },
+               .is_idle = [this](const std::string& id) { return IsIdle(id); }}) {}
 
   consul::Client& client;
-  std::string analyzer_id;
   StoreEvents events;
-  std::string session;
-  bool stopping = false;
-  std::unique_ptr<consul::Watch> ids_watch;
+  Locks locks;
+  std::vector<std::unique_ptr<consul::Watch>> watches;
   std::map<std::string, Rollout> rollouts;
+  std::deque<std::shared_ptr<Change>> queue;
+  std::size_t under_way = 0;
+  std::function<void()> on_quiet;  // called once when no change is under way
 
   // Wraps a member so that a late answer to a destroyed store is dropped.
   template <class F>
@@ -65,177 +62,99 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     };
   }
 
-  void Later(base::milliseconds delay, void (Impl::*next)()) {
-    client.loop().After(delay, Guard([next](Impl& self) { (self.*next)(); }));
+  // --- what is watched
+  // -----------------------------------------------------------------------------------------------
+
+  void Start() {
+    Watch(kSpecsPrefix, &Impl::ReadSpecs);
+    Watch(kOrdersPrefix, &Impl::ReadOrders);
+    Watch(kFleetPauseKey, &Impl::ReadPause);
+    locks.Start();
   }
 
-  // --- which rollouts exist
-  // ------------------------------------------------------------------------------
-
-  void WatchIds() {
-    // An answer on the prefix's keys alone; the separator folds each rollout into one.
-    const std::string path = fmt::format("/v1/kv/{}?keys&separator=/", kRolloutsPrefix);
-    ids_watch = client.WatchPath(
-        "kv", path, kWatchInterval,
-        Guard([](Impl& self, base::Result<base::HttpResponse> answer) { self.ReadIds(answer); }));
+  void Watch(std::string_view prefix, void (Impl::*read)(std::vector<KvPair>)) {
+    watches.push_back(WatchPrefix(
+        client, prefix,
+        Guard([read](Impl& self, std::vector<KvPair> pairs) { (self.*read)(std::move(pairs)); })));
   }
 
-  void ReadIds(const base::Result<base::HttpResponse>& answer) {
-    if (!answer || (answer->status != 200 && answer->status != 404)) return;
-    const auto keys = answer->status == 404
-                          ? std::vector<std::string>{}
-                          : consul::ParseKeyList(answer->body).value_or(std::vector<std::string>{});
-    for (const std::string& key : keys) {
-      const std::string id = IdFromKey(key);
-      if (!id.empty() && !rollouts.contains(id)) Follow(id);
+  void ReadSpecs(std::vector<KvPair> pairs) {
+    std::set<std::string> there;
+    for (KvPair& pair : pairs) {
+      const std::string id(After(kSpecsPrefix, pair.key));
+      if (id.empty() || id.find('/') != std::string::npos) continue;
+      there.insert(id);
+      Rollout& rollout = rollouts[id];
+      if (rollout.spec_index == pair.modify_index) continue;
+      const bool is_new = rollout.spec_index == 0;
+      rollout.spec_index = pair.modify_index;
+      events.on_spec(id, std::move(pair));
+      if (is_new && !rollout.orders.empty()) events.on_orders(id, rollout.orders);
+      locks.Add(id);
+    }
+    for (auto& [id, rollout] : rollouts) {
+      if (rollout.spec_index == 0 || there.contains(id)) continue;
+      rollout.spec_index = 0;  // the lock is kept until Forget(): what is under way ends first
+      events.on_spec(id, std::nullopt);
     }
   }
 
-  void Follow(const std::string& id) {
-    Rollout& rollout = rollouts[id];
-    rollout.spec_watch =
-        client.WatchPath("kv", consul::Client::KvPrefixPath(RolloutKey(id, "spec")), kWatchInterval,
-                         Guard([id](Impl& self, base::Result<base::HttpResponse> answer) {
-                           self.ReadSpec(id, answer);
-                         }));
-    rollout.orders_watch = client.WatchPath(
-        "kv", consul::Client::KvPrefixPath(RolloutKey(id, "orders/")), kWatchInterval,
-        Guard([id](Impl& self, base::Result<base::HttpResponse> answer) {
-          if (!answer || (answer->status != 200 && answer->status != 404)) return;
-          std::vector<consul::KvPair> pairs;
-          if (answer->status == 200) {
-            auto parsed = consul::ParseKvPairs(answer->body);
-            if (!parsed) return;
-            pairs = std::move(*parsed);
-          }
-          self.events.on_orders(id, std::move(pairs));
-        }));
+  void Forget(const std::string& id) {
+    const auto found = rollouts.find(id);
+    if (found == rollouts.end() || found->second.spec_index != 0) return;
+    found->second.idle = true;
+    locks.Remove(id);
   }
 
-  void ReadSpec(const std::string& id, const base::Result<base::HttpResponse>& answer) {
-    if (!answer || (answer->status != 200 && answer->status != 404)) return;
-    Rollout& rollout = rollouts[id];
-    if (answer->status == 404) {
-      if (rollout.exists) events.on_spec(id, std::nullopt);
-      rollout.exists = false;  // the lock is kept until Forget(): what is under way ends first
-      return;
+  void ReadOrders(std::vector<KvPair> pairs) {
+    std::map<std::string, std::vector<KvPair>> by_id;
+    for (KvPair& pair : pairs) {
+      const std::string_view rest = After(kOrdersPrefix, pair.key);
+      std::string id(rest.substr(0, rest.find('/')));
+      if (!id.empty()) by_id[std::move(id)].push_back(std::move(pair));
     }
-    auto pairs = consul::ParseKvPairs(answer->body);
-    if (!pairs || pairs->empty()) return;
-    rollout.exists = true;
-    events.on_spec(id, std::move(pairs->front()));
-    Acquire(id);
-  }
-
-  // --- session and locks
-  // ---------------------------------------------------------------------------------
-
-  void ClearOldSessions() {
-    client.SessionList(
-        Guard([](Impl& self, base::Result<std::vector<consul::Client::SessionInfo>> list) {
-          if (!list) return self.Later(kRetryEvery, &Impl::ClearOldSessions);
-          for (const auto& old : *list) {
-            if (old.name == self.analyzer_id) {
-              self.client.SessionDestroy(old.id, [](const base::Result<void>&) {});
-            }
-          }
-          self.CreateSession();
-        }));
-  }
-
-  void CreateSession() {
-    if (stopping || !session.empty()) return;
-    client.SessionCreate(
-        analyzer_id, kSessionTtl, Guard([](Impl& self, base::Result<std::string> id) {
-          if (!id) {
-            base::Log(LogLevel::kWarn, "no Consul session", {{"error", id.error().message}});
-            return self.Later(kRetryEvery, &Impl::CreateSession);
-          }
-          self.session = *id;
-          self.Later(kRenewEvery, &Impl::Renew);
-          self.AcquireAll();
-        }));
-  }
-
-  void Renew() {
-    if (stopping || session.empty()) return;
-    client.SessionRenew(session, Guard([](Impl& self, const base::Result<void>& renewed) {
-                          if (!renewed && renewed.error().code == ErrorCode::kNotFound) {
-                            self.LoseSession("the Consul session is gone");
-                            return self.CreateSession();
-                          }
-                          self.Later(renewed ? kRenewEvery : kRetryEvery, &Impl::Renew);
-                        }));
-  }
-
-  void LoseSession(const std::string& why) {
-    session.clear();
-    for (auto& [id, rollout] : rollouts) Lose(id, rollout, why);
-  }
-
-  void Lose(const std::string& id, Rollout& rollout, const std::string& why) {
-    if (!rollout.leading) return;
-    rollout.leading = false;
-    events.on_lost(id, why);
-  }
-
-  void AcquireAll() {
-    for (const auto& [id, rollout] : rollouts) Acquire(id);
-  }
-
-  void AcquireLater(const std::string& id) {
-    client.loop().After(kRetryEvery, Guard([id](Impl& self) { self.Acquire(id); }));
-  }
-
-  void Acquire(const std::string& id) {
-    Rollout& rollout = rollouts[id];
-    if (stopping || session.empty() || !rollout.exists || rollout.leading || rollout.acquiring) {
-      return;
+    for (const auto& [id, orders] : by_id) rollouts.try_emplace(id);
+    for (auto& [id, rollout] : rollouts) {
+      const auto found = by_id.find(id);
+      std::vector<KvPair> now = found == by_id.end() ? std::vector<KvPair>() : found->second;
+      if (rollout.orders == now) continue;
+      rollout.orders = now;
+      events.on_orders(id, std::move(now));
     }
-    rollout.acquiring = true;
-    client.KvAcquire(RolloutKey(id, "lock"), analyzer_id, session,
-                     Guard([id](Impl& self, base::Result<bool> acquired) {
-                       self.rollouts[id].acquiring = false;
-                       if (!acquired || !*acquired) return self.AcquireLater(id);
-                       self.ReadLock(id);
-                     }));
   }
 
-  void ReadLock(const std::string& id) {
-    client.KvGet(RolloutKey(id, "lock"),
-                 Guard([id](Impl& self, base::Result<std::optional<consul::KvPair>> lock) {
-                   if (!lock || !*lock || (*lock)->session != self.session) {
-                     return self.AcquireLater(id);
-                   }
-                   self.ReadState(id, (*lock)->lock_index);
-                 }));
+  void ReadPause(std::vector<KvPair> pairs) {
+    std::string stored;
+    for (KvPair& pair : pairs) {
+      if (pair.key == kFleetPauseKey) stored = std::move(pair.value);
+    }
+    events.on_fleet_pause(std::move(stored));
   }
 
-  void ReadState(const std::string& id, std::uint64_t epoch) {
-    client.KvGet(RolloutKey(id, "state"),
-                 Guard([id, epoch](Impl& self, base::Result<std::optional<consul::KvPair>> state) {
-                   Rollout& rollout = self.rollouts[id];
-                   if (!state || rollout.leading || self.session.empty()) {
-                     return self.AcquireLater(id);
-                   }
-                   rollout.leading = true;
-                   self.events.on_leading(id, epoch, std::move(*state));
-                 }));
+  // --- leading
+  // -----------------------------------------------------------------------------------------------
+
+  void Lead(const std::string& id, std::uint64_t epoch, std::optional<KvPair> state) {
+    // What we cannot read we do not rule either: it may go to whoever can.
+    rollouts[id].idle = true;
+    if (state) {
+      const auto parsed = StateFromJson(state->value);
+      rollouts[id].idle = !parsed || !rollout::IsActive(parsed->phase);
+    }
+    events.on_leading(id, epoch, std::move(state));
   }
 
-  void Release(const std::string& id) {
-    Lose(id, rollouts[id], "the rollout was deleted");
-    client.KvRelease(RolloutKey(id, "lock"), analyzer_id, session,
-                     [](const base::Result<bool>&) {});
+  bool IsIdle(const std::string& id) {
+    const Rollout& rollout = rollouts[id];
+    return rollout.idle && !rollout.changing && rollout.orders.empty();
   }
 
   // --- changes
-  // -------------------------------------------------------------------------------------------
+  // -----------------------------------------------------------------------------------------------
 
   std::vector<consul::TxnOp> Operations(const Change& change) const {
     std::vector<consul::TxnOp> ops;
-    ops.push_back(
-        {.verb = "check-session", .key = RolloutKey(change.id, "lock"), .session = session});
+    ops.push_back({.verb = "check-session", .key = LockKey(change.id), .session = locks.session()});
     if (change.state) {
       ops.push_back({.verb = "cas",
                      .key = RolloutKey(change.id, "state"),
@@ -252,34 +171,67 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
       }
     }
     for (const std::uint64_t order : change.taken_orders) {
-      ops.push_back(
-          {.verb = "delete", .key = RolloutKey(change.id, "orders/" + SequenceName(order))});
+      ops.push_back({.verb = "delete", .key = OrderKey(change.id, order)});
+    }
+    for (const std::string& key : change.refused_orders) {
+      ops.push_back({.verb = "delete", .key = key});
     }
     return ops;
   }
 
   void Apply(Change change) {
+    const bool is_checkpoint = change.decisions.empty() && change.writes.empty();
+    rollouts[change.id].changing = true;
     auto shared = std::make_shared<Change>(std::move(change));
-    client.Txn(Operations(*shared),
-               Guard([shared](Impl& self, base::Result<std::vector<consul::KvPair>> done) {
-                 ChangeResult result{shared->number, shared->id, shared->state_index, {}};
+    if (is_checkpoint) {
+      queue.push_back(std::move(shared));
+    } else {
+      queue.push_front(std::move(shared));
+    }
+    ApplyNext();
+  }
+
+  void ApplyNext() {
+    while (!queue.empty() && under_way < kMostAtOnce) {
+      const std::shared_ptr<Change> change = std::move(queue.front());
+      queue.pop_front();
+      ++under_way;
+      Commit(change);
+    }
+    if (under_way == 0 && on_quiet) std::exchange(on_quiet, nullptr)();
+  }
+
+  void Commit(const std::shared_ptr<Change>& change) {
+    // It was decided before the word that the lock is lost has arrived.
+    if (!locks.Leads(change->id)) {
+      ChangeResult result{change->number, change->id, 0, {}};
+      result.committed = base::Fail(ErrorCode::kConflict, "the lock is not held any more");
+      client.loop().After(base::milliseconds{0},
+                          Guard([result](Impl& self) { self.Finish(result); }));
+      return;
+    }
+    client.Txn(Operations(*change),
+               Guard([change](Impl& self, base::Result<std::vector<KvPair>> done) {
+                 ChangeResult result{change->number, change->id, change->state_index, {}};
                  if (!done) {
                    result.committed = tl::unexpected(done.error());
-                   if (done.error().code == ErrorCode::kConflict) self.Reload(shared->id);
-                   return self.events.on_changed(std::move(result));
+                   return self.Finish(std::move(result));
                  }
-                 const std::string state_key = RolloutKey(shared->id, "state");
-                 for (const consul::KvPair& pair : *done) {
+                 const std::string state_key = RolloutKey(change->id, "state");
+                 for (const KvPair& pair : *done) {
                    if (pair.key == state_key) result.committed = pair.modify_index;
                  }
-                 self.WriteNext(shared, std::make_shared<ChangeResult>(std::move(result)));
+                 if (change->state) {
+                   self.rollouts[change->id].idle = !rollout::IsActive(change->state->phase);
+                 }
+                 self.WriteNext(change, std::make_shared<ChangeResult>(std::move(result)));
                }));
   }
 
   void WriteNext(const std::shared_ptr<Change>& change,
                  const std::shared_ptr<ChangeResult>& result) {
     const std::size_t next = result->writes.size();
-    if (next == change->writes.size()) return events.on_changed(std::move(*result));
+    if (next == change->writes.size()) return Finish(std::move(*result));
     const EntryWrite& write = change->writes[next];
     client.WriteEntry(write.json, write.cas_index,
                       Guard([change, result](Impl& self, base::Result<bool> written) {
@@ -289,37 +241,45 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
                       }));
   }
 
-  void Reload(const std::string& id) {
-    Lose(id, rollouts[id], "its stored state or lock changed");
-    Acquire(id);
+  void Finish(ChangeResult result) {
+    --under_way;
+    const std::string id = result.id;
+    const bool conflict =
+        !result.committed && result.committed.error().code == ErrorCode::kConflict;
+    rollouts[id].changing = false;
+    if (conflict) locks.Reload(id, "its stored state or lock changed");
+    events.on_changed(std::move(result));
+    locks.MoveIfIdle(id);
+    ApplyNext();
+  }
+
+  // --- the end
+  // -----------------------------------------------------------------------------------------------
+
+  void Release(std::function<void()> released, std::function<void()> done) {
+    on_quiet = [this, released = std::move(released), done = std::move(done)]() mutable {
+      locks.Release(std::move(released), std::move(done));
+    };
+    client.loop().After(kPatienceWithChanges, Guard([](Impl& self) {
+                          if (self.on_quiet) std::exchange(self.on_quiet, nullptr)();
+                        }));
+    ApplyNext();
   }
 };
 
-Store::Store(consul::Client& client, std::string analyzer_id, StoreEvents events)
-    : impl_(std::make_shared<Impl>(client, std::move(analyzer_id), std::move(events))) {}
+Store::Store(consul::Client& client, MembershipOptions options, StoreEvents events)
+    : impl_(std::make_shared<Impl>(client, std::move(options), std::move(events))) {}
 
 Store::~Store() = default;
 
-void Store::Start() {
-  impl_->WatchIds();
-  impl_->ClearOldSessions();
-}
+void Store::Start() { impl_->Start(); }
 
 void Store::Apply(Change change) { impl_->Apply(std::move(change)); }
 
-void Store::Forget(const std::string& id) {
-  const auto found = impl_->rollouts.find(id);
-  if (found == impl_->rollouts.end() || found->second.exists || !found->second.leading) return;
-  impl_->Release(id);
-}
+void Store::Forget(const std::string& id) { impl_->Forget(id); }
 
-void Store::Reload(const std::string& id) { impl_->Reload(id); }
-
-void Store::Release(std::function<void()> done) {
-  impl_->stopping = true;
-  if (impl_->session.empty()) return done();
-  const std::string session = std::exchange(impl_->session, "");
-  impl_->client.SessionDestroy(session, [done](const base::Result<void>&) { done(); });
+void Store::Release(std::function<void()> released, std::function<void()> done) {
+  impl_->Release(std::move(released), std::move(done));
 }
 
 }  // namespace consul_canary::control

@@ -1,6 +1,7 @@
-// The durable side of the loop, on the I/O thread: which rollouts exist in Consul's KV, who leads
-// each (a session lock), their orders as they arrive, commits of state and decisions in one
+// The durable side of the loop, on the I/O thread: which rollouts exist in Consul's KV, which of
+// them we lead (locks.h), their orders as they arrive, commits of state and decisions in one
 // transaction, and the writes to configuration entries that follow a commit. It decides nothing.
+// However many rollouts there are, five blocking queries serve them (keys.h).
 //
 // Fencing (docs/safety.md): a write is prepared from an entry as read before; then the transaction
 // checks that our session still holds the rollout's lock and stores the state; then the entry is
@@ -15,18 +16,13 @@
 #include <string>
 #include <vector>
 
+#include "analyzer/control/keys.h"
+#include "analyzer/control/membership.h"
 #include "analyzer/rollout/state.h"
 #include "exporter/base/result.h"
 #include "exporter/consul/client.h"
 
 namespace consul_canary::control {
-
-inline constexpr std::string_view kRolloutsPrefix = "consul-canary/rollouts/";
-
-// "consul-canary/rollouts/<id>/<part>"
-[[nodiscard]] std::string RolloutKey(std::string_view id, std::string_view part);
-// Decision and order keys sort by their number: 00000042.
-[[nodiscard]] std::string SequenceName(std::uint64_t sequence);
 
 // One entry to put, with the index it was prepared from.
 struct EntryWrite {
@@ -44,6 +40,7 @@ struct Change {
   std::uint64_t state_index = 0;  // ModifyIndex of the stored state that this one replaces; 0: none
   std::vector<rollout::Decision> decisions;
   std::vector<std::uint64_t> taken_orders;
+  std::vector<std::string> refused_orders;  // keys of those that nobody can understand; to go too
   std::vector<EntryWrite> writes;
 };
 
@@ -53,8 +50,9 @@ struct WriteResult {
   base::Result<bool> result;    // false: the entry was changed by someone else meanwhile
 };
 
-// How a Change went. committed: an error means that nothing was written (kConflict: the lock or the
-// stored state is not ours any more; kUnavailable: it may have been stored all the same).
+// How a Change went. committed: an error means that no entry was written (kConflict: the lock or
+// the stored state is not ours any more, nothing was stored; kUnavailable: it may have been stored
+// all the same).
 struct ChangeResult {
   std::uint64_t number = 0;
   std::string id;
@@ -65,34 +63,36 @@ struct ChangeResult {
 
 // What the store tells; called on the I/O thread.
 struct StoreEvents {
-  std::function<void(std::string id, std::optional<consul::KvPair> spec)>
-      on_spec;  // nullopt: deleted
-  std::function<void(std::string id, std::vector<consul::KvPair> orders)>
-      on_orders;  // all that stand there
-  // We hold the lock; epoch is its LockIndex. state: as stored, nullopt: none yet.
+  // A new or a changed specification; nullopt: deleted.
+  std::function<void(std::string id, std::optional<consul::KvPair> spec)> on_spec;
+  // All that stand there, when they have changed.
+  std::function<void(std::string id, std::vector<consul::KvPair> orders)> on_orders;
+  // We hold the lock; epoch is greater than any before. state: as stored, nullopt: none yet.
   std::function<void(std::string id, std::uint64_t epoch, std::optional<consul::KvPair> state)>
       on_leading;
   std::function<void(std::string id, std::string why)> on_lost;
+  // The analyzer that holds the rollout's lock; empty: none.
+  std::function<void(std::string id, std::string analyzer)> on_holder;
+  // What stands at kFleetPauseKey; empty: nothing.
+  std::function<void(std::string stored)> on_fleet_pause;
   std::function<void(ChangeResult)> on_changed;
 };
 
 class Store {
  public:
-  // `analyzer_id` names this analyzer in its session, stable over restarts: sessions left by a
-  // predecessor of the same name are destroyed at the start, so a killed analyzer takes its locks
-  // back at once.
-  Store(consul::Client& client, std::string analyzer_id, StoreEvents events);
+  Store(consul::Client& client, MembershipOptions options, StoreEvents events);
   ~Store();
 
-  void Start();               // I/O thread
-  void Apply(Change change);  // I/O thread; one change at a time for each rollout
-  // I/O thread: a rollout whose specification was deleted is over, its lock is given back.
+  void Start();  // I/O thread
+  // I/O thread; one change at a time for each rollout. Of many, those go first that carry more than
+  // a checkpoint.
+  void Apply(Change change);
+  // I/O thread. A rollout whose specification was deleted is over: its lock is given back.
   void Forget(const std::string& id);
-  void Reload(
-      const std::string& id);  // I/O thread: give up what we believe of a rollout and read it again
-  // Releases every lock by destroying the session; `done` is called when Consul has answered or
-  // refused.
-  void Release(std::function<void()> done);
+  // Waits shortly for changes that are under way, gives all locks back, and then takes this
+  // analyzer out of Consul. `released` is called after the locks, `done` at the end; both are when
+  // Consul does not answer.
+  void Release(std::function<void()> released, std::function<void()> done);
 
  private:
   struct Impl;

@@ -349,6 +349,28 @@ base::Result<Order> OrderFromJson(std::string_view text) {
   });
 }
 
+std::string FleetPauseToJson(const FleetPause& pause) {
+  return Text({{"version", kVersion},
+               {"by", pause.by},
+               {"reason", pause.reason},
+               {"wall_seconds", pause.wall_seconds}});
+}
+
+base::Result<std::optional<FleetPause>> FleetPauseFromJson(std::string_view text) {
+  if (text.empty()) return std::nullopt;
+  return Parse<std::optional<FleetPause>>("stored pause", text, [](const Json& json) {
+    return FleetPause{.by = json.at("by").get<std::string>(),
+                      .reason = json.at("reason").get<std::string>(),
+                      .wall_seconds = json.at("wall_seconds").get<double>()};
+  });
+}
+
+std::string InWords(const FleetPause& pause) {
+  return fmt::format("every rollout is paused by {} since {}{}", pause.by,
+                     FormatWallTime(pause.wall_seconds),
+                     pause.reason.empty() ? "" : ": " + pause.reason);
+}
+
 std::string StoredSpec(std::string_view spec_json) {
   return Text({{"version", kVersion}, {"spec", Json::parse(spec_json)}});
 }

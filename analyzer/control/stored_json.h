@@ -3,6 +3,7 @@
 // wrote. Pure.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,21 @@ namespace consul_canary::control {
 // The sequence is not in the text: it is the key's last part.
 [[nodiscard]] std::string OrderToJson(const rollout::Order& order);
 [[nodiscard]] base::Result<rollout::Order> OrderFromJson(std::string_view json);
+
+// Who has paused the whole fleet, and why.
+struct FleetPause {
+  std::string by;
+  std::string reason;  // may be empty
+  double wall_seconds = 0;
+
+  bool operator==(const FleetPause&) const = default;
+};
+
+[[nodiscard]] std::string FleetPauseToJson(const FleetPause& pause);
+// nullopt: an empty text, so the fleet is not paused.
+[[nodiscard]] base::Result<std::optional<FleetPause>> FleetPauseFromJson(std::string_view json);
+// "every rollout is paused by kim since 2026-11-24T17:00:00Z: incident 42"
+[[nodiscard]] std::string InWords(const FleetPause& pause);
 
 // {"version": 1, "spec": {…}} around a specification's own JSON.
 [[nodiscard]] std::string StoredSpec(std::string_view spec_json);

@@ -19,6 +19,7 @@ struct RolloutView {
   std::string problem;  // why this rollout is not ruled here: a bad specification or state, or no
                         // lead; empty: it is
   bool leading = false;
+  std::string holder;    // the analyzer that leads; empty: none, or not known yet
   rollout::State state;  // without baselines
   rollout::Verdict verdict;
   std::optional<rollout::SplitterView> splitter;  // as last seen
@@ -42,6 +43,7 @@ struct LoopCounters {
 struct FleetView {
   std::map<std::string, std::shared_ptr<const RolloutView>> rollouts;
   LoopCounters counters;
+  std::string fleet_pause;  // who has paused every rollout, since when and why; empty: nobody
 };
 
 }  // namespace consul_canary::control

@@ -45,7 +45,7 @@ void AddTime(Transition& t) {
   // A look between ticks rules no time: what lies before the first tick after a restart stays
   // unruled.
   if (t.seen.elapsed_seconds > 0) state.saved_wall_seconds = t.seen.wall_seconds;
-  if (state.phase != Phase::kPaused) {
+  if (state.phase != Phase::kPaused && t.seen.fleet_pause.empty()) {
     state.stage_seconds += t.seen.elapsed_seconds + t.seen.unruled_seconds;
   }
   if (state.confirmed) state.confirmed_seconds += t.seen.elapsed_seconds;

@@ -73,6 +73,7 @@ void ObserveSplitter(Transition& t) {
 }
 
 std::string Obstacle(const Transition& t) {
+  if (!t.seen.fleet_pause.empty()) return t.seen.fleet_pause;
   if (!t.seen.unknown.empty()) return t.seen.unknown;
   if (!t.seen.splitter) return "the service has no splitter";
   if (t.state.foreign_edit) return "the splitter was edited by someone else";

@@ -78,6 +78,8 @@ struct Observation {
   double unruled_seconds = 0;  // before that: nobody ruled
 
   std::string unknown;  // not empty: why nothing may be widened now ("Consul does not answer: …")
+  // Not empty: who has paused every rollout, and since when. None starts or advances meanwhile.
+  std::string fleet_pause;
   std::optional<SplitterView> splitter;
   // Consul answers, and nothing of ours is on its way: what is not here does not exist.
   bool entries_known = false;

@@ -287,12 +287,17 @@ std::string AuthorizeBody(std::string_view resource, std::string_view segment,
   return Dump(Json::array({std::move(question)}));
 }
 
-std::string SessionBody(std::string_view name, base::seconds ttl) {
+std::string SessionBody(std::string_view name, base::seconds ttl, std::string_view service_check) {
   Json session = Json::object();
   session["Name"] = name;
   session["TTL"] = fmt::format("{}s", ttl.count());
   session["Behavior"] = "release";
   session["LockDelay"] = "1ms";
+  if (!service_check.empty()) {
+    Json check = Json::object();
+    check["ID"] = service_check;
+    session["ServiceChecks"] = Json::array({std::move(check)});
+  }
   return Dump(session);
 }
 

@@ -36,7 +36,8 @@ namespace consul_canary::consul {
 // Bodies of requests.
 [[nodiscard]] std::string AuthorizeBody(std::string_view resource, std::string_view segment,
                                         std::string_view access);
-[[nodiscard]] std::string SessionBody(std::string_view name, base::seconds ttl);
+[[nodiscard]] std::string SessionBody(std::string_view name, base::seconds ttl,
+                                      std::string_view service_check);
 [[nodiscard]] std::string TxnBody(const std::vector<TxnOp>& operations);
 
 // `service-splitter/api`; kInvalid when the text is no entry.

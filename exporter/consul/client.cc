@@ -182,9 +182,10 @@ void Client::Txn(const std::vector<TxnOp>& operations, Reply<std::vector<KvPair>
       std::move(reply));
 }
 
-void Client::SessionCreate(std::string_view name, base::seconds ttl, Reply<std::string> reply) {
+void Client::SessionCreate(std::string_view name, base::seconds ttl, std::string_view service_check,
+                           Reply<std::string> reply) {
   impl_->Ask<std::string>(
-      Put("session", "/v1/session/create", SessionBody(name, ttl)),
+      Put("session", "/v1/session/create", SessionBody(name, ttl, service_check)),
       [](const HttpResponse& response) { return ParseSessionId(response.body); }, std::move(reply));
 }
 

@@ -147,8 +147,12 @@ class Client {
     std::string id{};
     std::string name{};
   };
-  // Behavior release, LockDelay 1 ms.
-  void SessionCreate(std::string_view name, base::seconds ttl, Reply<std::string> reply);
+  // Behavior release, LockDelay 1 ms. `service_check` is the ID of a service's check at the agent
+  // that we speak to, whose failure ends the session at once, besides the TTL and the node's own
+  // health; empty: none. kUnavailable, and Consul's words, where that check is not known or is
+  // critical.
+  void SessionCreate(std::string_view name, base::seconds ttl, std::string_view service_check,
+                     Reply<std::string> reply);
   void SessionRenew(std::string_view id,
                     Reply<void> reply);  // kNotFound: it is gone, make a new one
   void SessionDestroy(std::string_view id, Reply<void> reply);

@@ -65,31 +65,40 @@ std::string IdOf(const OwnService& service) {
              : fmt::format("{}-{}-{}", service.name, service.address, service.port);
 }
 
+std::string CheckIdOf(const OwnService& service) { return "service:" + IdOf(service); }
+
 std::string RegistrationJson(const OwnService& service) {
   Json json = {{"ID", IdOf(service)},
                {"Name", service.name},
                {"Port", service.port},
                {"Meta", service.meta},
                {"Check",
-                {{"Name", "answers"},
+                {{"CheckID", CheckIdOf(service)},
+                 {"Name", "answers"},
                  {"HTTP", service.health_url},
-                 {"Interval", "5s"},
-                 {"Timeout", "3s"},
+                 {"Interval", fmt::format("{}s", service.check_every.count())},
+                 {"Timeout", fmt::format("{}s", service.check_timeout.count())},
                  // Of a daemon that was killed: Prometheus shall not look for it for ever.
                  {"DeregisterCriticalServiceAfter", "10m"}}}};
   if (!service.address.empty()) json["Address"] = service.address;
+  if (service.starts_passing) json["Check"]["Status"] = "passing";
   return Dump(json);
 }
 
-Registration::Registration(Client& client, OwnService service)
-    : client_(client), service_(std::move(service)), id_(IdOf(service_)) {}
+Registration::Registration(Client& client, OwnService service,
+                           std::function<void(const Result<void>&)> on_outcome)
+    : client_(client),
+      service_(std::move(service)),
+      on_outcome_(std::move(on_outcome)),
+      id_(IdOf(service_)) {}
 
 Registration::~Registration() { client_.loop().Cancel(timer_); }
 
 void Registration::Start() {
   if (IsLoopback(service_.address)) {
     base::Log(
-        LogLevel::kWarn, "to be registered with an address that only this host can reach",
+        service_.is_for_others ? LogLevel::kWarn : LogLevel::kInfo,
+        "to be registered with an address that only this host can reach",
         {{"address", service_.address},
          {"instead", "--web.listen-address of another interface, or --consul.register-address"}});
   }
@@ -133,6 +142,13 @@ void Registration::After(Result<void> outcome) {
     return;
   }
   timer_ = client_.loop().After(kLookAgain, [this] { registered_ ? Look() : Register(); });
+  if (on_outcome_) on_outcome_(outcome);
+}
+
+void Registration::LookNow() {
+  if (waits_for_agent_ || on_end_) return;
+  client_.loop().Cancel(timer_);
+  registered_ ? Look() : Register();
 }
 
 void Registration::End(std::function<void()> done) {

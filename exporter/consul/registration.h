@@ -21,6 +21,10 @@ struct OwnService {
   int port = 0;
   std::map<std::string, std::string> meta{};
   std::string health_url{};  // which the agent asks for
+  base::seconds check_every{5};
+  base::seconds check_timeout{3};
+  bool starts_passing = false;  // until the first check: whoever registers it does answer
+  bool is_for_others = true;    // an address that only this host can reach is warned of
 };
 
 // Of a daemon that listens at `listen_address` ("127.0.0.1:9655", ":9655") with this port really
@@ -33,14 +37,19 @@ struct OwnService {
 // The same after a restart; another for each address and port of the same name.
 [[nodiscard]] std::string IdOf(const OwnService& service);
 
+// Of its check, for sessions.
+[[nodiscard]] std::string CheckIdOf(const OwnService& service);
+
 // The body of /v1/agent/service/register.
 [[nodiscard]] std::string RegistrationJson(const OwnService& service);
 
 // Lives on the loop's thread: every member is to be called there.
 class Registration {
  public:
-  // `client` must outlive it.
-  Registration(Client& client, OwnService service);
+  // `client` must outlive it. `on_outcome` is told of each try: whether the agent knows the service
+  // now.
+  Registration(Client& client, OwnService service,
+               std::function<void(const base::Result<void>&)> on_outcome = {});
   ~Registration();  // leaves the service registered
   Registration(const Registration&) = delete;
   Registration& operator=(const Registration&) = delete;
@@ -48,6 +57,9 @@ class Registration {
   // Registers, and from then on looks whether the agent still knows it: an agent that lost its data
   // forgets.
   void Start();
+
+  // Does now what it would do within the next seconds; on_outcome follows.
+  void LookNow();
 
   // Takes the service out, and calls `done` when the agent has answered. Nothing is registered
   // after that.
@@ -61,6 +73,7 @@ class Registration {
 
   Client& client_;
   OwnService service_;
+  std::function<void(const base::Result<void>&)> on_outcome_;
   std::string id_;
   std::string complaint_;  // of the last try; empty: it succeeded
   bool registered_ = false;

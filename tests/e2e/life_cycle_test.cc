@@ -22,7 +22,7 @@ analysis:
   thresholds: [{metric: success_ratio, min: 0.5, window: 2s, failures: 10}]
 )";
 
-constexpr const char* kSpecKey = "consul-canary/rollouts/api/spec";
+constexpr const char* kSpecKey = "consul-canary/specs/api";
 
 class LifeCycleTest : public RolloutTest {
  protected:

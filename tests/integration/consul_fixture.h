@@ -82,8 +82,9 @@ class ConsulTest : public ::testing::Test {
   }
 
   std::string CreateSession() {
-    return Call<std::string>(
-               [this](auto reply) { client_->SessionCreate("canary", base::seconds{10}, reply); })
+    return Call<std::string>([this](auto reply) {
+             client_->SessionCreate("canary", base::seconds{10}, "", reply);
+           })
         .value_or("");
   }
 

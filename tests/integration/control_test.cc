@@ -37,9 +37,13 @@ class Analyzer {
               Note([&] { epoch = new_epoch, state = std::move(stored), leading = true; });
             },
         .on_lost = [this](auto, auto) { Note([&] { leading = false; }); },
+        .on_holder = [](auto, auto) {},
+        .on_fleet_pause = [this](auto stored) { Note([&] { pause = std::move(stored); }); },
         .on_changed =
             [this](ChangeResult result) { Note([&] { changes.push_back(std::move(result)); }); }};
-    store_ = std::make_unique<Store>(*client_, std::move(name), std::move(events));
+    store_ = std::make_unique<Store>(
+        *client_, MembershipOptions{.analyzer_id = std::move(name), .service = std::nullopt},
+        std::move(events));
     io_->loop().Post([this] { store_->Start(); });
   }
   // As by kill -9: nothing is released.
@@ -69,7 +73,7 @@ class Analyzer {
   }
 
   void Release() {
-    io_->loop().Post([this] { store_->Release([] {}); });
+    io_->loop().Post([this] { store_->Release([] {}, [] {}); });
   }
 
   base::Result<bool> WriteEntry(const std::string& entry, std::uint64_t index) {
@@ -91,12 +95,24 @@ class Analyzer {
     return AppendOrder(io_->loop(), *client_, "api", order);
   }
 
+  base::Result<void> DeleteRollout() {
+    return control::DeleteRollout(io_->loop(), *client_, "api");
+  }
+  base::Result<void> SetFleetPause(const std::string& reason) {
+    return control::SetFleetPause(io_->loop(), *client_, "kim", reason);
+  }
+  base::Result<void> ClearFleetPause() { return control::ClearFleetPause(io_->loop(), *client_); }
+  base::Result<std::optional<FleetPause>> ReadFleetPause() {
+    return control::ReadFleetPause(io_->loop(), *client_);
+  }
+
   // Guarded by the store's events: read them inside WaitFor() or when nothing happens any more.
   bool has_spec = false;
   bool leading = false;
   std::uint64_t epoch = 0;
   std::optional<consul::KvPair> state;
   std::vector<consul::KvPair> orders;
+  std::string pause;
   std::vector<ChangeResult> changes;
 
  private:
@@ -122,8 +138,7 @@ class ControlTest : public ::testing::Test {
     auto agent = ConsulAgent::Start();
     ASSERT_TRUE(agent) << agent.error().message;
     agent_ = std::move(*agent);
-    ASSERT_TRUE(
-        agent_->KvPut("consul-canary/rollouts/api/spec", StoredSpec(R"({"service": "api"})")));
+    ASSERT_TRUE(agent_->KvPut("consul-canary/specs/api", StoredSpec(R"({"service": "api"})")));
   }
 
   void WriteSplitter() {
@@ -263,19 +278,27 @@ TEST_F(ControlTest, TheEpochFencesOffAWriteThatADeposedLeaderHadUnderWay) {
 TEST_F(ControlTest, ADeletedRolloutIsNotLedAnyMore) {
   Analyzer analyzer(*agent_, "first");
   ASSERT_TRUE(analyzer.WaitUntilLeading());
-  ASSERT_TRUE(agent_->Delete("/v1/kv/consul-canary/rollouts/api/?recurse"));
+  ASSERT_TRUE(analyzer.Apply(NewState("before", 0, 1)).committed);
+  const std::uint64_t first_epoch = analyzer.epoch;
+  ASSERT_TRUE(analyzer.Append({.kind = rollout::OrderKind::kAbort}));
+  ASSERT_TRUE(analyzer.DeleteRollout());
   EXPECT_TRUE(analyzer.WaitFor([&] { return !analyzer.leading && !analyzer.has_spec; }));
+  EXPECT_FALSE(agent_->Get("/v1/kv/consul-canary/rollouts/?keys"));
+  EXPECT_EQ(consul::ParseKeyList(*agent_->Get("/v1/kv/consul-canary/orders/?keys")).value(),
+            std::vector<std::string>{"consul-canary/orders/"});
   EXPECT_FALSE(analyzer.Apply(NewState("after", 0, 1)).committed);
   EXPECT_EQ(Stored("state"), std::nullopt);
   // And led again when it comes back.
-  ASSERT_TRUE(
-      agent_->KvPut("consul-canary/rollouts/api/spec", StoredSpec(R"({"service": "api"})")));
+  ASSERT_TRUE(agent_->KvPut("consul-canary/specs/api", StoredSpec(R"({"service": "api"})")));
   EXPECT_TRUE(analyzer.WaitUntilLeading());
+  // What was prepared for the first one must find another epoch.
+  EXPECT_GT(analyzer.epoch, first_epoch);
+  EXPECT_FALSE(analyzer.state);
 }
 
 TEST_F(ControlTest, OrdersOfARolloutThatDoesNotExistAreRefused) {
   Analyzer analyzer(*agent_, "first");
-  ASSERT_TRUE(agent_->Delete("/v1/kv/consul-canary/rollouts/api/?recurse"));
+  ASSERT_TRUE(analyzer.DeleteRollout());
   const auto refused = analyzer.Append({.kind = rollout::OrderKind::kAbort});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, base::ErrorCode::kNotFound);
@@ -290,6 +313,51 @@ TEST_F(ControlTest, AnOrderIsNumberedAboveAllThatWereTaken) {
   EXPECT_EQ(analyzer.Append({.kind = rollout::OrderKind::kAbort}).value_or(0), 41U);
   EXPECT_TRUE(analyzer.WaitFor([&] { return analyzer.orders.size() == 1; }));
   EXPECT_EQ(OrderFromJson(analyzer.orders[0].value)->kind, rollout::OrderKind::kAbort);
+}
+
+TEST_F(ControlTest, APauseOfTheFleetReachesEveryAnalyzerAndEnds) {
+  Analyzer one(*agent_, "one");
+  Analyzer other(*agent_, "other");
+  ASSERT_TRUE(one.SetFleetPause("incident 42"));
+  for (Analyzer* analyzer : {&one, &other}) {
+    ASSERT_TRUE(analyzer->WaitFor([&] { return !analyzer->pause.empty(); }));
+  }
+  const auto read = FleetPauseFromJson(other.pause);
+  ASSERT_TRUE(read && *read);
+  EXPECT_EQ((*read)->by, "kim");
+  EXPECT_EQ((*read)->reason, "incident 42");
+  EXPECT_EQ(one.ReadFleetPause().value(), **read);
+  ASSERT_TRUE(other.ClearFleetPause());
+  EXPECT_TRUE(one.WaitFor([&] { return one.pause.empty(); }));
+  EXPECT_EQ(one.ReadFleetPause().value(), std::nullopt);
+}
+
+// The state is stored before the entry is written. Who takes over in between finds what is wanted
+// there, and the write that was under way does not come through after its own.
+TEST_F(ControlTest, ASuccessorInTheMiddleOfAWriteKnowsWhatIsWanted) {
+  ASSERT_NO_FATAL_FAILURE(WriteSplitter());
+  Analyzer first(*agent_, "first");
+  ASSERT_TRUE(first.WaitUntilLeading());
+  const consul::Splitter splitter = first.ReadSplitter();
+  const std::string late = Weighted(splitter, 25, first.epoch);
+  Change change = NewState("to 25", 0, 1);
+  change.state->phase = rollout::Phase::kProgressing;
+  change.state->wanted.canary_percent = 25;
+  ASSERT_TRUE(first.Apply(std::move(change)).committed);  // killed before its write
+  Analyzer second(*agent_, "second");
+  first.Release();
+  ASSERT_TRUE(second.WaitUntilLeading());
+  ASSERT_TRUE(second.state);
+  const auto state = StateFromJson(second.state->value);
+  ASSERT_TRUE(state) << state.error().message;
+  EXPECT_EQ(state->wanted.canary_percent, 25);
+  Change claim{.id = "api", .state_index = second.state->modify_index};
+  claim.writes = {{"splitter", Weighted(splitter, 25, second.epoch), splitter.modify_index}};
+  const ChangeResult claimed = second.Apply(std::move(claim));
+  ASSERT_EQ(claimed.writes.size(), 1U);
+  EXPECT_TRUE(claimed.writes[0].result.value_or(false));
+  EXPECT_FALSE(first.WriteEntry(late, splitter.modify_index).value_or(true));
+  EXPECT_EQ(second.ReadSplitter().meta.at("consul-canary-epoch"), std::to_string(second.epoch));
 }
 
 // The leader carries out and removes orders while others append: each gets its own number, and each

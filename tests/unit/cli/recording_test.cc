@@ -55,7 +55,7 @@ TEST(ParseRecording, ReadsWhatALiveRolloutNeedsToReplayAsItWas) {
   const auto recording = ParseRecording(
       kHeader + "\n" +
       TickWith(
-          R"("elapsed": 0.75, "unruled": 30, "doubtful": true, "unknown": "Consul is away", "healthy": 3)") +
+          R"("elapsed": 0.75, "unruled": 30, "doubtful": true, "unknown": "Consul is away", "healthy": 3, "fleet_pause": "by kim")") +
       "\n" + R"({"t": 3, "primary": {"completed": 9, "failures": 1, "failures_high": 4},)" +
       R"( "canary": {"completed": 0, "failures": 0}})");
   ASSERT_TRUE(recording) << recording.error().message;
@@ -64,6 +64,7 @@ TEST(ParseRecording, ReadsWhatALiveRolloutNeedsToReplayAsItWas) {
   EXPECT_EQ(live.unruled_seconds, 30);
   EXPECT_TRUE(live.doubtful);
   EXPECT_EQ(live.unknown, "Consul is away");
+  EXPECT_EQ(live.fleet_pause, "by kim");
   EXPECT_EQ(live.canary_passing, 3);
   EXPECT_EQ(recording->ticks[1].elapsed_seconds, 2);
   EXPECT_EQ(recording->ticks[1].counts.primary.low, (stats::Counts{9, 1}));
@@ -186,7 +187,7 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
       {"{\"t\": 1, " + counts + "\"x\": 1}", "canary: is missing"},
       {TickWith(R"("speed": 1)"),
        "speed: is not known in a tick; there are back_to, age, applied, attempts_together, canary, "
-       "confirmed, doubtful, ejections, elapsed, fenced, filters, healthy, instances, "
+       "confirmed, doubtful, ejections, elapsed, fenced, filters, fleet_pause, healthy, instances, "
        "instances_known, late, look, orders, other, primary, primary_healthy, ready, "
        "request_timeout, restarted, seq, "
        "spec, splitter, t, unknown, unruled, weight"},

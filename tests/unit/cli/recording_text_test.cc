@@ -116,6 +116,7 @@ RecordedTick AnyTick(Draw& draw, double after) {
   if (draw.Yes()) tick.age_seconds = draw.Number();
   tick.doubtful = draw.Yes();
   tick.unknown = draw.Text();
+  tick.fleet_pause = draw.Text();
   for (std::int64_t i = draw.UpTo(2); i > 0; --i) tick.orders.push_back(AnyOrder(draw));
   return tick;
 }

@@ -343,12 +343,21 @@ TEST_F(ClientTest, GivesTheReasonsOfATransactionThatDidNotHold) {
 
 TEST_F(ClientTest, CreatesRenewsListsAndDestroysSessions) {
   consul_.Answer({.body = R"({"ID":"s1"})"});
-  EXPECT_EQ(Call<std::string>(
-                [this](auto reply) { client_->SessionCreate("canary", base::seconds{15}, reply); }),
+  EXPECT_EQ(Call<std::string>([this](auto reply) {
+              client_->SessionCreate("canary", base::seconds{15}, "", reply);
+            }),
             "s1");
   EXPECT_EQ(nlohmann::json::parse(LastRequest().body),
             nlohmann::json::parse(
                 R"({"Name":"canary","TTL":"15s","Behavior":"release","LockDelay":"1ms"})"));
+
+  consul_.Answer({.body = R"({"ID":"s2"})"});
+  EXPECT_EQ(Call<std::string>([this](auto reply) {
+              client_->SessionCreate("canary", base::seconds{15}, "service:canary-1", reply);
+            }),
+            "s2");
+  EXPECT_EQ(nlohmann::json::parse(LastRequest().body).at("ServiceChecks").dump(),
+            R"([{"ID":"service:canary-1"}])");
 
   consul_.Answer({.body = "[]"});
   EXPECT_TRUE(Call<void>([this](auto reply) { client_->SessionRenew("s1", reply); }).has_value());

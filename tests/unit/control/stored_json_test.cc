@@ -416,5 +416,19 @@ TEST(StoredSpec, IsWrappedWithItsVersion) {
   EXPECT_FALSE(SpecTextFromStored(R"({"version": 1})"));
 }
 
+TEST(StoredJson, KeepsThePauseOfTheFleetAndSaysItInWords) {
+  const FleetPause pause{.by = "kim", .reason = "incident 42", .wall_seconds = 1795539600};
+  const auto read = FleetPauseFromJson(FleetPauseToJson(pause));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, pause);
+  EXPECT_EQ(InWords(pause),
+            "every rollout is paused by kim since 2026-11-24T17:00:00Z: incident 42");
+  EXPECT_EQ(InWords({.by = "kim"}), "every rollout is paused by kim since 1970-01-01T00:00:00Z");
+  EXPECT_EQ(FleetPauseFromJson("").value(), std::nullopt);
+  for (const char* wrong : {"yes", "{}", R"({"version": 2, "by": "", "reason": ""})"}) {
+    EXPECT_FALSE(FleetPauseFromJson(wrong)) << wrong;
+  }
+}
+
 }  // namespace
 }  // namespace consul_canary::control

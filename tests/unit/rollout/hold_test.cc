@@ -265,6 +265,55 @@ TEST(Decide, DeadlinesDoNotRunDuringAPause) {
   EXPECT_EQ(world.state.phase, Phase::kProgressing) << world.state.reason;
 }
 
+TEST(Decide, NeitherStartsNorAdvancesWhileTheFleetIsPaused) {
+  World world;
+  world.seen.fleet_pause = "every rollout is paused by kim since 2026-11-24T17:00:00Z";
+  world.Deploy("v2");
+  world.Tick(5);
+  EXPECT_EQ(world.state.phase, Phase::kIdle);
+  EXPECT_NE(world.last.waits.find("paused by kim since"), std::string::npos) << world.last.waits;
+  world.seen.fleet_pause.clear();
+  world.ReachStep(0);
+  world.seen.fleet_pause = "every rollout is paused by kim since 2026-11-24T17:00:00Z";
+  world.PlentyOfTraffic();
+  world.Give(OrderKind::kPromote);
+  world.Tick(20);
+  EXPECT_EQ(world.state.step, 0);
+  EXPECT_EQ(world.LastDecision(), "refuse/promote");
+  EXPECT_NE(world.state.reason.find("paused by kim since"), std::string::npos)
+      << world.state.reason;
+  world.seen.fleet_pause.clear();
+  world.Tick();
+  EXPECT_EQ(world.LastDecision(), "advance/proven");
+}
+
+TEST(Decide, AnswersHarmAndAbortsWhileTheFleetIsPaused) {
+  for (const bool by_order : {false, true}) {
+    World world;
+    world.ReachStep(1);
+    world.seen.fleet_pause = "every rollout is paused by kim since 2026-11-24T17:00:00Z";
+    if (by_order) {
+      world.Give(OrderKind::kAbort);
+    } else {
+      world.Traffic({1000, 1}, {1000, 900});
+    }
+    world.Tick(3);
+    EXPECT_EQ(world.state.phase, Phase::kRolledBack) << by_order;
+  }
+}
+
+TEST(Decide, DeadlinesDoNotRunWhileTheFleetIsPaused) {
+  World world;
+  world.spec.deadline = Seconds(60);
+  world.spec.on_deadline = OnDeadline::kRollBack;
+  world.ReachStep(0);
+  world.seen.fleet_pause = "every rollout is paused";
+  world.Tick(500);
+  world.seen.fleet_pause.clear();
+  world.Tick();
+  EXPECT_EQ(world.state.phase, Phase::kProgressing) << world.state.reason;
+}
+
 TEST(Decide, TakesTheLastStepWhereTheSpecificationHasLostSteps) {
   World world;
   world.ReachStep(1);
