@@ -336,7 +336,7 @@ struct Loop::Impl {
     const bool checkpoint_due =
         IsActive(outcome.state.phase) && seen.unknown.empty() &&
         (!managed.last_checkpoint || now - *managed.last_checkpoint >= options.checkpoint_every);
-    const bool commit = !outcome.decisions.empty() || !change.taken_orders.empty() ||
+    const bool commit = MustStore(managed.state, outcome) || !change.taken_orders.empty() ||
                         checkpoint_due || !change.refused_orders.empty();
     managed.seen = std::move(seen);
     if (!commit) managed.state = std::move(outcome.state);

@@ -10,7 +10,6 @@
 #include "analyzer/config/spec_file.h"
 #include "analyzer/control/observe.h"
 #include "analyzer/control/stored_json.h"
-#include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
 
 namespace consul_canary::control {
@@ -180,6 +179,11 @@ void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTim
   const double elapsed = std::chrono::duration<double>(now - *managed.last_tick).count();
   seen.elapsed_seconds = std::min(elapsed, kLongestNormalTickSeconds);
   seen.unruled_seconds = elapsed - seen.elapsed_seconds;
+}
+
+bool MustStore(const rollout::State& before, const rollout::Outcome& outcome) {
+  return !outcome.decisions.empty() || outcome.state.last_order > before.last_order ||
+         outcome.state.wanted != before.wanted;
 }
 
 PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state,

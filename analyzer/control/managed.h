@@ -10,6 +10,7 @@
 #include "analyzer/control/record.h"
 #include "analyzer/control/store.h"
 #include "analyzer/control/view.h"
+#include "analyzer/rollout/decide.h"
 #include "analyzer/rollout/judge.h"
 #include "analyzer/rollout/observation.h"
 #include "analyzer/rollout/spec.h"
@@ -108,6 +109,10 @@ void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
 // How long the tick that is about to be ruled took, after the wall clock has been read.
 void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTime now,
              rollout::Observation& seen);
+
+// Whether the outcome has to be stored before anything is written: what is wanted too, or whoever
+// goes on after a crash would take our own write for something that stood there before.
+[[nodiscard]] bool MustStore(const rollout::State& before, const rollout::Outcome& outcome);
 
 // The entries that bring the mesh to where `state` wants it, and those that could not be made.
 struct PreparedWrites {

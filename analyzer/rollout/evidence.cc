@@ -330,7 +330,7 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
     TeachSafe(tick, evidence);
   }
   // How the traffic is split is no matter of how warm the canary is.
-  if (state.stage == Stage::kStepping && state.confirmed) AddShare(seen, state, seconds);
+  if (state.stage == Stage::kStepping) AddShare(seen, state, seconds);
   evidence.primary_latency += tick.primary.latency;
   LearnDispersion(tick, evidence, seconds);
   AddRate(seen, state, seconds);

@@ -29,6 +29,7 @@ void NoteDeletedSplitter(Transition& t) {
   t.Log(t.state.phase, "hold", "foreign-edit",
         "the splitter was deleted by someone else; nothing is written in its place: make it anew, "
         "or `abort`");
+  t.state.confirmed = false;
 }
 
 void Confirm(Transition& t) {
@@ -40,7 +41,6 @@ void Confirm(Transition& t) {
   }
   if (state.foreign_edit) {
     state.foreign_edit = false;
-    state.confirmed_seconds = 0;  // another weight was there meanwhile: warm-up begins anew
     t.Log(state.phase, "resume", "foreign-edit", "the splitter is again as the rollout wants it");
   }
 }
@@ -70,6 +70,8 @@ void ObserveSplitter(Transition& t) {
   }
   if (is(state.settled_percent)) return;
   NoteForeignEdit(t);
+  // Neither proof nor duration count until the weight stands there again.
+  state.confirmed = false;
 }
 
 std::string Obstacle(const Transition& t) {
@@ -78,6 +80,7 @@ std::string Obstacle(const Transition& t) {
   if (!t.seen.splitter) return "the service has no splitter";
   if (t.state.foreign_edit) return "the splitter was edited by someone else";
   if (!t.seen.instances_known) return "the service's instances are not known";
+  if (t.seen.doubtful) return "Consul has just come back and its checks may not all have run again";
   if (t.seen.callers.empty()) return "no caller's sidecar is known and passing";
   return StaleCallers(t.seen);
 }

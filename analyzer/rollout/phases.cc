@@ -11,6 +11,8 @@ namespace consul_canary::rollout {
 namespace {
 
 void AwaitMembership(Transition& t, Subset subset, bool filter_changes) {
+  // Without a change the callers may still be on their way to this filter: who is waited for stays.
+  if (subset == Subset::kCanary && !filter_changes) return;
   t.state.await_membership = filter_changes;
   t.state.membership_baseline.clear();
   for (const CallerFacts& caller : t.seen.callers) {
@@ -279,6 +281,11 @@ void EnterStage(Transition& t, Stage stage, double canary_percent) {
   State& state = t.state;
   const bool changes =
       t.seen.splitter && !SamePercent(t.seen.splitter->canary_percent, canary_percent);
+  // Whom the primary's filter waited for; the canary's is another matter.
+  if (state.stage == Stage::kPrimaryFilter) {
+    state.await_membership = false;
+    state.membership_baseline.clear();
+  }
   state.stage = stage;
   state.wanted.canary_percent = canary_percent;
   state.stage_seconds = 0;
