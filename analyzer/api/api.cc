@@ -11,6 +11,7 @@
 #include "analyzer/api/first_contact.h"
 #include "analyzer/api/fleet.h"
 #include "analyzer/api/mesh_check.h"
+#include "analyzer/api/place_check.h"
 #include "analyzer/api/query.h"
 #include "analyzer/api/render.h"
 #include "analyzer/config/spec_file.h"
@@ -91,6 +92,13 @@ std::shared_ptr<const control::RolloutView> Complete(
   return filled;
 }
 
+base::Result<void> NotUnderWay(const std::string& id, const rollout::State& state,
+                               std::string_view remedy) {
+  if (!rollout::IsActive(state.phase)) return {};
+  return base::Fail(ErrorCode::kConflict, fmt::format("a rollout of \"{}\" is {}; abort it {}", id,
+                                                      ToString(state.phase), remedy));
+}
+
 }  // namespace
 
 Api::Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const Auth& auth)
@@ -115,7 +123,7 @@ ServerResponse Api::Route(const ServerRequest& request) const {
   }
   const auto parts = SplitPath(rest);
   if (parts.empty()) return reads ? List() : MethodNotAllowed("GET");
-  const std::string& id = parts[0];
+  const std::string id = IdOf(client_.settings(), parts[0]);
   if (parts.size() == 1) {
     if (reads) return Get(id);
     if (request.method == "PUT") return Put(id, request);
@@ -170,17 +178,17 @@ ServerResponse Api::Get(const std::string& id) const {
 ServerResponse Api::Put(const std::string& id, const ServerRequest& request) const {
   const auto create = ReadFlag(request.query, "create");
   if (!create) return ErrorResponse(create.error());
-  const auto spec = config::ParseSpec(request.body);
+  auto spec = config::ParseSpec(request.body);
   if (!spec) return SpecErrors(spec.error());
-  if (spec->service != id) {
+  const auto misplaced = SettlePlace(io_, client_, *spec);
+  if (!misplaced) return ErrorResponse(misplaced.error());
+  if (!misplaced->empty()) return SpecErrors(*misplaced);
+  if (const std::string own = rollout::RolloutId(*spec); own != id) {
     return SpecErrors(
-        {{0, "service",
-          fmt::format("is \"{}\", but the request names \"{}\"", spec->service, id)}});
+        {{0, "service", fmt::format("is \"{}\", but the request names \"{}\"", own, id)}});
   }
-  if (const auto under_way =
-          NotUnderWay(id, "or wait for its end before its specification is changed");
-      !under_way) {
-    return ErrorResponse(under_way.error());
+  if (const auto may_change = MayChange(id, *spec); !may_change) {
+    return ErrorResponse(may_change.error());
   }
   const auto check =
       CheckMesh(io_, client_, *spec, *create ? Missing::kIsCreated : Missing::kIsAProblem);
@@ -199,20 +207,26 @@ ServerResponse Api::Put(const std::string& id, const ServerRequest& request) con
                           : AppliedJson(config::ToJson(*spec), check->warnings)};
 }
 
-base::Result<void> Api::NotUnderWay(const std::string& id, std::string_view remedy) const {
+base::Result<void> Api::MayChange(const std::string& id, const rollout::Spec& spec) const {
   const auto state = control::ReadStoredState(io_, client_, id);
   if (!state && state.error().code != ErrorCode::kNotFound) return tl::unexpected(state.error());
-  if (!state || !rollout::IsActive(state->phase)) return {};
-  return base::Fail(ErrorCode::kConflict, fmt::format("a rollout of \"{}\" is {}; abort it {}", id,
-                                                      ToString(state->phase), remedy));
+  // Whoever only looks on may be told otherwise at any time, and whoever acts may be stopped.
+  const bool only_looks_on = state && state->spec && !state->spec->act;
+  if (!state || only_looks_on || !spec.act) return {};
+  return NotUnderWay(id, *state, "or wait for its end before its specification is changed");
+}
+
+base::Result<void> Api::MayDelete(const std::string& id) const {
+  const auto state = control::ReadStoredState(io_, client_, id);
+  if (!state && state.error().code != ErrorCode::kNotFound) return tl::unexpected(state.error());
+  if (!state) return {};
+  return NotUnderWay(id, *state, "first");
 }
 
 ServerResponse Api::Delete(const std::string& id, const ServerRequest& request) const {
   const auto release = ReadFlag(request.query, "release");
   if (!release) return ErrorResponse(release.error());
-  if (const auto under_way = NotUnderWay(id, "first"); !under_way) {
-    return ErrorResponse(under_way.error());
-  }
+  if (const auto may_delete = MayDelete(id); !may_delete) return ErrorResponse(may_delete.error());
   const auto view = Find(id);
   if (!view) return ErrorResponse(view.error());
   if (*release && !(*view)->spec) {

@@ -30,9 +30,10 @@ class Api {
   base::ServerResponse Get(const std::string& id) const;
   base::ServerResponse Put(const std::string& id, const base::ServerRequest& request) const;
   base::ServerResponse Delete(const std::string& id, const base::ServerRequest& request) const;
-  // kConflict while a rollout is under way: "…; abort it <remedy>".
-  [[nodiscard]] base::Result<void> NotUnderWay(const std::string& id,
-                                               std::string_view remedy) const;
+  // kConflict while a rollout is under way.
+  [[nodiscard]] base::Result<void> MayChange(const std::string& id,
+                                             const rollout::Spec& spec) const;
+  [[nodiscard]] base::Result<void> MayDelete(const std::string& id) const;
   base::ServerResponse Act(const std::string& id, const std::string& action,
                            const base::ServerRequest& request, const std::string& by) const;
   base::ServerResponse Decisions(const std::string& id, const base::ServerRequest& request) const;

@@ -13,12 +13,27 @@ using base::Result;
 using control::Await;
 using rollout::Spec;
 
+// A filter as it stands in HCL.
+std::string Quoted(const std::string& filter) {
+  std::string text = "\"";
+  for (const char c : filter) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + "\"";
+}
+
 std::string ResolverExample(const Spec& spec) {
+  const bool tells_versions = !spec.version_key.empty() || !spec.version_tag_prefix.empty();
+  const auto filter = [&](const std::string& version, const std::string& otherwise) {
+    return Quoted(tells_versions ? rollout::FilterForVersion(spec, version) : otherwise);
+  };
   return fmt::format(
       "Kind = \"service-resolver\", Name = \"{0}\", DefaultSubset = \"{1}\", Subsets = {{ {1} = {{ "
-      "Filter = \"Service.Meta.{3} == \\\"<the present version>\\\"\" }}, {2} = {{ Filter = "
-      "\"Service.Meta.{3} == \\\"none\\\"\" }} }}",
-      spec.service, spec.primary_subset, spec.canary_subset, spec.version_key);
+      "Filter = {3} }}, {2} = {{ Filter = {4} }} }}",
+      spec.service, spec.primary_subset, spec.canary_subset,
+      filter("<the present version>", "<a filter that the present instances match>"),
+      filter("none", "<a filter that the new instances will match>"));
 }
 
 void CheckResolver(const Spec& spec, const std::optional<consul::Resolver>& resolver,

@@ -40,6 +40,7 @@ std::string FirstProblem(const Managed& managed) {
 void ReadSpec(Managed& managed, const consul::KvPair& stored) {
   managed.spec.reset();
   managed.spec_problem.clear();
+  managed.spec_deleted = false;
   const auto text = SpecTextFromStored(stored.value);
   if (!text) {
     managed.spec_problem = text.error().message;
@@ -104,6 +105,7 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
   managed.in_flight = 0;
   managed.pending.reset();
   managed.loaded = true;
+  managed.maintaining = false;
   managed.last_tick.reset();
   managed.last_checkpoint.reset();
   managed.rated_ticks = 0;
@@ -153,9 +155,14 @@ void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
   seen.instances_known = seen.instances_known && settled;
   const rollout::Wanted& wanted = managed.state.wanted;
   const bool moves_filters = wanted.canary_filter || wanted.primary_filter;
-  seen.fenced = seen.splitter && seen.splitter->epoch == managed.epoch &&
-                (!moves_filters || seen.resolver_epoch == managed.epoch) &&
-                now >= managed.unsure_until;
+  seen.entries_known = seen.entries_known && !doubts.outdated;
+  // No write that was prepared from an entry can reach it once it is gone.
+  const bool has_filters = seen.canary_filter || seen.primary_filter;
+  const bool splitter_fenced =
+      seen.splitter ? seen.splitter->epoch == managed.epoch : seen.entries_known;
+  const bool resolver_fenced = !moves_filters || seen.resolver_epoch == managed.epoch ||
+                               (seen.entries_known && !has_filters);
+  seen.fenced = splitter_fenced && resolver_fenced && now >= managed.unsure_until;
   if (doubts.outdated && seen.unknown.empty()) {
     seen.unknown = "our own last write is not read back yet";
   }
@@ -185,7 +192,8 @@ PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state
                              const rollout::Observation& seen,
                              const collect::ServiceSnapshot& service) {
   PreparedWrites prepared;
-  const rollout::Spec& spec = *managed.spec;
+  const rollout::Spec& spec = rollout::RulingSpec(*managed.spec, state);
+  if (!spec.act) return prepared;
   const std::map<std::string, std::string> meta{{kEpochMetaKey, std::to_string(managed.epoch)}};
   for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
     base::Result<std::string> json;
@@ -209,6 +217,21 @@ PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state
     }
   }
   return prepared;
+}
+
+std::vector<InstanceAddress> CanaryInstances(const rollout::Spec& spec, const std::string& version,
+                                             const collect::ServiceSnapshot& service) {
+  std::vector<InstanceAddress> found;
+  const auto members = service.subset_instances.find(spec.canary_subset);
+  if (members == service.subset_instances.end()) return found;
+  for (const consul::Instance& member : members->second) {
+    const bool tells = !spec.version_key.empty() || !spec.version_tag_prefix.empty();
+    if (tells && VersionOf(member, spec) != version) continue;
+    // The subset's members are sidecars, or instances that are in the mesh by themselves.
+    found.push_back(
+        {member.destination_id.empty() ? member.id : member.destination_id, member.node_address});
+  }
+  return found;
 }
 
 void NoteRate(Managed& managed, const rollout::Observation& seen) {

@@ -58,6 +58,9 @@ struct Managed {
   base::MonotonicTime written_at{};
   base::MonotonicTime doubtful_until{};  // as Observation::doubtful
   base::MonotonicTime unsure_until{};    // a write without an answer may come true until then
+  bool spec_deleted = false;  // it has gone from Consul; `spec` is what was there, until the end
+  bool maintaining = false;   // the canary is being put into maintenance mode
+  std::optional<std::string> maintained;  // how that went, for the next look
 };
 
 // A specification that cannot be read leaves none, and spec_problem.
@@ -119,6 +122,16 @@ struct PreparedWrites {
 [[nodiscard]] PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state,
                                            const rollout::Observation& seen,
                                            const collect::ServiceSnapshot& service);
+
+// An instance of the service, as the agent that has it knows it.
+struct InstanceAddress {
+  std::string id;            // Service.ID
+  std::string node_address;  // where its agent is
+};
+// The instances of the canary subset that are of the version; all, where nothing tells versions.
+[[nodiscard]] std::vector<InstanceAddress> CanaryInstances(const rollout::Spec& spec,
+                                                           const std::string& version,
+                                                           const collect::ServiceSnapshot& service);
 
 // Takes the observation's requests into the average.
 void NoteRate(Managed& managed, const rollout::Observation& seen);

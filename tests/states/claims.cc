@@ -202,7 +202,11 @@ void CheckEnd(const Model& model, const Look& look, Broken& broken) {
   Claim(broken, std::ranges::none_of(model.in_flight, may_arrive),
         end + " while a write from before can still change the traffic");
   if (!model.IsWhole()) return;
-  Claim(broken, model.truth.splitter && model.truth.splitter->primary_percent == kPercent,
+  // Where somebody has deleted the splitter there is nothing to take back.
+  const bool traffic_back = model.truth.splitter
+                                ? model.truth.splitter->primary_percent == kPercent
+                                : after == Phase::kRolledBack;
+  Claim(broken, traffic_back,
         end + " without all traffic at the primary");
   const std::string& filter = model.truth.resolver.primary_filter;
   if (after == Phase::kSucceeded) {

@@ -108,6 +108,8 @@ void AddState(Digest& digest, const Model& model, const State& state) {
   digest.Add(state.confirmed);
   digest.Add(state.deadline_passed);
   digest.Add(state.proven_wait);
+  digest.Add(state.spec && *state.spec == spec);
+  digest.Add(state.new_spec_said);
   digest.Add(state.await_reload);
   digest.Add(state.await_membership);
   digest.Add(state.handled_alerts.size());

@@ -205,10 +205,11 @@ Observation Model::Observe(double elapsed_seconds, Requests requests) {
   seen.instances_known = settled;
   const rollout::Wanted& wanted = memory.wanted;
   const bool moves_filters = wanted.canary_filter || wanted.primary_filter;
-  seen.fenced = seen.splitter && seen.splitter->epoch == epoch &&
-                (!moves_filters || seen.resolver_epoch == epoch) && unsure_ticks == 0;
   const bool outdated = (view.splitter && view.splitter->index <= replaced_splitter) ||
                         view.resolver.index <= replaced_resolver;
+  seen.entries_known = !consul_away && !outdated;
+  seen.fenced = (seen.splitter ? seen.splitter->epoch == epoch : seen.entries_known) &&
+                (!moves_filters || seen.resolver_epoch == epoch) && unsure_ticks == 0;
   if (outdated && seen.unknown.empty()) seen.unknown = "our own last write is not read back yet";
   seen.counts_known = elapsed_seconds > 0;
   if (seen.counts_known) seen.counts = Count(requests);
@@ -224,7 +225,10 @@ void Model::ObserveInstances(Observation& seen) {
       seen.primary_versions.push_back(instance.version);
       ++seen.primary_passing;
     }
-    seen.canary_passing += view.resolver.canary_filter == "is " + instance.version;
+    if (view.resolver.canary_filter == "is " + instance.version) {
+      seen.canary_versions.push_back(instance.version);
+      ++seen.canary_passing;
+    }
   }
   for (Caller& caller : callers) {
     if (!caller.passing) continue;
