@@ -290,6 +290,7 @@ class Analyzer {
 
 int Serve(const Config& config, base::WebGate& gate) {
   base::BlockSignals();
+  base::ReturnFreedMemory();
   Analyzer analyzer(config, gate);
   base::ServerOptions options;
   options.listen_addresses = config.flags.listen_addresses;

@@ -241,6 +241,7 @@ base::Result<std::unique_ptr<base::HttpServer>> StartServer(const Flags& flags,
 
 int Serve(const Config& config, base::WebGate& gate) {
   base::BlockSignals();
+  base::ReturnFreedMemory();
   Exporter exporter(config);
   auto server = StartServer(config.flags, PagesOf(exporter, gate, config.flags), gate);
   if (!server) {

@@ -8,7 +8,11 @@
 #include <optional>
 #include <vector>
 
+#include "analyzer/api/first_contact.h"
+#include "analyzer/api/fleet.h"
 #include "analyzer/api/mesh_check.h"
+#include "analyzer/api/place_check.h"
+#include "analyzer/api/query.h"
 #include "analyzer/api/render.h"
 #include "analyzer/config/spec_file.h"
 #include "analyzer/control/await.h"
@@ -26,6 +30,7 @@ using base::ServerResponse;
 using control::Await;
 
 constexpr std::string_view kRollouts = "/api/v1/rollouts";
+constexpr std::string_view kPaused = "/api/v1/paused";
 constexpr int kAccepted = 202;
 constexpr int kNotFound = 404;
 constexpr int kMethodNotAllowed = 405;
@@ -87,6 +92,13 @@ std::shared_ptr<const control::RolloutView> Complete(
   return filled;
 }
 
+base::Result<void> NotUnderWay(const std::string& id, const rollout::State& state,
+                               std::string_view remedy) {
+  if (!rollout::IsActive(state.phase)) return {};
+  return base::Fail(ErrorCode::kConflict, fmt::format("a rollout of \"{}\" is {}; abort it {}", id,
+                                                      ToString(state.phase), remedy));
+}
+
 }  // namespace
 
 Api::Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const Auth& auth)
@@ -98,6 +110,11 @@ ServerResponse Api::Route(const ServerRequest& request) const {
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const auto by = auth_.Authorize(request, reads ? Role::kViewer : Role::kOperator);
   if (!by) return ErrorResponse(by.error());
+  if (request.path == kPaused) {
+    const bool known = reads || request.method == "PUT" || request.method == "DELETE";
+    return known ? AnswerFleetPause(io_, client_, request, *by)
+                 : MethodNotAllowed("GET, PUT, DELETE");
+  }
   const std::string_view rest = request.path.starts_with(kRollouts)
                                     ? std::string_view(request.path).substr(kRollouts.size())
                                     : "?";
@@ -106,15 +123,15 @@ ServerResponse Api::Route(const ServerRequest& request) const {
   }
   const auto parts = SplitPath(rest);
   if (parts.empty()) return reads ? List() : MethodNotAllowed("GET");
-  const std::string& id = parts[0];
+  const std::string id = IdOf(client_.settings(), parts[0]);
   if (parts.size() == 1) {
     if (reads) return Get(id);
     if (request.method == "PUT") return Put(id, request);
-    if (request.method == "DELETE") return Delete(id);
+    if (request.method == "DELETE") return Delete(id, request);
     return MethodNotAllowed("GET, PUT, DELETE");
   }
   if (parts.size() == 2 && parts[1] == "decisions") {
-    return reads ? Decisions(id) : MethodNotAllowed("GET");
+    return reads ? Decisions(id, request) : MethodNotAllowed("GET");
   }
   if (parts.size() == 2) {
     return request.method == "POST" ? Act(id, parts[1], request, *by) : MethodNotAllowed("POST");
@@ -149,7 +166,7 @@ ServerResponse Api::List() const {
   for (const auto& [id, view] : fleet->rollouts) {
     views.push_back(Complete(io_, client_, view));
   }
-  return {.body = RolloutsJson(views)};
+  return {.body = RolloutsJson(views, fleet->fleet_pause)};
 }
 
 ServerResponse Api::Get(const std::string& id) const {
@@ -159,24 +176,26 @@ ServerResponse Api::Get(const std::string& id) const {
 }
 
 ServerResponse Api::Put(const std::string& id, const ServerRequest& request) const {
-  const auto spec = config::ParseSpec(request.body);
+  const auto create = ReadFlag(request.query, "create");
+  if (!create) return ErrorResponse(create.error());
+  auto spec = config::ParseSpec(request.body);
   if (!spec) return SpecErrors(spec.error());
-  if (spec->service != id) {
+  const auto misplaced = SettlePlace(io_, client_, *spec);
+  if (!misplaced) return ErrorResponse(misplaced.error());
+  if (!misplaced->empty()) return SpecErrors(*misplaced);
+  if (const std::string own = rollout::RolloutId(*spec); own != id) {
     return SpecErrors(
-        {{0, "service",
-          fmt::format("is \"{}\", but the request names \"{}\"", spec->service, id)}});
+        {{0, "service", fmt::format("is \"{}\", but the request names \"{}\"", own, id)}});
   }
-  const auto problems = CheckMesh(io_, client_, *spec);
-  if (!problems) return ErrorResponse(problems.error());
-  if (!problems->empty()) return MeshErrors(*problems);
-  const auto state = control::ReadStoredState(io_, client_, id);
-  if (!state && state.error().code != ErrorCode::kNotFound) return ErrorResponse(state.error());
-  if (state && rollout::IsActive(state->phase)) {
-    return ErrorResponse(
-        {ErrorCode::kConflict,
-         fmt::format("a rollout of \"{}\" is {}; abort it or wait for its end before "
-                     "its specification is changed",
-                     id, ToString(state->phase))});
+  if (const auto may_change = MayChange(id, *spec); !may_change) {
+    return ErrorResponse(may_change.error());
+  }
+  const auto check =
+      CheckMesh(io_, client_, *spec, *create ? Missing::kIsCreated : Missing::kIsAProblem);
+  if (!check) return ErrorResponse(check.error());
+  if (!check->problems.empty()) return MeshErrors(check->problems);
+  if (const auto created = Create(io_, client_, check->contact); !created) {
+    return ErrorResponse(created.error());
   }
   const std::string key = control::SpecKey(id);
   const std::string text = control::StoredSpec(config::ToJson(*spec));
@@ -184,21 +203,52 @@ ServerResponse Api::Put(const std::string& id, const ServerRequest& request) con
     client_.KvPut(key, text, std::nullopt, std::move(reply));
   });
   if (!put) return ErrorResponse(put.error());
-  return {.body = config::ToJson(*spec) + "\n"};
+  return {.body = *create ? CreatedJson(*spec, check->contact)
+                          : AppliedJson(config::ToJson(*spec), check->warnings)};
 }
 
-ServerResponse Api::Delete(const std::string& id) const {
+base::Result<void> Api::MayChange(const std::string& id, const rollout::Spec& spec) const {
   const auto state = control::ReadStoredState(io_, client_, id);
-  if (!state && state.error().code != ErrorCode::kNotFound) return ErrorResponse(state.error());
-  if (state && rollout::IsActive(state->phase)) {
-    return ErrorResponse(
-        {ErrorCode::kConflict,
-         fmt::format("a rollout of \"{}\" is {}; abort it first", id, ToString(state->phase))});
+  if (!state && state.error().code != ErrorCode::kNotFound) return tl::unexpected(state.error());
+  // Whoever only looks on may be told otherwise at any time, and whoever acts may be stopped.
+  const bool only_looks_on = state && state->spec && !state->spec->act;
+  if (!state || only_looks_on || !spec.act) return {};
+  return NotUnderWay(id, *state, "or wait for its end before its specification is changed");
+}
+
+base::Result<void> Api::MayDelete(const std::string& id) const {
+  const auto state = control::ReadStoredState(io_, client_, id);
+  if (!state && state.error().code != ErrorCode::kNotFound) return tl::unexpected(state.error());
+  if (!state) return {};
+  return NotUnderWay(id, *state, "first");
+}
+
+ServerResponse Api::Delete(const std::string& id, const ServerRequest& request) const {
+  const auto release = ReadFlag(request.query, "release");
+  if (!release) return ErrorResponse(release.error());
+  if (const auto may_delete = MayDelete(id); !may_delete) return ErrorResponse(may_delete.error());
+  const auto view = Find(id);
+  if (!view) return ErrorResponse(view.error());
+  if (*release && !(*view)->spec) {
+    return ErrorResponse({ErrorCode::kConflict,
+                          fmt::format("the specification of \"{}\" cannot be read, so its primary "
+                                      "subset is not known; apply it anew, or delete it without "
+                                      "release and widen the subset's Filter by hand",
+                                      id)});
   }
-  if (const auto view = Find(id); !view) return ErrorResponse(view.error());
   const auto done = control::DeleteRollout(io_, client_, id);
   if (!done) return ErrorResponse(done.error());
-  return {.body = nlohmann::json{{"deleted", id}}.dump() + "\n"};
+  nlohmann::json answer = {{"deleted", id}};
+  if (*release) {
+    const auto widened = WidenPrimary(io_, client_, *(*view)->spec);
+    if (!widened) {
+      return ErrorResponse(
+          {widened.error().code,
+           "deleted, but the primary subset's Filter was not widened: " + widened.error().message});
+    }
+    answer["released"] = *widened;
+  }
+  return {.body = answer.dump() + "\n"};
 }
 
 ServerResponse Api::Act(const std::string& id, const std::string& action,
@@ -219,7 +269,9 @@ ServerResponse Api::Act(const std::string& id, const std::string& action,
           .body = nlohmann::json{{"order", *sequence}, {"service", id}}.dump() + "\n"};
 }
 
-ServerResponse Api::Decisions(const std::string& id) const {
+ServerResponse Api::Decisions(const std::string& id, const ServerRequest& request) const {
+  const auto range = ReadDecisionRange(request.query);
+  if (!range) return ErrorResponse(range.error());
   if (const auto view = Find(id); !view) return ErrorResponse(view.error());
   const std::string prefix = control::RolloutKey(id, "decisions/");
   const auto pairs = Await<std::vector<consul::KvPair>>(
@@ -227,7 +279,7 @@ ServerResponse Api::Decisions(const std::string& id) const {
   if (!pairs) return ErrorResponse(pairs.error());
   std::vector<std::string> texts;
   for (const consul::KvPair& pair : *pairs) texts.push_back(pair.value);
-  return {.body = DecisionsJson(texts)};
+  return {.body = DecisionsJson(texts, *range)};
 }
 
 }  // namespace consul_canary::api

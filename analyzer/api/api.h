@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "analyzer/api/auth.h"
 #include "analyzer/control/loop.h"
@@ -28,10 +29,14 @@ class Api {
   base::ServerResponse List() const;
   base::ServerResponse Get(const std::string& id) const;
   base::ServerResponse Put(const std::string& id, const base::ServerRequest& request) const;
-  base::ServerResponse Delete(const std::string& id) const;
+  base::ServerResponse Delete(const std::string& id, const base::ServerRequest& request) const;
+  // kConflict while a rollout is under way.
+  [[nodiscard]] base::Result<void> MayChange(const std::string& id,
+                                             const rollout::Spec& spec) const;
+  [[nodiscard]] base::Result<void> MayDelete(const std::string& id) const;
   base::ServerResponse Act(const std::string& id, const std::string& action,
                            const base::ServerRequest& request, const std::string& by) const;
-  base::ServerResponse Decisions(const std::string& id) const;
+  base::ServerResponse Decisions(const std::string& id, const base::ServerRequest& request) const;
   base::ServerResponse Route(const base::ServerRequest& request) const;
 
   base::IoLoop& io_;

@@ -13,12 +13,27 @@ using base::Result;
 using control::Await;
 using rollout::Spec;
 
+// A filter as it stands in HCL.
+std::string Quoted(const std::string& filter) {
+  std::string text = "\"";
+  for (const char c : filter) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + "\"";
+}
+
 std::string ResolverExample(const Spec& spec) {
+  const bool tells_versions = !spec.version_key.empty() || !spec.version_tag_prefix.empty();
+  const auto filter = [&](const std::string& version, const std::string& otherwise) {
+    return Quoted(tells_versions ? rollout::FilterForVersion(spec, version) : otherwise);
+  };
   return fmt::format(
       "Kind = \"service-resolver\", Name = \"{0}\", DefaultSubset = \"{1}\", Subsets = {{ {1} = {{ "
-      "Filter = \"Service.Meta.{3} == \\\"<the present version>\\\"\" }}, {2} = {{ Filter = "
-      "\"Service.Meta.{3} == \\\"none\\\"\" }} }}",
-      spec.service, spec.primary_subset, spec.canary_subset, spec.version_key);
+      "Filter = {3} }}, {2} = {{ Filter = {4} }} }}",
+      spec.service, spec.primary_subset, spec.canary_subset,
+      filter("<the present version>", "<a filter that the present instances match>"),
+      filter("none", "<a filter that the new instances will match>"));
 }
 
 void CheckResolver(const Spec& spec, const std::optional<consul::Resolver>& resolver,
@@ -110,6 +125,32 @@ void CheckPermissions(base::IoLoop& io, consul::Client& client, const Spec& spec
   }
 }
 
+// As they will read once they are created.
+void Substitute(const Spec& spec, const FirstContact& contact,
+                std::optional<consul::Resolver>& resolver,
+                std::optional<consul::Splitter>& splitter) {
+  constexpr double kAll = 100;
+  if (contact.resolver) {
+    resolver =
+        consul::Resolver{.name = spec.service,
+                         .subset_filters = {{spec.primary_subset, ""}, {spec.canary_subset, ""}}};
+  }
+  if (contact.splitter) {
+    splitter = consul::Splitter{.name = spec.service,
+                                .splits = {{.weight = kAll, .service_subset = spec.primary_subset},
+                                           {.weight = 0, .service_subset = spec.canary_subset}}};
+  }
+}
+
+std::vector<MeshProblem> ProblemsOf(const FirstContact& contact, Missing missing) {
+  if (!contact.obstacle.empty()) return {{"service", contact.obstacle}};
+  if (missing == Missing::kIsCreated) return {};
+  std::string text = "`consul-canaryctl apply --create` would write";
+  if (contact.resolver) text += " " + *contact.resolver;
+  if (contact.splitter) text += (contact.resolver ? " and " : " ") + *contact.splitter;
+  return {{"service", text}};
+}
+
 }  // namespace
 
 std::vector<MeshProblem> CheckEntries(const Spec& spec,
@@ -129,21 +170,40 @@ std::vector<MeshProblem> CheckEntries(const Spec& spec,
   return problems;
 }
 
-Result<std::vector<MeshProblem>> CheckMesh(base::IoLoop& io, consul::Client& client,
-                                           const Spec& spec) {
-  const auto splitter =
-      ReadEntry(io, client, "service-splitter", spec.service, &consul::ParseSplitter);
+// Nothing on a sidecar's page tells gRPC from other HTTP/2 there: Envoy counts 200 for either.
+std::vector<MeshProblem> WarningsOf(const Spec& spec, const std::string& protocol) {
+  if (protocol != "http2") return {};
+  return {{"service",
+           fmt::format("the protocol of \"{}\" is http2, by which a gRPC call that fails is a 200 "
+                       "and counts as none of the failures: if it serves gRPC, set Protocol = "
+                       "\"grpc\" in its service-defaults",
+                       spec.service)}};
+}
+
+Result<MeshCheck> CheckMesh(base::IoLoop& io, consul::Client& client, const Spec& spec,
+                            Missing missing) {
+  auto splitter = ReadEntry(io, client, "service-splitter", spec.service, &consul::ParseSplitter);
   if (!splitter) return tl::unexpected(splitter.error());
-  const auto resolver =
-      ReadEntry(io, client, "service-resolver", spec.service, &consul::ParseResolver);
+  auto resolver = ReadEntry(io, client, "service-resolver", spec.service, &consul::ParseResolver);
   if (!resolver) return tl::unexpected(resolver.error());
   const std::string service = spec.service;
   const auto protocol = Await<std::string>(
       io, [&client, service](auto reply) { client.ReadProtocol(service, std::move(reply)); });
   if (!protocol) return tl::unexpected(protocol.error());
-  std::vector<MeshProblem> problems = CheckEntries(spec, *splitter, *resolver, *protocol);
-  CheckPermissions(io, client, spec, problems);
-  return problems;
+  MeshCheck check{.problems = {}, .warnings = WarningsOf(spec, *protocol), .contact = {}};
+  if (!*splitter || !*resolver) {
+    auto contact = AskFirstContact(io, client, spec, resolver->has_value(), splitter->has_value());
+    if (!contact) return tl::unexpected(contact.error());
+    if (missing == Missing::kIsCreated) {
+      Substitute(spec, *contact, *resolver, *splitter);
+      check.contact = *contact;
+    }
+    check.problems = ProblemsOf(*contact, missing);
+  }
+  const auto problems = CheckEntries(spec, *splitter, *resolver, *protocol);
+  check.problems.insert(check.problems.begin(), problems.begin(), problems.end());
+  CheckPermissions(io, client, spec, check.problems);
+  return check;
 }
 
 }  // namespace consul_canary::api

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "analyzer/api/next.h"
 #include "analyzer/control/stored_json.h"
 
 namespace consul_canary::api {
@@ -77,34 +78,70 @@ Json EvidenceJson(const RolloutView& view) {
         {"canary", CountsJson(evidence.rollout_canary)}}}};
 }
 
+template <class T>
+Json OrNull(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json PlanJson(const RolloutView& view) {
+  Json plan = Json::array();
+  if (!view.spec) return plan;
+  for (const rollout::Step& step : view.spec->steps) {
+    plan.push_back({{"weight", step.weight_percent},
+                    {"min_duration_seconds", step.min_duration.count()},
+                    {"pause", step.pause}});
+  }
+  return plan;
+}
+
+Json NextJson(const RolloutView& view) {
+  const NextDecision next = NextOf(view);
+  return {{"decision", next.decision},
+          {"waits_for", next.waits_for},
+          {"deadline_seconds", OrNull(next.deadline_seconds)},
+          {"on_deadline", next.on_deadline}};
+}
+
 Json ToJson(const RolloutView& view) {
   const rollout::State& state = view.state;
   const bool stepping = rollout::IsActive(state.phase) && state.stage == rollout::Stage::kStepping;
-  Json json = {{"service", view.id},
-               {"phase", ToString(state.phase)},
-               {"stage", ToString(state.stage)},
-               {"step", stepping ? state.step + 1 : 0},
-               {"steps", view.spec ? view.spec->steps.size() : 0},
-               {"weight", state.wanted.canary_percent},
-               {"observed_weight", nullptr},
-               {"canary_version", state.canary_version},
-               {"primary_version", state.primary_version},
-               {"verdict", ToString(view.verdict.kind)},
-               {"reason", state.reason},
-               {"waits", view.waits},
-               {"unknown", view.unknown},
-               {"problem", view.problem},
-               {"foreign_edit", state.foreign_edit},
-               {"started", nullptr},
-               {"decisions", state.decisions},
-               {"evidence", EvidenceJson(view)},
-               {"requests_per_second",
-                view.requests_per_second ? Json(*view.requests_per_second) : Json(nullptr)},
-               {"primary_failure_ratio", view.primary_failure_ratio},
-               {"callers", view.callers},
-               {"outcomes_age_seconds", view.outcomes_age_seconds},
-               {"leader", view.leading}};
-  if (view.splitter) json["observed_weight"] = view.splitter->canary_percent;
+  Json json = {
+      {"service", view.id},
+      {"phase", ToString(state.phase)},
+      {"stage", ToString(state.stage)},
+      {"step", stepping ? state.step + 1 : 0},
+      {"steps", view.spec ? view.spec->steps.size() : 0},
+      {"weight", state.wanted.canary_percent},
+      {"last_step", state.started_wall_seconds > 0 ? state.step + 1 : 0},
+      {"observed_weight", nullptr},
+      {"observed_primary_weight", nullptr},
+      {"canary_version", state.canary_version},
+      {"primary_version", state.primary_version},
+      {"verdict", ToString(view.verdict.kind)},
+      {"reason", state.reason},
+      {"waits", view.waits},
+      {"unknown", view.unknown},
+      {"problem", view.problem},
+      {"foreign_edit", state.foreign_edit},
+      {"started", nullptr},
+      {"decisions", state.decisions},
+      {"last_order", state.last_order},
+      {"plan", PlanJson(view)},
+      {"stage_seconds", state.stage_seconds},
+      {"next", NextJson(view)},
+      {"instances",
+       {{"primary", OrNull(view.primary_passing)}, {"canary", OrNull(view.canary_passing)}}},
+      {"stragglers", view.stragglers},
+      {"evidence", EvidenceJson(view)},
+      {"requests_per_second", OrNull(view.requests_per_second)},
+      {"primary_failure_ratio", view.primary_failure_ratio},
+      {"callers", view.callers},
+      {"outcomes_age_seconds", view.outcomes_age_seconds},
+      {"leader", view.leading}};
+  if (view.splitter) {
+    json["observed_weight"] = view.splitter->canary_percent;
+    json["observed_primary_weight"] = view.splitter->primary_percent;
+  }
   if (state.started_wall_seconds > 0) {
     json["started"] = control::FormatWallTime(state.started_wall_seconds);
   }
@@ -124,19 +161,48 @@ std::string RolloutJson(const RolloutView& view) {
   return json.dump() + "\n";
 }
 
-std::string RolloutsJson(const std::vector<std::shared_ptr<const RolloutView>>& views) {
-  Json list = Json::array();
-  for (const auto& view : views) list.push_back(ToJson(*view));
-  return Json{{"rollouts", std::move(list)}}.dump() + "\n";
+std::string CreatedJson(const rollout::Spec& spec, const FirstContact& contact) {
+  Json created = Json::array();
+  for (const auto* entry : {&contact.resolver, &contact.splitter}) {
+    if (*entry) created.push_back(Json::parse(**entry));
+  }
+  const Json answer = {{"spec", Json::parse(config::ToJson(spec))},
+                       {"created", std::move(created)}};
+  return answer.dump() + "\n";
 }
 
-std::string DecisionsJson(const std::vector<std::string>& stored) {
+std::string RolloutsJson(const std::vector<std::shared_ptr<const RolloutView>>& views,
+                         const std::string& fleet_pause) {
   Json list = Json::array();
+  for (const auto& view : views) list.push_back(ToJson(*view));
+  return Json{{"rollouts", std::move(list)}, {"paused", fleet_pause}}.dump() + "\n";
+}
+
+std::string DecisionsJson(const std::vector<std::string>& stored, const DecisionRange& range) {
+  std::vector<Json> decisions;
   for (const std::string& text : stored) {
     Json decision = Json::parse(text, nullptr, false);
-    if (!decision.is_discarded()) list.push_back(std::move(decision));
+    if (!decision.is_object()) continue;
+    const auto time = decision.find("wall_seconds");
+    const bool dated = time != decision.end() && time->is_number();
+    if (range.since_wall_seconds && dated && time->get<double>() < *range.since_wall_seconds) {
+      continue;
+    }
+    decisions.push_back(std::move(decision));
   }
-  return Json{{"decisions", std::move(list)}}.dump() + "\n";
+  const std::size_t left_out =
+      range.limit && decisions.size() > *range.limit ? decisions.size() - *range.limit : 0;
+  decisions.erase(decisions.begin(), decisions.begin() + static_cast<std::ptrdiff_t>(left_out));
+  return Json{{"decisions", std::move(decisions)}}.dump() + "\n";
+}
+
+std::string AppliedJson(const std::string& spec_json, const std::vector<MeshProblem>& warnings) {
+  if (warnings.empty()) return spec_json + "\n";
+  Json applied = Json::parse(spec_json);
+  for (const MeshProblem& warning : warnings) {
+    applied["warnings"].push_back({{"field", warning.field}, {"problem", warning.problem}});
+  }
+  return applied.dump() + "\n";
 }
 
 base::ServerResponse SpecErrors(const std::vector<config::FieldError>& errors) {

@@ -1,9 +1,12 @@
 // A rollout and its decisions as the API shows them. docs/api.md describes the fields. Pure.
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "analyzer/api/first_contact.h"
 #include "analyzer/api/mesh_check.h"
 #include "analyzer/config/spec_file.h"
 #include "analyzer/control/view.h"
@@ -12,11 +15,25 @@
 namespace consul_canary::api {
 
 [[nodiscard]] std::string RolloutJson(const control::RolloutView& view);
-// {"rollouts": […]}
+// {"rollouts": […], "paused": "…"}; fleet_pause: who has paused all of them and why; empty: nobody.
 [[nodiscard]] std::string RolloutsJson(
-    const std::vector<std::shared_ptr<const control::RolloutView>>& views);
-// {"decisions": […]}; the stored texts, oldest first.
-[[nodiscard]] std::string DecisionsJson(const std::vector<std::string>& stored);
+    const std::vector<std::shared_ptr<const control::RolloutView>>& views,
+    const std::string& fleet_pause);
+// {"spec": {…}, "created": [{…}]}: what was stored, and the entries that were written for it.
+[[nodiscard]] std::string CreatedJson(const rollout::Spec& spec, const FirstContact& contact);
+
+// Which decisions are asked for.
+struct DecisionRange {
+  std::optional<double> since_wall_seconds;  // seconds since 1970; nullopt: from the first one on
+  std::optional<std::size_t> limit;          // the newest ones; nullopt: all that are kept
+};
+// {"decisions": […]}; the stored texts, oldest first, as they are ordered here.
+[[nodiscard]] std::string DecisionsJson(const std::vector<std::string>& stored,
+                                        const DecisionRange& range = {});
+
+// The specification as it is stored, and where there are any "warnings": [{"field", "problem"}].
+[[nodiscard]] std::string AppliedJson(const std::string& spec_json,
+                                      const std::vector<MeshProblem>& warnings);
 
 // {"error": …, "fields": [{"field", "problem", "line"}]}
 [[nodiscard]] base::ServerResponse SpecErrors(const std::vector<config::FieldError>& errors);

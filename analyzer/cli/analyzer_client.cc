@@ -29,21 +29,7 @@ std::string ErrorText(const base::HttpResponse& response) {
   return text;
 }
 
-}  // namespace
-
-AnalyzerClient::AnalyzerClient(std::string url, std::string token)
-    : url_(std::move(url)), token_(std::move(token)) {
-  while (url_.ends_with('/')) url_.pop_back();
-}
-
-tl::expected<std::string, ApiError> AnalyzerClient::Call(const std::string& method,
-                                                         const std::string& path,
-                                                         const std::string& body) {
-  constexpr base::seconds kTimeout{15};
-  base::HttpRequest request{.method = method, .url = url_ + path, .body = body};
-  request.timeout = kTimeout;
-  if (!token_.empty()) request.headers.push_back("Authorization: Bearer " + token_);
-  const auto response = base::Fetch(io_.loop(), std::move(request));
+ApiAnswer Read(const base::Result<base::HttpResponse>& response) {
   if (!response) {
     return tl::unexpected(
         ApiError{0, fmt::format("the analyzer does not answer: {}", response.error().message)});
@@ -54,6 +40,34 @@ tl::expected<std::string, ApiError> AnalyzerClient::Call(const std::string& meth
     return tl::unexpected(ApiError{response->status, ErrorText(*response)});
   }
   return response->body;
+}
+
+}  // namespace
+
+AnalyzerClient::AnalyzerClient(std::string url, std::string token)
+    : url_(std::move(url)), token_(std::move(token)) {
+  while (url_.ends_with('/')) url_.pop_back();
+}
+
+ApiAnswer AnalyzerClient::Call(const std::string& method, const std::string& path,
+                               const std::string& body) {
+  constexpr base::seconds kTimeout{15};
+  return Ask(method, path, kTimeout, body).get();
+}
+
+std::future<ApiAnswer> AnalyzerClient::Ask(const std::string& method, const std::string& path,
+                                           base::milliseconds timeout, const std::string& body) {
+  base::HttpRequest request{.method = method, .url = url_ + path, .body = body};
+  request.timeout = timeout;
+  if (!token_.empty()) request.headers.push_back("Authorization: Bearer " + token_);
+  auto promise = std::make_shared<std::promise<ApiAnswer>>();
+  auto answer = promise->get_future();
+  io_.loop().Post([this, promise, request = std::move(request)] {
+    io_.loop().Start(request, [promise](const base::Result<base::HttpResponse>& response) {
+      promise->set_value(Read(response));
+    });
+  });
+  return answer;
 }
 
 void AnalyzerClient::Wait(base::milliseconds delay) {

@@ -1,7 +1,7 @@
 // Speaks to the analyzer's API for the command line: one blocking call at a time.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
+#include <future>
 #include <string>
 
 #include "exporter/base/io_loop.h"
@@ -15,14 +15,19 @@ struct ApiError {
   std::string message;
 };
 
+using ApiAnswer = tl::expected<std::string, ApiError>;  // the body of a 2xx answer
+
 class AnalyzerClient {
  public:
   AnalyzerClient(std::string url, std::string token);
 
-  // Returns the body of a 2xx answer.
-  [[nodiscard]] tl::expected<std::string, ApiError> Call(const std::string& method,
-                                                         const std::string& path,
-                                                         const std::string& body = "");
+  [[nodiscard]] ApiAnswer Call(const std::string& method, const std::string& path,
+                               const std::string& body = "");
+  // The same for whoever must not wait for it. An answer that comes after the client has gone is
+  // dropped.
+  [[nodiscard]] std::future<ApiAnswer> Ask(const std::string& method, const std::string& path,
+                                           base::milliseconds timeout,
+                                           const std::string& body = "");
   // Lets `delay` pass.
   void Wait(base::milliseconds delay);
 

@@ -9,10 +9,16 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
+#include <utility>
 
 #include "analyzer/cli/analyzer_client.h"
+#include "analyzer/cli/answers.h"
+#include "analyzer/cli/fields.h"
+#include "analyzer/cli/look.h"
 #include "analyzer/cli/plan.h"
 #include "analyzer/cli/replay.h"
+#include "analyzer/cli/tables.h"
+#include "analyzer/cli/yaml.h"
 #include "analyzer/config/recording.h"
 #include "analyzer/config/spec_file.h"
 
@@ -20,20 +26,6 @@ namespace consul_canary::cli {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kDone = 0;
-constexpr int kRefused = 1;
-constexpr int kWrongInput = 2;
-constexpr int kHeld = 3;
-constexpr int kBadRequest = 400;
-
-void Print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-void Complain(const std::string& text) { fmt::print(stderr, "consul-canaryctl: {}\n", text); }
-
-int Fail(const ApiError& error) {
-  Complain(error.message);
-  return error.status == kBadRequest ? kWrongInput : kRefused;
-}
 
 std::optional<std::string> ReadFile(const std::string& path) {
   std::ostringstream text;
@@ -79,88 +71,26 @@ std::optional<std::vector<rollout::Spec>> ReadSpecs(const std::vector<std::strin
   return specs;
 }
 
-// An answer that has what an analyzer's answers have, else nothing after a complaint.
-std::optional<json> Parsed(const std::string& answer, const char* key) {
-  json parsed = json::parse(answer, nullptr, false);
-  if (parsed.is_object() && parsed.contains(key)) return parsed;
-  Complain("what answers at --analyzer.url is no analyzer of this version");
-  return std::nullopt;
+void PrintAs(Format format, const std::string& answer, const std::string& table) {
+  switch (format) {
+    case Format::kTable:
+      return Print(table);
+    case Format::kJson:
+      return Print(answer);
+    case Format::kYaml:
+      return Print(YamlOf(answer));
+  }
 }
 
-std::string RolloutPath(const std::string& service) {
-  return "/api/v1/rollouts/" + base::UrlEncode(service);
-}
-
-// 5 or 5→10 while the splitter does not show it yet.
-std::string WeightText(const json& rollout) {
-  const double wanted = rollout.value("weight", 0.0);
-  const json& observed = rollout["observed_weight"];
-  if (!observed.is_number() || observed.get<double>() == wanted)
-    return fmt::format("{:g}%", wanted);
-  return fmt::format("{:g}%→{:g}%", observed.get<double>(), wanted);
-}
-
-// Between rollouts, what the last one came to and what the next one waits for.
-std::string ReasonText(const json& rollout) {
-  const std::string reason = rollout.value("reason", "");
-  const std::string waits = rollout.value("waits", "");
-  if (waits.empty() || waits == reason) return reason;
-  return reason.empty() ? waits : reason + "; " + waits;
-}
-
-std::string Row(const json& rollout) {
-  const std::string step =
-      fmt::format("{}/{}", rollout.value("step", 0), rollout.value("steps", 0));
-  const std::string problem = rollout.value("problem", "");
-  return fmt::format("{:<20} {:<13} {:<6} {:<10} {:<10} {:<10} {}\n", rollout.value("service", ""),
-                     rollout.value("phase", ""), step, WeightText(rollout),
-                     rollout.value("canary_version", ""), rollout.value("verdict", ""),
-                     problem.empty() ? ReasonText(rollout) : problem);
-}
-
-std::string Header() {
-  return fmt::format("{:<20} {:<13} {:<6} {:<10} {:<10} {:<10} {}\n", "SERVICE", "PHASE", "STEP",
-                     "WEIGHT", "CANARY", "VERDICT", "REASON");
-}
-
-// Of several metrics, what each says by itself.
-std::string OfMetrics(const json& metrics) {
+// What the analyzer has accepted with misgivings.
+std::string Warnings(const std::string& service, const std::string& applied) {
+  const json answer = json::parse(applied, nullptr, false);
   std::string text;
-  if (!metrics.is_object() || metrics.size() < 2) return text;
-  for (const auto& [name, metric] : metrics.items()) {
-    text += fmt::format("metric     {}: harm {:.2f}", name, metric.value("log_harm", 0.0));
-    if (metric.contains("log_safe")) {
-      text += fmt::format(", safety {:.2f}", metric.value("log_safe", 0.0));
-    }
-    text += metric.value("blamed", false) ? ", stands out\n" : "\n";
-  }
-  return text;
-}
-
-std::string Details(const json& rollout) {
-  const json& evidence = rollout["evidence"];
-  const json& step = evidence["step"];
-  const auto counts = [](const json& subset) {
-    return fmt::format("{} of {} requests failed", subset.value("failures", 0),
-                       subset.value("completed", 0));
-  };
-  std::string text = Header() + Row(rollout) + "\n";
-  text += fmt::format("versions   canary {}, primary {}\n", rollout.value("canary_version", "-"),
-                      rollout.value("primary_version", "-"));
-  text += fmt::format("this step  canary {}, primary {}\n", counts(step["canary"]),
-                      counts(step["primary"]));
-  text += fmt::format("harm       ln M {:.2f}, rolled back at {:.2f}\n",
-                      evidence.value("log_harm", 0.0), evidence.value("harm_bound", 0.0));
-  text += fmt::format("safety     ln M {:.2f}, advanced at {:.2f}\n",
-                      evidence.value("log_safe", 0.0), evidence.value("safe_bound", 0.0));
-  text += fmt::format("callers    {}, read {:.1f} s ago at most\n", rollout.value("callers", 0),
-                      rollout.value("outcomes_age_seconds", 0.0));
-  text += OfMetrics(evidence.value("metrics", json::object()));
-  for (const json& note : evidence.value("notes", json::array())) {
-    if (note.is_string()) text += "note       " + note.get<std::string>() + "\n";
-  }
-  if (const std::string unknown = rollout.value("unknown", ""); !unknown.empty()) {
-    text += "holds      " + unknown + "\n";
+  if (!answer.is_object()) return text;
+  for (const json& warning : answer.value("warnings", json::array())) {
+    if (!warning.is_object()) continue;
+    text += fmt::format("{}: warning: {}: {}\n", service, warning.value("field", ""),
+                        warning.value("problem", ""));
   }
   return text;
 }
@@ -187,12 +117,43 @@ std::string SeenPlan(AnalyzerClient& analyzer, const rollout::Spec& spec) {
          "will take.\n";
 }
 
-// What a pipeline acts on; nothing while the rollout goes on.
-std::optional<int> ExitOf(const json& rollout, const std::string& version) {
-  if (!version.empty() && rollout.value("canary_version", "") != version) return std::nullopt;
-  const std::string phase = rollout.value("phase", "");
-  if (phase == "succeeded") return kDone;
-  if (phase == "rolled-back") return kRefused;
+void PrintCreated(const std::string& service, const std::string& answer) {
+  const json parsed = json::parse(answer, nullptr, false);
+  for (const json& entry : Child(parsed, "created")) {
+    Print(fmt::format("{}: {} created: {}\n", service, Text(entry, "Kind"), entry.dump()));
+  }
+}
+
+struct Outcome {
+  bool refused = false;
+  std::string text;
+};
+
+// The first decision after so many that answers an order; the order has been taken.
+Outcome OutcomeOf(const json& decisions, double after) {
+  for (const json& decision : decisions) {
+    if (Number(decision, "sequence").value_or(0) <= after) continue;
+    if (Text(decision, "action") == "refuse") return {true, Text(decision, "reason")};
+    return {false, fmt::format("{}: {}", Text(decision, "to"), Text(decision, "reason"))};
+  }
+  return {false, "ordered; it changed nothing"};
+}
+
+// Nothing when the order was not taken in time: no analyzer leads, or Consul is slow.
+std::optional<Outcome> WhatBecame(AnalyzerClient& analyzer, const std::string& service,
+                                  double order, double decisions_before) {
+  constexpr int kLooks = 50;
+  constexpr base::milliseconds kBetweenLooks{100};
+  for (int look = 0; look < kLooks; ++look) {
+    const auto answer = analyzer.Call("GET", RolloutPath(service));
+    if (answer && Number(json::parse(*answer, nullptr, false), "last_order").value_or(0) >= order) {
+      const auto made = analyzer.Call("GET", RolloutPath(service) + "/decisions");
+      if (!made) return std::nullopt;
+      const json decisions = json::parse(*made, nullptr, false);
+      return OutcomeOf(Child(decisions, "decisions"), decisions_before);
+    }
+    analyzer.Wait(kBetweenLooks);
+  }
   return std::nullopt;
 }
 
@@ -205,15 +166,18 @@ int Validate(const std::vector<std::string>& files) {
   return kDone;
 }
 
-int Apply(const Connection& connection, const std::vector<std::string>& files) {
+int Apply(const Connection& connection, const std::vector<std::string>& files, bool create) {
   const auto specs = ReadSpecs(files);
   if (!specs) return kWrongInput;
   AnalyzerClient analyzer(connection.url, connection.token);
   int status = kDone;
   for (const rollout::Spec& spec : *specs) {
-    const auto done = analyzer.Call("PUT", RolloutPath(spec.service), config::ToJson(spec));
+    const std::string path = RolloutPath(spec.service) + (create ? "?create=true" : "");
+    const auto done = analyzer.Call("PUT", path, config::ToJson(spec));
     if (done) {
+      if (create) PrintCreated(spec.service, *done);
       Print(fmt::format("{}: applied\n", spec.service));
+      Print(Warnings(spec.service, *done));
       Print(SeenPlan(analyzer, spec));
     } else {
       status = Fail({done.error().status, spec.service + ": " + done.error().message});
@@ -229,24 +193,34 @@ int PlanRollouts(const PlanOptions& options, Format format) {
                                  .primary_failure_ratio = options.failure_ratio};
   for (const rollout::Spec& spec : *specs) {
     const rollout::Plan plan = rollout::MakePlan(spec, input);
-    Print(format == Format::kTable ? PlanTable(plan, input) : PlanJson(plan, input));
+    if (format == Format::kYaml) Print("---\n");  // a document each
+    PrintAs(format, PlanJson(plan, input), PlanTable(plan, input));
   }
   return kDone;
 }
 
 int List(const Connection& connection, Format format) {
   AnalyzerClient analyzer(connection.url, connection.token);
-  const auto answer = analyzer.Call("GET", "/api/v1/rollouts");
+  const auto answer = analyzer.Call("GET", kRolloutsPath);
   if (!answer) return Fail(answer.error());
-  if (format != Format::kTable) {
-    Print(*answer);
-    return kDone;
-  }
   const auto parsed = Parsed(*answer, "rollouts");
   if (!parsed) return kRefused;
-  std::string text = Header();
-  for (const json& rollout : (*parsed)["rollouts"]) text += Row(rollout);
-  Print(text);
+  const Look look = LookOfStdout();
+  std::string paused = Paint(look, Colour::kYellow, Text(*parsed, "paused"));
+  if (!paused.empty()) paused += '\n';
+  PrintAs(format, *answer, paused + RolloutTable((*parsed)["rollouts"], look));
+  return kDone;
+}
+
+int PrintServices(const Connection& connection) {
+  constexpr base::seconds kPatience{1};
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Ask("GET", kRolloutsPath, kPatience).get();
+  if (!answer) return kDone;
+  const json parsed = json::parse(*answer, nullptr, false);
+  for (const json& rollout : Child(parsed, "rollouts")) {
+    Print(Text(rollout, "service") + "\n");
+  }
   return kDone;
 }
 
@@ -256,10 +230,8 @@ int Get(const Connection& connection, const std::string& service, Format format)
   if (!answer) return Fail(answer.error());
   const auto parsed = Parsed(*answer, "evidence");
   if (!parsed) return kRefused;
-  if (format == Format::kJson) {
-    Print(*answer);
-  } else if (format == Format::kTable) {
-    Print(Details(*parsed));
+  if (format != Format::kYaml) {
+    PrintAs(format, *answer, RolloutDetails(*parsed, LookOfStdout()));
   } else if (const auto spec = config::ParseSpec(parsed->value("spec", json()).dump()); spec) {
     Print(config::ToYaml(*spec));
   } else {
@@ -268,42 +240,70 @@ int Get(const Connection& connection, const std::string& service, Format format)
   return kDone;
 }
 
-int History(const Connection& connection, const std::string& service, Format format) {
+int History(const Connection& connection, const HistoryOptions& options, Format format) {
   AnalyzerClient analyzer(connection.url, connection.token);
-  const auto answer = analyzer.Call("GET", RolloutPath(service) + "/decisions");
+  std::string path = RolloutPath(options.service) + "/decisions";
+  char separator = '?';
+  const auto add = [&path, &separator](const char* key, const std::string& value) {
+    path += fmt::format("{}{}={}", std::exchange(separator, '&'), key, base::UrlEncode(value));
+  };
+  if (options.limit) add("limit", std::to_string(*options.limit));
+  if (!options.since.empty()) add("since", options.since);
+  const auto answer = analyzer.Call("GET", path);
   if (!answer) return Fail(answer.error());
-  if (format != Format::kTable) {
-    Print(*answer);
-    return kDone;
-  }
   const auto parsed = Parsed(*answer, "decisions");
   if (!parsed) return kRefused;
-  std::string text = fmt::format("{:<21} {:<12} {:<14} {:<13} {:>7}  {}\n", "TIME", "ACTION",
-                                 "CAUSE", "PHASE", "WEIGHT", "REASON");
-  for (const json& decision : (*parsed)["decisions"]) {
-    text += fmt::format("{:<21} {:<12} {:<14} {:<13} {:>6g}%  {}\n", decision.value("time", ""),
-                        decision.value("action", ""), decision.value("cause", ""),
-                        decision.value("to", ""), decision.value("weight", 0.0),
-                        decision.value("reason", ""));
-  }
-  Print(text);
+  PrintAs(format, *answer, DecisionTable((*parsed)["decisions"], LookOfStdout()));
   return kDone;
 }
 
-int Delete(const Connection& connection, const std::string& service) {
+int Delete(const Connection& connection, const std::string& service, bool release) {
   AnalyzerClient analyzer(connection.url, connection.token);
-  const auto answer = analyzer.Call("DELETE", RolloutPath(service));
+  const auto answer =
+      analyzer.Call("DELETE", RolloutPath(service) + (release ? "?release=true" : ""));
   if (!answer) return Fail(answer.error());
   Print(service + ": deleted\n");
+  if (!release) return kDone;
+  const json parsed = json::parse(*answer, nullptr, false);
+  const bool widened = parsed.is_object() && parsed.value("released", json()) == true;
+  Print(service + (widened ? ": the primary subset takes all instances again\n"
+                           : ": the primary subset took all instances already\n"));
+  return kDone;
+}
+
+int PauseAll(const Connection& connection, const std::string& reason) {
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Call("PUT", kPausedPath, json{{"reason", reason}}.dump());
+  if (!answer) return Fail(answer.error());
+  Print("every rollout is paused; harm, aborts and rollback alerts are answered as ever\n");
+  return kDone;
+}
+
+int ResumeAll(const Connection& connection) {
+  AnalyzerClient analyzer(connection.url, connection.token);
+  const auto answer = analyzer.Call("DELETE", kPausedPath);
+  if (!answer) return Fail(answer.error());
+  Print("rollouts go on; what was paused by itself stays paused\n");
   return kDone;
 }
 
 int Act(const Connection& connection, const std::string& service, const std::string& action,
         const std::string& body) {
   AnalyzerClient analyzer(connection.url, connection.token);
+  const auto before = analyzer.Call("GET", RolloutPath(service));
+  if (!before) return Fail(before.error());
   const auto answer = analyzer.Call("POST", RolloutPath(service) + "/" + action, body);
   if (!answer) return Fail(answer.error());
-  Print(fmt::format("{}: {} ordered\n", service, action));
+  const double order = Number(json::parse(*answer, nullptr, false), "order").value_or(0);
+  const double decisions = Number(json::parse(*before, nullptr, false), "decisions").value_or(0);
+  const auto became = WhatBecame(analyzer, service, order, decisions);
+  if (!became) {
+    Print(fmt::format("{}: {} ordered; whoever rules the rollout has not taken it yet\n", service,
+                      action));
+    return kDone;
+  }
+  if (became->refused) return Fail({0, fmt::format("{}: {}", service, became->text)});
+  Print(fmt::format("{}: {}\n", service, became->text));
   return kDone;
 }
 
@@ -316,10 +316,7 @@ int Status(const Connection& connection, const StatusOptions& options, Format fo
     const bool late = !options.wait || std::chrono::steady_clock::now() >= deadline;
     // An analyzer that restarts is waited for; a rollout that does not exist is not. 1 would say
     // that it was rolled back.
-    constexpr int kUnavailable = 503;
-    const bool may_come =
-        !answer && (answer.error().status == 0 || answer.error().status == kUnavailable);
-    if (!answer && (late || !may_come)) {
+    if (!answer && (late || !MayPass(answer.error()))) {
       (void)Fail(answer.error());
       return kHeld;
     }
@@ -328,7 +325,7 @@ int Status(const Connection& connection, const StatusOptions& options, Format fo
       if (!rollout) return kRefused;
       const auto exit = ExitOf(*rollout, options.version);
       if (exit || late) {
-        Print(format == Format::kTable ? Header() + Row(*rollout) : *answer);
+        PrintAs(format, *answer, RolloutTable(json::array({*rollout}), LookOfStdout()));
         return exit.value_or(kHeld);
       }
     }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,26 @@ struct Connection {
   std::string token;
 };
 
-int Apply(const Connection& connection, const std::vector<std::string>& files);
+// `create`: where a service has no resolver or splitter yet, they are written.
+int Apply(const Connection& connection, const std::vector<std::string>& files, bool create);
 int Validate(const std::vector<std::string>& files);
 int List(const Connection& connection, Format format);
 int Get(const Connection& connection, const std::string& service, Format format);
-int History(const Connection& connection, const std::string& service, Format format);
-int Delete(const Connection& connection, const std::string& service);
-// start, pause, resume, promote, abort, retry; `body` is the action's JSON or empty.
+
+struct HistoryOptions {
+  std::string service;
+  std::optional<int> limit;  // the newest ones alone
+  std::string since;         // RFC 3339; empty: all
+};
+int History(const Connection& connection, const HistoryOptions& options, Format format);
+
+// `release`: the primary subset takes all instances again.
+int Delete(const Connection& connection, const std::string& service, bool release);
+// The whole fleet; `reason` may be empty.
+int PauseAll(const Connection& connection, const std::string& reason);
+int ResumeAll(const Connection& connection);
+// start, pause, resume, promote, abort, retry; `body` is the action's JSON or empty. Waits some
+// seconds for what became of the order, and says it; 1 where it was not carried out.
 int Act(const Connection& connection, const std::string& service, const std::string& action,
         const std::string& body);
 
@@ -39,6 +53,10 @@ struct PlanOptions {
   double requests_per_second = 0;
   double failure_ratio = 0.001;  // of the primary
 };
+// A name a line, for shell completion; nothing, silently, where no analyzer answers within a
+// second.
+int PrintServices(const Connection& connection);
+
 int PlanRollouts(const PlanOptions& options, Format format);
 
 int ReplayFile(const std::string& file, Format format);

@@ -95,7 +95,10 @@ Observation Player::Obedient(const RecordedTick& tick) const {
       state_.wanted.primary_filter.value_or(rollout::FilterForVersion(*spec_, kPrimaryVersion));
   seen.instances_known = true;
   seen.versions = {{kPrimaryVersion, 1, 1}, {kCanaryVersion, 1, 2}};
-  seen.primary_versions = {promoted ? kCanaryVersion : kPrimaryVersion};
+  // Who owns the primary of an external promotion is no part of a recording: the turn is taken.
+  const bool by_owner = state_.stage == Stage::kPrimaryFilter && !rollout::WritesFilters(*spec_);
+  seen.primary_versions = {promoted || by_owner ? kCanaryVersion : kPrimaryVersion};
+  seen.canary_versions = {kCanaryVersion};
   seen.canary_passing = 1;
   seen.primary_passing = 1;
   // Whatever is waited for has moved since the last look.

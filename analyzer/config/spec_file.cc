@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "analyzer/config/analysis_rules.h"
+#include "analyzer/config/strategy_rules.h"
+#include "analyzer/config/value_rules.h"
 #include "exporter/config/document.h"
 #include "exporter/config/rules.h"
 
@@ -14,9 +15,7 @@ namespace consul_canary::config {
 namespace {
 
 using rollout::Spec;
-using rollout::Step;
 
-constexpr std::size_t kMaxSteps = 100;
 constexpr double kDefaultWeights[] = {1, 5, 10, 25, 50};
 
 bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
@@ -68,92 +67,54 @@ TextCheck SubsetFilter() {
           "a filter expression on one line that contains {{version}}"};
 }
 
-NumberCheck Weight() {
-  return {[](double value) {
-            const double hundredths = value * 100.0;
-            return value > 0.0 && value <= 100.0 &&
-                   std::abs(hundredths - std::round(hundredths)) < 1e-9;
+// What Consul Enterprise calls its namespaces and partitions, and Consul its datacenters.
+TextCheck PlaceName() {
+  return {[](std::string_view name) {
+            const auto inner = [](char c) {
+              return IsLower(c) || IsUpper(c) || IsDigit(c) || c == '-' || c == '_';
+            };
+            return name.size() <= 64 && std::ranges::all_of(name, inner);
           },
-          "greater than 0, at most 100, with at most two decimals"};
+          "a name (up to 64 letters, digits, - and _), or null for the analyzer's own"};
 }
 
-Rule OneStep(Step& step) {
-  return [&step](const Node& node, const std::string& field, Findings& findings) {
-    Map({{"weight", Number(step.weight_percent, Weight())},
-         {"min_duration", Duration(step.min_duration, true)},
-         {"pause", Flag(step.pause)}})(node, field, findings);
-    RequireKey(node, field, "weight", findings);
-    step.weight_percent = std::round(step.weight_percent * 100.0) / 100.0;
-  };
-}
-
-void CheckAscending(const std::vector<Step>& steps, const std::string& field, Findings& findings) {
-  for (std::size_t i = 1; i < steps.size(); ++i) {
-    const std::string before = fmt::format("{}[{}].weight", field, i - 1);
-    const std::string here = fmt::format("{}[{}].weight", field, i);
-    if (!findings.Present(before) || !findings.Present(here)) continue;
-    if (findings.Faulty(before) || findings.Faulty(here)) continue;
-    if (steps[i].weight_percent > steps[i - 1].weight_percent) continue;
-    findings.Report(findings.LineOf(here), here,
-                    fmt::format("must be greater than the step before ({}), is {}",
-                                steps[i - 1].weight_percent, steps[i].weight_percent));
-  }
-}
-
-Rule Steps(std::vector<Step>& steps) {
-  return [&steps](const Node& node, const std::string& field, Findings& findings) {
-    if (node.kind == NodeKind::kList &&
-        (node.children.empty() || node.children.size() > kMaxSteps)) {
-      findings.Report(
-          node.line, field,
-          fmt::format("must have 1 to {} steps, has {}", kMaxSteps, node.children.size()));
-      return;
-    }
-    steps.assign(node.children.size(), Step{});
-    List([&steps](std::size_t i) { return OneStep(steps[i]); })(node, field, findings);
-    CheckAscending(steps, field, findings);
-  };
-}
-
-Rule Strategy(Spec& spec) {
-  using rollout::OnDeadline;
-  return Map({{"steps", Steps(spec.steps)},
-              {"linear", NotBuilt({"null"})},
-              {"ready_deadline", Duration(spec.ready_deadline, false)},
-              {"warmup", Duration(spec.warmup, true)},
-              {"deadline", Duration(spec.deadline, false)},
-              {"on_deadline",
-               Choice<OnDeadline>(spec.on_deadline, {{"hold", OnDeadline::kHold},
-                                                     {"rollback", OnDeadline::kRollBack}})}});
+// What would need escaping in a filter is not allowed.
+TextCheck TagPrefix() {
+  return {[](std::string_view prefix) {
+            const auto inner = [](char c) { return c > ' ' && c < 0x7F && c != '"' && c != '\\'; };
+            return !prefix.empty() && prefix.size() <= 64 && std::ranges::all_of(prefix, inner);
+          },
+          "the beginning of a tag (1 to 64 printable ASCII characters, no space, \" or \\), or "
+          "null"};
 }
 
 // product.md's specification, key by key.
 Rule Document(Spec& spec) {
   using rollout::PromoteMode;
   using rollout::StartMode;
-  return Map({{"service", Text(spec.service, ServiceName())},
-              {"namespace", NotBuilt({"default", "", "null"})},
-              {"partition", NotBuilt({"default", "", "null"})},
-              {"datacenter", NotBuilt({"null", "default", ""})},
-              {"subsets", Map({{"primary", Text(spec.primary_subset, SubsetName())},
-                               {"canary", Text(spec.canary_subset, SubsetName())}})},
-              {"act", NotBuilt({"true"})},
-              {"start", Choice<StartMode>(spec.start, {{"new-version", StartMode::kNewVersion},
-                                                       {"manual", StartMode::kManual}})},
-              {"version_key", Text(spec.version_key, MetaKey())},
-              {"version_tag_prefix", NotBuilt({"null"})},
-              {"subset_filter", Text(spec.subset_filter, SubsetFilter())},
-              {"strategy", Strategy(spec)},
-              {"analysis", Analysis(spec)},
-              {"shield", NotBuilt({"auto", "ignore"})},
-              {"promote", Choice<PromoteMode>(spec.promote,
-                                              {{"swap-subsets", PromoteMode::kSwapSubsets},
-                                               {"none", PromoteMode::kNone}},
-                                              {"external"})},
-              {"rollback_window", NotBuilt({"0", "0s"})},
-              {"on_rollback", Map({{"maintenance", NotBuilt({"false"})}})},
-              {"webhooks", NotBuilt({"[]"})},
-              {"notify", NotBuilt({"[]"})}});
+  return Map(
+      {{"service", Text(spec.service, ServiceName())},
+       {"namespace", TextOrNull(spec.namespace_name, PlaceName())},
+       {"partition", TextOrNull(spec.partition, PlaceName())},
+       {"datacenter", TextOrNull(spec.datacenter, PlaceName())},
+       {"subsets", Map({{"primary", Text(spec.primary_subset, SubsetName())},
+                        {"canary", Text(spec.canary_subset, SubsetName())}})},
+       {"act", Flag(spec.act)},
+       {"start", Choice<StartMode>(spec.start, {{"new-version", StartMode::kNewVersion},
+                                                {"manual", StartMode::kManual}})},
+       {"version_key", TextOrNull(spec.version_key, MetaKey())},
+       {"version_tag_prefix", TextOrNull(spec.version_tag_prefix, TagPrefix())},
+       {"subset_filter", Text(spec.subset_filter, SubsetFilter())},
+       {"strategy", Strategy(spec)},
+       {"analysis", Analysis(spec)},
+       {"shield", NotBuilt({"auto", "ignore"})},
+       {"promote", Choice<PromoteMode>(spec.promote, {{"swap-subsets", PromoteMode::kSwapSubsets},
+                                                      {"external", PromoteMode::kExternal},
+                                                      {"none", PromoteMode::kNone}})},
+       {"rollback_window", Duration(spec.rollback_window, true)},
+       {"on_rollback", Map({{"maintenance", Flag(spec.maintenance_on_rollback)}})},
+       {"webhooks", NotBuilt({"[]"})},
+       {"notify", NotBuilt({"[]"})}});
 }
 
 void CheckSubsetsDiffer(const Spec& spec, Findings& findings) {
@@ -165,20 +126,57 @@ void CheckSubsetsDiffer(const Spec& spec, Findings& findings) {
       fmt::format("must differ from the other subset's name, both are {}", spec.canary_subset));
 }
 
-// A step whose deadline passes before it may be judged, or may end, can never advance.
-void CheckDeadline(const Spec& spec, Findings& findings) {
-  if (findings.Faulty("strategy.deadline")) return;
-  const auto check = [&](rollout::Seconds duration, const std::string& field) {
-    if (duration < spec.deadline || findings.Faulty(field)) return;
-    const int line = findings.LineOf(findings.Present(field) ? field : "strategy.deadline");
-    findings.Report(line, field,
-                    fmt::format("must be shorter than strategy.deadline ({} s), is {} s",
-                                spec.deadline.count(), duration.count()));
-  };
-  check(spec.warmup, "strategy.warmup");
-  for (std::size_t i = 0; i < spec.steps.size(); ++i) {
-    check(spec.steps[i].min_duration, fmt::format("strategy.steps[{}].min_duration", i));
+bool HasVersions(const Spec& spec) {
+  return !spec.version_key.empty() || !spec.version_tag_prefix.empty();
+}
+
+// Defaults that follow from how versions are told: the prefix of a tag takes the place of the key
+// of Service.Meta.
+void SettleVersions(Spec& spec, Findings& findings) {
+  if (spec.version_tag_prefix.empty()) return;
+  if (findings.Present("version_key") && !spec.version_key.empty()) {
+    findings.Report(findings.LineOf("version_key"), "version_key",
+                    "stands beside version_tag_prefix; give one of the two, or version_key: null");
   }
+  spec.version_key.clear();
+  if (findings.Present("subset_filter")) return;
+  spec.subset_filter =
+      fmt::format("\"{}{{{{version}}}}\" in Service.Tags", spec.version_tag_prefix);
+}
+
+// Where nothing tells a version, nobody can see a new one, nor when the primary has it.
+void CheckWithoutVersions(const Spec& spec, Findings& findings) {
+  if (HasVersions(spec) || findings.Faulty("version_key") ||
+      findings.Faulty("version_tag_prefix")) {
+    return;
+  }
+  if (spec.start != rollout::StartMode::kManual && !findings.Faulty("start")) {
+    Contradicts(findings, "start", "version_key",
+                "must be manual with version_key: null, since nothing then tells a new version");
+  }
+  if (spec.promote != rollout::PromoteMode::kNone && !findings.Faulty("promote")) {
+    Contradicts(findings, "promote", "version_key",
+                "must be none with version_key: null, since nothing then tells which version the "
+                "primary subset holds");
+  }
+}
+
+// What would be ignored is refused.
+void CheckEffects(const Spec& spec, Findings& findings) {
+  CheckWithoutVersions(spec, findings);
+  const auto ignored = [&findings](bool is, const std::string& field, std::string_view why) {
+    if (!is || !findings.Present(field) || findings.Faulty(field)) return;
+    findings.Report(findings.LineOf(field), field,
+                    fmt::format("would be ignored with {}; leave it out", why));
+  };
+  const bool external = spec.promote == rollout::PromoteMode::kExternal;
+  ignored(!HasVersions(spec), "subset_filter", "version_key: null");
+  ignored(HasVersions(spec) && external, "subset_filter",
+          "promote: external, which writes no filter");
+  ignored(!spec.act && spec.maintenance_on_rollback, "on_rollback.maintenance", "act: false");
+  ignored(!spec.act && spec.rollback_window.count() > 0, "rollback_window", "act: false");
+  ignored(spec.promote == rollout::PromoteMode::kNone && spec.rollback_window.count() > 0,
+          "rollback_window", "promote: none, which makes no version the primary");
 }
 
 Spec ReadSpec(const Node& root, Findings& findings) {
@@ -193,8 +191,10 @@ Spec ReadSpec(const Node& root, Findings& findings) {
   }
   Document(spec)(root, "", findings);
   RequireKey(root, "", "service", findings);
+  SettleVersions(spec, findings);
   CheckSubsetsDiffer(spec, findings);
-  CheckDeadline(spec, findings);
+  CheckEffects(spec, findings);
+  CheckStrategy(spec, findings);
   CheckAnalysis(spec, findings);
   return spec;
 }

@@ -39,6 +39,7 @@ std::string ToText(rollout::Seconds duration) {
 const char* ToText(StartMode mode) { return mode == StartMode::kManual ? "manual" : "new-version"; }
 const char* ToText(OnDeadline on) { return on == OnDeadline::kRollBack ? "rollback" : "hold"; }
 const char* ToText(PromoteMode mode) {
+  if (mode == PromoteMode::kExternal) return "external";
   return mode == PromoteMode::kNone ? "none" : "swap-subsets";
 }
 const char* ToText(OutcomeView view) {
@@ -98,6 +99,9 @@ std::string Quoted(const std::string& text) {
   }
   return result + "'";
 }
+
+std::string QuotedOrNull(const std::string& text) { return text.empty() ? "null" : Quoted(text); }
+Json TextOrNull(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 Json ToValue(const Step& step) {
   return {{"weight", step.weight_percent},
@@ -185,20 +189,26 @@ std::string YamlList(std::string_view key, const std::vector<T>& items) {
 }  // namespace
 
 std::string ToJson(const Spec& spec) {
-  const Json document = {
-      {"service", spec.service},
-      {"subsets", {{"primary", spec.primary_subset}, {"canary", spec.canary_subset}}},
-      {"start", ToText(spec.start)},
-      {"version_key", spec.version_key},
-      {"subset_filter", spec.subset_filter},
-      {"strategy",
-       {{"steps", ToList(spec.steps)},
-        {"ready_deadline", ToText(spec.ready_deadline)},
-        {"warmup", ToText(spec.warmup)},
-        {"deadline", ToText(spec.deadline)},
-        {"on_deadline", ToText(spec.on_deadline)}}},
-      {"analysis", AnalysisToValue(spec)},
-      {"promote", ToText(spec.promote)}};
+  Json document = {{"service", spec.service},
+                   {"namespace", TextOrNull(spec.namespace_name)},
+                   {"partition", TextOrNull(spec.partition)},
+                   {"datacenter", TextOrNull(spec.datacenter)},
+                   {"subsets", {{"primary", spec.primary_subset}, {"canary", spec.canary_subset}}},
+                   {"act", spec.act},
+                   {"start", ToText(spec.start)},
+                   {"version_key", TextOrNull(spec.version_key)},
+                   {"version_tag_prefix", TextOrNull(spec.version_tag_prefix)}};
+  // A filter that nothing writes would be refused.
+  if (WritesFilters(spec)) document["subset_filter"] = spec.subset_filter;
+  document["strategy"] = {{"steps", ToList(spec.steps)},
+                          {"ready_deadline", ToText(spec.ready_deadline)},
+                          {"warmup", ToText(spec.warmup)},
+                          {"deadline", ToText(spec.deadline)},
+                          {"on_deadline", ToText(spec.on_deadline)}};
+  document["analysis"] = AnalysisToValue(spec);
+  document["promote"] = ToText(spec.promote);
+  document["rollback_window"] = ToText(spec.rollback_window);
+  document["on_rollback"] = {{"maintenance", spec.maintenance_on_rollback}};
   return document.dump();
 }
 
@@ -208,11 +218,16 @@ std::string ToYaml(const Spec& spec) {
     text += fmt::format("{}: {}\n", key, value);
   };
   line("service", Quoted(spec.service));
+  line("namespace", QuotedOrNull(spec.namespace_name));
+  line("partition", QuotedOrNull(spec.partition));
+  line("datacenter", QuotedOrNull(spec.datacenter));
   line("subsets", fmt::format("{{primary: {}, canary: {}}}", Quoted(spec.primary_subset),
                               Quoted(spec.canary_subset)));
+  line("act", spec.act);
   line("start", ToText(spec.start));
-  line("version_key", Quoted(spec.version_key));
-  line("subset_filter", Quoted(spec.subset_filter));
+  line("version_key", QuotedOrNull(spec.version_key));
+  line("version_tag_prefix", QuotedOrNull(spec.version_tag_prefix));
+  if (WritesFilters(spec)) line("subset_filter", Quoted(spec.subset_filter));
   text += "strategy:\n  steps:\n";
   for (const Step& step : spec.steps) {
     text += fmt::format("    - {{weight: {}, min_duration: {}, pause: {}}}\n", step.weight_percent,
@@ -237,6 +252,8 @@ std::string ToYaml(const Spec& spec) {
   text += YamlList("thresholds", spec.thresholds);
   line("  on_insufficient_data", ToText(spec.on_insufficient_data));
   line("promote", ToText(spec.promote));
+  line("rollback_window", ToText(spec.rollback_window));
+  line("on_rollback", fmt::format("{{maintenance: {}}}", spec.maintenance_on_rollback));
   return text;
 }
 

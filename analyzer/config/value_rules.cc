@@ -35,6 +35,17 @@ Rule DurationFromTo(Seconds& target, Seconds least, Seconds most) {
   };
 }
 
+Rule TextOrNull(std::string& target, TextCheck check) {
+  return [&target, check = std::move(check)](const Node& node, const std::string& field,
+                                             Findings& findings) {
+    if (node.kind == NodeKind::kNull) {
+      target.clear();
+    } else {
+      Text(target, check)(node, field, findings);
+    }
+  };
+}
+
 Rule Window(Seconds& target) {
   constexpr Seconds kTick{1};
   return DurationFromTo(target, kTick, Seconds(std::chrono::hours(24)));

@@ -18,6 +18,8 @@ namespace consul_canary::config {
 // The targets must outlive the rules.
 [[nodiscard]] Rule DurationFromTo(rollout::Seconds& target, rollout::Seconds least,
                                   rollout::Seconds most);
+// A text, or null, which is the empty one.
+[[nodiscard]] Rule TextOrNull(std::string& target, TextCheck check);
 [[nodiscard]] Rule Window(rollout::Seconds& target);  // a tick to a day
 
 // `list`, unless there are more elements; `what` names them.

@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "analyzer/control/maintenance.h"
 #include "analyzer/control/managed.h"
 #include "analyzer/control/observe.h"
 #include "analyzer/control/record.h"
@@ -119,15 +120,52 @@ struct Loop::Impl {
 
   void TakeSpec(const std::string& id, const std::optional<consul::KvPair>& stored) {
     if (!stored) {
-      rollouts.erase(id);
-      base::Log(LogLevel::kInfo, "rollout deleted", {{"service", id}});
-      return FollowServices();
+      const auto found = rollouts.find(id);
+      if (found == rollouts.end()) return;
+      found->second.spec_deleted = true;
+      return ForgetDeleted();
     }
     Managed& managed = rollouts[id];
     ReadSpec(managed, *stored);
     base::Log(managed.spec_problem.empty() ? LogLevel::kInfo : LogLevel::kError,
               "specification read", {{"service", id}, {"problem", managed.spec_problem}});
     FollowServices();
+  }
+
+  // What is under way ends first, by the specification that it had.
+  void ForgetDeleted() {
+    const auto is_over = [this](const auto& rollout) {
+      const auto& [id, managed] = rollout;
+      if (!managed.spec_deleted) return false;
+      const bool ends =
+          managed.leading && managed.loaded && managed.spec && IsActive(managed.state.phase);
+      if (ends || managed.in_flight != 0) return false;
+      base::Log(LogLevel::kInfo, "rollout deleted", {{"service", id}});
+      io.Post([this, id = id] { store.Forget(id); });
+      return true;
+    };
+    if (std::erase_if(rollouts, is_over) > 0) FollowServices();
+  }
+
+  // One attempt at a time; how it went comes with the next look, and is tried again where that is
+  // not committed.
+  void MaintainIfDue(const std::string& id, Managed& managed,
+                     const collect::ServiceSnapshot* service) {
+    if (!managed.state.maintenance_due || managed.maintaining || managed.maintained) return;
+    if (managed.state.phase != rollout::Phase::kRolledBack || service == nullptr) return;
+    managed.maintaining = true;
+    io.Post([this, id,
+             instances = CanaryInstances(*managed.spec, managed.state.canary_version, *service),
+             reason = "consul-canary: " + managed.state.reason] {
+      BeginMaintenance(client, instances, reason, [this, id](std::string outcome) {
+        Tell([id, outcome = std::move(outcome)](Impl& self) {
+          const auto found = self.rollouts.find(id);
+          if (found == self.rollouts.end()) return;
+          found->second.maintaining = false;
+          found->second.maintained = outcome;
+        });
+      });
+    });
   }
 
   void TakeFleetPause(const std::string& stored) {
@@ -252,10 +290,14 @@ struct Loop::Impl {
     const auto found = mesh.services.find(managed.spec->service);
     const collect::ServiceSnapshot* service =
         found == mesh.services.end() ? nullptr : found->second.get();
+    const rollout::Spec& spec = rollout::RulingSpec(*managed.spec, managed.state);
+    MaintainIfDue(id, managed, service);
     const bool outdated = service != nullptr && IsOutdated(managed, *service);
     if (outdated && now - managed.written_at < kReadBack) return;
     State next = managed.state;
-    Observation seen = Observe(*managed.spec, mesh, service, now);
+    Observation seen = Observe(spec, mesh, service, now);
+    seen.spec_deleted = managed.spec_deleted;
+    seen.maintenance = std::exchange(managed.maintained, std::nullopt);
     const bool away = mesh.consul_error.has_value();
     AddDoubts(managed, {InstancesSettled(now), away, outdated}, now, seen);
     seen.fleet_pause = fleet_pause;
@@ -263,7 +305,7 @@ struct Loop::Impl {
     if (with_counts) AddTime(managed, Seconds(options.interval), now, seen);
     if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);
     if (with_counts && service != nullptr) {
-      seen.counts = TakeCounts(*managed.spec, *service, next);
+      seen.counts = TakeCounts(spec, *service, next);
       seen.counts_known = true;
       NoteRate(managed, seen);
     }
@@ -294,7 +336,7 @@ struct Loop::Impl {
     const bool checkpoint_due =
         IsActive(outcome.state.phase) && seen.unknown.empty() &&
         (!managed.last_checkpoint || now - *managed.last_checkpoint >= options.checkpoint_every);
-    const bool commit = !outcome.decisions.empty() || !change.taken_orders.empty() ||
+    const bool commit = MustStore(managed.state, outcome) || !change.taken_orders.empty() ||
                         checkpoint_due || !change.refused_orders.empty();
     managed.seen = std::move(seen);
     if (!commit) managed.state = std::move(outcome.state);
@@ -318,6 +360,7 @@ struct Loop::Impl {
     const auto mesh = collector.Latest();
     if (mesh->consul_error) consul_away_at = start;
     for (auto& [id, managed] : rollouts) Rule(id, managed, *mesh, with_counts);
+    ForgetDeleted();
     const double seconds = Seconds(Clock::now() - start);
     for (const double bound : kTickBuckets) counters.tick_buckets[bound] += seconds <= bound;
     counters.tick_sum_seconds += seconds;

@@ -10,6 +10,7 @@
 #include "analyzer/config/spec_file.h"
 #include "analyzer/control/observe.h"
 #include "analyzer/control/stored_json.h"
+#include "analyzer/rollout/callers.h"
 #include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
 
@@ -39,6 +40,7 @@ std::string FirstProblem(const Managed& managed) {
 void ReadSpec(Managed& managed, const consul::KvPair& stored) {
   managed.spec.reset();
   managed.spec_problem.clear();
+  managed.spec_deleted = false;
   const auto text = SpecTextFromStored(stored.value);
   if (!text) {
     managed.spec_problem = text.error().message;
@@ -103,6 +105,7 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
   managed.in_flight = 0;
   managed.pending.reset();
   managed.loaded = true;
+  managed.maintaining = false;
   managed.last_tick.reset();
   managed.last_checkpoint.reset();
   managed.rated_ticks = 0;
@@ -152,9 +155,14 @@ void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
   seen.instances_known = seen.instances_known && settled;
   const rollout::Wanted& wanted = managed.state.wanted;
   const bool moves_filters = wanted.canary_filter || wanted.primary_filter;
-  seen.fenced = seen.splitter && seen.splitter->epoch == managed.epoch &&
-                (!moves_filters || seen.resolver_epoch == managed.epoch) &&
-                now >= managed.unsure_until;
+  seen.entries_known = seen.entries_known && !doubts.outdated;
+  // No write that was prepared from an entry can reach it once it is gone.
+  const bool has_filters = seen.canary_filter || seen.primary_filter;
+  const bool splitter_fenced =
+      seen.splitter ? seen.splitter->epoch == managed.epoch : seen.entries_known;
+  const bool resolver_fenced = !moves_filters || seen.resolver_epoch == managed.epoch ||
+                               (seen.entries_known && !has_filters);
+  seen.fenced = splitter_fenced && resolver_fenced && now >= managed.unsure_until;
   if (doubts.outdated && seen.unknown.empty()) {
     seen.unknown = "our own last write is not read back yet";
   }
@@ -175,11 +183,17 @@ void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTim
   seen.unruled_seconds = elapsed - seen.elapsed_seconds;
 }
 
+bool MustStore(const rollout::State& before, const rollout::Outcome& outcome) {
+  return !outcome.decisions.empty() || outcome.state.last_order > before.last_order ||
+         outcome.state.wanted != before.wanted;
+}
+
 PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state,
                              const rollout::Observation& seen,
                              const collect::ServiceSnapshot& service) {
   PreparedWrites prepared;
-  const rollout::Spec& spec = *managed.spec;
+  const rollout::Spec& spec = rollout::RulingSpec(*managed.spec, state);
+  if (!spec.act) return prepared;
   const std::map<std::string, std::string> meta{{kEpochMetaKey, std::to_string(managed.epoch)}};
   for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
     base::Result<std::string> json;
@@ -205,6 +219,21 @@ PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state
   return prepared;
 }
 
+std::vector<InstanceAddress> CanaryInstances(const rollout::Spec& spec, const std::string& version,
+                                             const collect::ServiceSnapshot& service) {
+  std::vector<InstanceAddress> found;
+  const auto members = service.subset_instances.find(spec.canary_subset);
+  if (members == service.subset_instances.end()) return found;
+  for (const consul::Instance& member : members->second) {
+    const bool tells = !spec.version_key.empty() || !spec.version_tag_prefix.empty();
+    if (tells && VersionOf(member, spec) != version) continue;
+    // The subset's members are sidecars, or instances that are in the mesh by themselves.
+    found.push_back(
+        {member.destination_id.empty() ? member.id : member.destination_id, member.node_address});
+  }
+  return found;
+}
+
 void NoteRate(Managed& managed, const rollout::Observation& seen) {
   if (!seen.counts_known || seen.elapsed_seconds <= 0) return;
   const auto requests =
@@ -215,6 +244,23 @@ void NoteRate(Managed& managed, const rollout::Observation& seen) {
   managed.requests_per_second += part * (rate - managed.requests_per_second);
   ++managed.rated_ticks;
 }
+
+namespace {
+
+std::string Stragglers(const Managed& managed) {
+  if (!rollout::IsActive(managed.state.phase)) return "";
+  std::string late = rollout::StaleCallers(managed.seen);
+  if (late.empty()) late = rollout::WeightStragglers(managed.state, managed.seen);
+  if (!late.empty()) return late;
+  if (managed.state.stage == rollout::Stage::kPreparing) {
+    late = rollout::MembershipStragglers(managed.state, managed.seen, rollout::Subset::kCanary);
+  } else if (managed.state.stage == rollout::Stage::kPrimaryFilter) {
+    late = rollout::MembershipStragglers(managed.state, managed.seen, rollout::Subset::kPrimary);
+  }
+  return late.empty() ? "" : "the new instances are not routable from " + late;
+}
+
+}  // namespace
 
 RolloutView ViewOf(const std::string& id, const Managed& managed) {
   RolloutView view;
@@ -232,6 +278,11 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   view.splitter = managed.seen.splitter;
   view.unknown = managed.seen.unknown;
   view.callers = managed.seen.callers.size();
+  if (managed.seen.instances_known) {
+    view.canary_passing = managed.seen.canary_passing;
+    view.primary_passing = managed.seen.primary_passing;
+  }
+  view.stragglers = Stragglers(managed);
   // The first tick only sets the counters' baselines.
   if (managed.rated_ticks > kTicksToKnowTheRate) {
     view.requests_per_second = managed.requests_per_second;

@@ -10,6 +10,7 @@
 #include "analyzer/control/record.h"
 #include "analyzer/control/store.h"
 #include "analyzer/control/view.h"
+#include "analyzer/rollout/decide.h"
 #include "analyzer/rollout/judge.h"
 #include "analyzer/rollout/observation.h"
 #include "analyzer/rollout/spec.h"
@@ -57,6 +58,9 @@ struct Managed {
   base::MonotonicTime written_at{};
   base::MonotonicTime doubtful_until{};  // as Observation::doubtful
   base::MonotonicTime unsure_until{};    // a write without an answer may come true until then
+  bool spec_deleted = false;  // it has gone from Consul; `spec` is what was there, until the end
+  bool maintaining = false;   // the canary is being put into maintenance mode
+  std::optional<std::string> maintained;  // how that went, for the next look
 };
 
 // A specification that cannot be read leaves none, and spec_problem.
@@ -106,6 +110,10 @@ void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
 void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTime now,
              rollout::Observation& seen);
 
+// Whether the outcome has to be stored before anything is written: what is wanted too, or whoever
+// goes on after a crash would take our own write for something that stood there before.
+[[nodiscard]] bool MustStore(const rollout::State& before, const rollout::Outcome& outcome);
+
 // The entries that bring the mesh to where `state` wants it, and those that could not be made.
 struct PreparedWrites {
   std::vector<EntryWrite> writes;
@@ -114,6 +122,16 @@ struct PreparedWrites {
 [[nodiscard]] PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state,
                                            const rollout::Observation& seen,
                                            const collect::ServiceSnapshot& service);
+
+// An instance of the service, as the agent that has it knows it.
+struct InstanceAddress {
+  std::string id;            // Service.ID
+  std::string node_address;  // where its agent is
+};
+// The instances of the canary subset that are of the version; all, where nothing tells versions.
+[[nodiscard]] std::vector<InstanceAddress> CanaryInstances(const rollout::Spec& spec,
+                                                           const std::string& version,
+                                                           const collect::ServiceSnapshot& service);
 
 // Takes the observation's requests into the average.
 void NoteRate(Managed& managed, const rollout::Observation& seen);

@@ -41,11 +41,6 @@ rollout::SplitterView ViewOf(const consul::Splitter& splitter, const Spec& spec)
   return view;
 }
 
-std::string VersionOf(const consul::Instance& instance, const Spec& spec) {
-  const auto found = instance.meta.find(spec.version_key);
-  return found == instance.meta.end() ? "" : found->second;
-}
-
 std::vector<rollout::VersionSeen> VersionsOf(const ServiceSnapshot& service, const Spec& spec) {
   std::map<std::string, rollout::VersionSeen> by_name;
   for (const consul::Instance& instance : service.instances) {
@@ -59,6 +54,35 @@ std::vector<rollout::VersionSeen> VersionsOf(const ServiceSnapshot& service, con
   std::vector<rollout::VersionSeen> versions;
   versions.reserve(by_name.size());
   for (auto& [name, seen] : by_name) versions.push_back(std::move(seen));
+  return versions;
+}
+
+bool TellsVersions(const Spec& spec) {
+  return !spec.version_key.empty() || !spec.version_tag_prefix.empty();
+}
+
+// Versions of the instances; where nothing tells them the subset's filter stands for one.
+std::vector<std::string> VersionsIn(const std::vector<const consul::Instance*>& instances,
+                                    const std::optional<std::string>& filter, const Spec& spec) {
+  std::vector<std::string> versions;
+  for (const consul::Instance* instance : instances) {
+    std::string version = TellsVersions(spec) ? VersionOf(*instance, spec) : filter.value_or("");
+    if (std::find(versions.begin(), versions.end(), version) == versions.end()) {
+      versions.push_back(std::move(version));
+    }
+  }
+  return versions;
+}
+
+// Those of the two subsets, where a filter stands for a version.
+std::vector<rollout::VersionSeen> VersionsByFilter(const Observation& seen) {
+  std::vector<rollout::VersionSeen> versions;
+  if (seen.primary_filter && seen.primary_passing > 0) {
+    versions.push_back({*seen.primary_filter, seen.primary_passing, 0});
+  }
+  if (seen.canary_filter && seen.canary_passing > 0) {
+    versions.push_back({*seen.canary_filter, seen.canary_passing, 1});
+  }
   return versions;
 }
 
@@ -80,16 +104,13 @@ void AddSubsets(const ServiceSnapshot& service, const Spec& spec, Observation& s
     }
     return found;
   };
-  seen.canary_passing = static_cast<int>(passing(spec.canary_subset).size());
+  const auto canaries = passing(spec.canary_subset);
+  seen.canary_passing = static_cast<int>(canaries.size());
+  seen.canary_versions = VersionsIn(canaries, seen.canary_filter, spec);
   const auto primaries = passing(spec.primary_subset);
   seen.primary_passing = static_cast<int>(primaries.size());
-  for (const consul::Instance* instance : primaries) {
-    std::string version = VersionOf(*instance, spec);
-    auto& versions = seen.primary_versions;
-    if (std::find(versions.begin(), versions.end(), version) == versions.end()) {
-      versions.push_back(std::move(version));
-    }
-  }
+  seen.primary_versions = VersionsIn(primaries, seen.primary_filter, spec);
+  seen.versions = TellsVersions(spec) ? VersionsOf(service, spec) : VersionsByFilter(seen);
 }
 
 CallerFacts FactsOf(const CallerReading& caller, const Spec& spec, base::MonotonicTime now) {
@@ -162,6 +183,13 @@ rollout::SubsetTick ToTick(const Spec& spec, const envoy::OutcomeCounters& count
       .low = Bound(outcomes, false), .high = Bound(outcomes, true), .latency = ToLatency(counters)};
 }
 
+// `difference` leads to `counters`, or is them.
+void CountCalls(const envoy::OutcomeCounters& counters, envoy::OutcomeCounters& difference) {
+  if (counters.grpc_statuses.empty()) return;
+  const std::uint64_t without = envoy::WithoutStatus(counters.answers, counters.grpc_statuses);
+  envoy::CountByStatus(difference, without);
+}
+
 // What the callers' sidecars have counted of the primary since they started.
 rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& service) {
   envoy::OutcomeCounters total;
@@ -169,7 +197,7 @@ rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& serv
     const auto found = caller.subsets.find(spec.primary_subset);
     if (found == caller.subsets.end()) continue;
     envoy::OutcomeCounters counters = envoy::ToOutcomeCounters(found->second);
-    if (!counters.grpc_statuses.empty()) envoy::CountByStatus(counters, counters);
+    CountCalls(counters, counters);
     total += counters;
   }
   return ToTick(spec, total, RetriesOf(service));
@@ -234,7 +262,7 @@ void TakeInstances(const Spec& spec, const ServiceSnapshot& service,
     if (before == baselines.end()) continue;
     auto difference = envoy::Difference(counters, before->second);
     if (!difference) continue;
-    if (!counters.grpc_statuses.empty()) envoy::CountByStatus(*difference, counters);
+    CountCalls(counters, *difference);
     const envoy::Outcomes attempts = envoy::Apply(envoy::View::kAttempts, *difference, {});
     taken.primary_instances.emplace_back(server.id, Bound(attempts, true));
     taken.primary_instance_latency.emplace_back(server.id, ToLatency(*difference));
@@ -263,9 +291,25 @@ std::string WhyUnusable(const ServiceSnapshot& service) {
 
 }  // namespace
 
+std::string VersionOf(const consul::Instance& instance, const Spec& spec) {
+  if (!spec.version_tag_prefix.empty()) {
+    for (const std::string& tag : instance.tags) {
+      if (tag.starts_with(spec.version_tag_prefix)) {
+        return tag.substr(spec.version_tag_prefix.size());
+      }
+    }
+    return "";
+  }
+  const auto found = instance.meta.find(spec.version_key);
+  return found == instance.meta.end() ? "" : found->second;
+}
+
 Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
                     const ServiceSnapshot* service, base::MonotonicTime now) {
   Observation seen;
+  seen.entries_known = !mesh.consul_error && mesh.ready && service != nullptr &&
+                       !mesh.consul_failures.contains("service-splitter") &&
+                       !mesh.consul_failures.contains("service-resolver");
   if (mesh.consul_error) {
     seen.unknown = "Consul does not answer: " + mesh.consul_error->message;
   } else if (!mesh.ready || service == nullptr) {
@@ -277,7 +321,6 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
   if (service->splitter) seen.splitter = ViewOf(*service->splitter, spec);
   if (service->resolver) seen.resolver_epoch = EpochOf(service->resolver->meta);
   AddSubsets(*service, spec, seen);
-  seen.versions = VersionsOf(*service, spec);
   seen.instances_known = service->instances_known && !mesh.consul_error;
   for (const CallerReading& caller : service->callers) {
     if (caller.passing) seen.callers.push_back(FactsOf(caller, spec, now));

@@ -13,6 +13,9 @@ inline constexpr const char* kEpochMetaKey = "consul-canary-epoch";
 // How old a caller's last reading may be before it counts as late.
 inline constexpr base::milliseconds kFreshFor{3500};
 
+// Empty: the instance (or its sidecar, which inherits tags and Meta) tells none.
+[[nodiscard]] std::string VersionOf(const consul::Instance& instance, const rollout::Spec& spec);
+
 // Everything but orders, times and counts. A missing snapshot (the service is not followed yet) is
 // unknown.
 [[nodiscard]] rollout::Observation Observe(const rollout::Spec& spec,

@@ -94,11 +94,16 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     }
     for (auto& [id, rollout] : rollouts) {
       if (rollout.spec_index == 0 || there.contains(id)) continue;
-      rollout.spec_index = 0;
-      rollout.idle = true;
-      locks.Remove(id);
+      rollout.spec_index = 0;  // the lock is kept until Forget(): what is under way ends first
       events.on_spec(id, std::nullopt);
     }
+  }
+
+  void Forget(const std::string& id) {
+    const auto found = rollouts.find(id);
+    if (found == rollouts.end() || found->second.spec_index != 0) return;
+    found->second.idle = true;
+    locks.Remove(id);
   }
 
   void ReadOrders(std::vector<KvPair> pairs) {
@@ -270,6 +275,8 @@ Store::~Store() = default;
 void Store::Start() { impl_->Start(); }
 
 void Store::Apply(Change change) { impl_->Apply(std::move(change)); }
+
+void Store::Forget(const std::string& id) { impl_->Forget(id); }
 
 void Store::Release(std::function<void()> released, std::function<void()> done) {
   impl_->Release(std::move(released), std::move(done));

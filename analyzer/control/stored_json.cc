@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "analyzer/config/spec_file.h"
 #include "analyzer/control/evidence_json.h"
 
 namespace consul_canary::control {
@@ -178,6 +179,40 @@ void ReadProgress(const Json& json, State& state) {
   state.await_membership = json.at("await_membership").get<bool>();
 }
 
+Json FormerPrimariesToJson(const State& state) {
+  Json list = Json::array();
+  for (const rollout::FormerPrimary& former : state.former_primaries) {
+    list.push_back({{"version", former.version},
+                    {"until_wall_seconds", former.until_wall_seconds},
+                    {"until_index", former.until_index},
+                    {"left", former.left}});
+  }
+  return list;
+}
+
+Json SpecToJson(const std::optional<rollout::Spec>& spec) {
+  return spec ? Json::parse(config::ToJson(*spec)) : Json(nullptr);
+}
+
+// Not known to the releases before: their rollouts go on by the specification that is there.
+void ReadLifeCycle(const Json& json, State& state) {
+  for (const Json& former : json.value("former_primaries", Json::array())) {
+    state.former_primaries.push_back(
+        {.version = former.at("version").get<std::string>(),
+         .until_wall_seconds = former.at("until_wall_seconds").get<double>(),
+         .until_index = former.at("until_index").get<std::uint64_t>(),
+         .left = former.at("left").get<bool>()});
+  }
+  state.revert = json.value("revert", false);
+  state.maintenance_due = json.value("maintenance_due", false);
+  state.new_spec_said = json.value("new_spec_said", false);
+  state.would_act_said = json.value("would_act_said", false);
+  if (!json.contains("spec") || json.at("spec").is_null()) return;
+  auto spec = config::ParseSpec(json.at("spec").dump());
+  if (!spec) throw std::invalid_argument("spec: " + config::ToString(spec.error().front()));
+  state.spec = std::move(*spec);
+}
+
 State ReadState(const Json& json) {
   State state;
   state.phase =
@@ -192,6 +227,7 @@ State ReadState(const Json& json) {
   state.rolled_back_versions = json.at("rolled_back_versions").get<std::vector<std::string>>();
   ReadWanted(json, state);
   ReadProgress(json, state);
+  ReadLifeCycle(json, state);
   state.evidence = EvidenceFromJson(json.at("evidence"));
   state.baselines = BaselinesFromJson(json);
   state.reason = json.at("reason").get<std::string>();
@@ -215,6 +251,12 @@ std::string StateToJson(const State& state) {
                      {"old_primary_filter", OptionalToJson(state.old_primary_filter)},
                      {"past_versions", state.past_versions},
                      {"rolled_back_versions", state.rolled_back_versions},
+                     {"former_primaries", FormerPrimariesToJson(state)},
+                     {"revert", state.revert},
+                     {"maintenance_due", state.maintenance_due},
+                     {"spec", SpecToJson(state.spec)},
+                     {"new_spec_said", state.new_spec_said},
+                     {"would_act_said", state.would_act_said},
                      {"wanted",
                       {{"canary_percent", state.wanted.canary_percent},
                        {"canary_filter", OptionalToJson(state.wanted.canary_filter)},

@@ -28,6 +28,9 @@ struct RolloutView {
   std::optional<double> requests_per_second;      // of both subsets, lately; nullopt: not known yet
   double primary_failure_ratio = 0.5;             // of all that the callers have counted
   std::size_t callers = 0;
+  // Passing instances of both subsets; nullopt: not known.
+  std::optional<int> canary_passing, primary_passing;
+  std::string stragglers;  // callers that do not do yet what the stage wants, in words; empty: none
   double outcomes_age_seconds = 0;  // of the oldest fresh caller's reading
 };
 

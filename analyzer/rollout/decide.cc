@@ -32,8 +32,7 @@ void CheckHarm(Transition& t) {
   }
   const bool has_traffic = state.stage != Stage::kPreparing && state.stage != Stage::kNone;
   // Once the primary subset has taken the canary's version, the way back is the old version.
-  const bool has_way_back = t.seen.primary_passing > 0 || state.stage == Stage::kPrimaryFilter ||
-                            state.stage == Stage::kPrimaryFull;
+  const bool has_way_back = t.seen.primary_passing > 0 || state.old_primary_filter.has_value();
   if (has_traffic && t.seen.instances_known && t.seen.canary_passing == 0 && has_way_back) {
     RollBack(t, "canary-gone", "the canary subset has no passing instance left in Consul");
   }
@@ -50,6 +49,15 @@ void AddTime(Transition& t) {
     state.stage_seconds += t.seen.elapsed_seconds + t.seen.unruled_seconds;
   }
   if (state.confirmed) state.confirmed_seconds += t.seen.elapsed_seconds;
+}
+
+void TakeReports(Transition& t) {
+  FollowFormerPrimaries(t);
+  if (!t.seen.maintenance || !t.state.maintenance_due) return;
+  t.state.maintenance_due = false;
+  const std::string before = t.state.reason;
+  t.Log(t.state.phase, "maintenance", "rolled-back", *t.seen.maintenance);
+  t.state.reason = before;
 }
 
 }  // namespace
@@ -69,24 +77,38 @@ void Transition::Log(Phase from, std::string_view action, std::string_view cause
                        .reason = reason});
 }
 
+const Spec& RulingSpec(const Spec& spec, const State& state) {
+  return IsRespecified(spec, state) && !IsGentle(spec, state) ? *state.spec : spec;
+}
+
 Outcome Decide(const Spec& spec, State state, const Observation& seen) {
-  // Should the specification have lost steps meanwhile, the last one counts.
-  state.step = std::min(state.step, static_cast<int>(spec.steps.size()) - 1);
-  const Verdict verdict = Judge(spec, seen, state);
-  Transition t{spec, seen, verdict, std::move(state), {}, {}};
+  // Releases before this one did not store by which specification they ruled.
+  if (IsActive(state.phase) && !state.spec) state.spec = spec;
+  const bool differs = IsRespecified(spec, state);
+  const bool takes_over = differs && IsGentle(spec, state);
+  const bool respecified = differs && !takes_over;
+  const std::optional<Spec> former = respecified ? state.spec : std::nullopt;
+  const Spec& ruling = former ? *former : spec;
+  // A stored state may come from elsewhere; the last step counts then.
+  state.step = std::min(state.step, static_cast<int>(ruling.steps.size()) - 1);
+  const Verdict verdict = Judge(ruling, seen, state);
+  Transition t{ruling, seen, verdict, std::move(state), {}, {}};
   AddTime(t);
+  TakeReports(t);
+  if (takes_over) TakeOver(t);
   ObserveSplitter(t);
   ForgetMovedCallers(t.state, t.seen);
   CheckHarm(t);
   TakeOrders(t);
+  if (seen.spec_deleted) EndUnspecified(t);
   MovePhase(t);
+  if (respecified) Respecify(t, spec);
   return {std::move(t.state), t.verdict, std::move(t.waits), std::move(t.decisions)};
 }
 
-std::vector<Write> DueWrites(const State& state, const Observation& seen, std::uint64_t epoch) {
-  std::vector<Write> due;
-  if (!IsActive(state.phase) || !seen.splitter) return due;
-  if (state.foreign_edit && state.phase != Phase::kRollingBack) return due;
+namespace {
+
+bool IsSplitterDue(const State& state, const Observation& seen, std::uint64_t epoch) {
   const SplitterView& splitter = *seen.splitter;
   const double primary = 100 - splitter.other_percent - state.wanted.canary_percent;
   const bool weights_differ = !SamePercent(splitter.canary_percent, state.wanted.canary_percent) ||
@@ -94,9 +116,18 @@ std::vector<Write> DueWrites(const State& state, const Observation& seen, std::u
   // What was decided on facts that are not known any more (a restart, an outage) waits for them.
   const bool widens = state.wanted.canary_percent > splitter.canary_percent;
   const bool may_widen = seen.unknown.empty() && seen.instances_known && seen.canary_passing > 0;
-  if ((weights_differ || splitter.epoch != epoch) && (!widens || may_widen)) {
-    due.push_back(Write::kSplitter);
-  }
+  return (weights_differ || splitter.epoch != epoch) && (!widens || may_widen);
+}
+
+}  // namespace
+
+std::vector<Write> DueWrites(const State& state, const Observation& seen, std::uint64_t epoch) {
+  std::vector<Write> due;
+  if (!IsActive(state.phase) || (state.spec && !state.spec->act)) return due;
+  // A filter goes back even where somebody has deleted the splitter.
+  const bool rolls_back = state.phase == Phase::kRollingBack;
+  if (!rolls_back && (!seen.splitter || state.foreign_edit)) return due;
+  if (seen.splitter && IsSplitterDue(state, seen, epoch)) due.push_back(Write::kSplitter);
   const Wanted& wanted = state.wanted;
   // The resolver carries the epoch as well, once the rollout has begun to move its filters.
   const auto differs = [](const auto& wants, const auto& is) { return wants && is && wants != is; };

@@ -22,6 +22,10 @@ struct Outcome {
   bool operator==(const Outcome&) const = default;
 };
 
+// The specification that rules the rollout under way: where `spec` came in its middle and is not
+// taken yet, the one before it. The observation has to be made by it. Refers to an argument.
+[[nodiscard]] const Spec& RulingSpec(const Spec& spec, const State& state);
+
 // One look at the world: judges the tick (if it carries counts), takes the orders, moves the phase.
 [[nodiscard]] Outcome Decide(const Spec& spec, State state, const Observation& seen);
 

@@ -31,9 +31,9 @@ bool HasBothSubsets(const State& state) {
   return state.stage == Stage::kStepping || state.stage == Stage::kCanaryFull;
 }
 
-// A subset whose filter is not the rollout's holds other instances than the ones to be judged.
-bool HoldsItsVersion(const State& state, const Observation& seen) {
-  return !state.wanted.canary_filter || seen.canary_filter == state.wanted.canary_filter;
+// Whatever the canary does, it can be held against nothing.
+bool IsPrimaryGone(const State& state, const Observation& seen) {
+  return state.stage == Stage::kStepping && seen.instances_known && seen.primary_passing == 0;
 }
 
 stats::Counts Slower(const stats::LatencyCounts& counts, double edge_seconds) {
@@ -281,8 +281,16 @@ bool IsWarm(const Spec& spec, const State& state) {
   return SecondsAtWeight(state) >= spec.warmup.count();
 }
 
+bool CanaryIsTheRollouts(const Spec& spec, const Observation& seen, const State& state) {
+  // A subset whose filter is not the rollout's holds other instances than the ones to be judged.
+  const auto& filter = state.wanted.canary_filter;
+  if (filter && seen.canary_filter != filter) return false;
+  if (spec.act && WritesFilters(spec)) return true;
+  return seen.canary_versions == std::vector<std::string>{state.canary_version};
+}
+
 bool IsJudged(const Spec& spec, const Observation& seen, const State& state) {
-  return HasBothSubsets(state) && IsWarm(spec, state) && HoldsItsVersion(state, seen);
+  return HasBothSubsets(state) && IsWarm(spec, state) && CanaryIsTheRollouts(spec, seen, state);
 }
 
 void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
@@ -291,7 +299,8 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   evidence.rollout_primary += tick.primary.high;
   evidence.rollout_canary += tick.canary.low;
   evidence.rollout_late += tick.canary.late.late;
-  if (seen.doubtful) return;
+  // A primary without instances teaches nothing either.
+  if (seen.doubtful || IsPrimaryGone(state, seen)) return;
   evidence.overdispersion_floor =
       std::max({1.0, spec.overdispersion_floor, seen.attempts_together});
   const double seconds = std::max(seen.elapsed_seconds, kShortestTickSeconds);
@@ -321,7 +330,7 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
     TeachSafe(tick, evidence);
   }
   // How the traffic is split is no matter of how warm the canary is.
-  if (state.stage == Stage::kStepping && state.confirmed) AddShare(seen, state, seconds);
+  if (state.stage == Stage::kStepping) AddShare(seen, state, seconds);
   evidence.primary_latency += tick.primary.latency;
   LearnDispersion(tick, evidence, seconds);
   AddRate(seen, state, seconds);

@@ -27,6 +27,11 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state);
 // Since the step's weight was applied: before that no tick enters the proof.
 [[nodiscard]] double SettlingSeconds(const Observation& seen);
 
+// Whether the canary subset is what the rollout takes it for. Where we write no filter, others may
+// put another version into it.
+[[nodiscard]] bool CanaryIsTheRollouts(const Spec& spec, const Observation& seen,
+                                       const State& state);
+
 // Whether this tick's requests count as evidence.
 [[nodiscard]] bool IsJudged(const Spec& spec, const Observation& seen, const State& state);
 

@@ -12,10 +12,6 @@ namespace {
 
 constexpr double kHalfHundredth = 0.005;
 
-bool Contains(const std::vector<std::string>& list, const std::string& value) {
-  return std::find(list.begin(), list.end(), value) != list.end();
-}
-
 void NoteForeignEdit(Transition& t) {
   if (t.state.foreign_edit) return;
   t.state.foreign_edit = true;
@@ -25,6 +21,15 @@ void NoteForeignEdit(Transition& t) {
                     "`resume` to overwrite it, or `abort`",
                     t.seen.splitter->canary_percent, t.seen.splitter->primary_percent,
                     t.state.settled_percent));
+}
+
+void NoteDeletedSplitter(Transition& t) {
+  if (t.state.foreign_edit) return;
+  t.state.foreign_edit = true;
+  t.Log(t.state.phase, "hold", "foreign-edit",
+        "the splitter was deleted by someone else; nothing is written in its place: make it anew, "
+        "or `abort`");
+  t.state.confirmed = false;
 }
 
 void Confirm(Transition& t) {
@@ -46,7 +51,12 @@ bool SamePercent(double a, double b) { return std::abs(a - b) < kHalfHundredth; 
 
 void ObserveSplitter(Transition& t) {
   State& state = t.state;
-  if (!IsActive(state.phase) || !t.seen.splitter) return;
+  if (!IsActive(state.phase)) return;
+  if (!t.spec.act) return FollowWeight(t);
+  if (!t.seen.splitter) {
+    if (t.seen.entries_known && state.phase != Phase::kRollingBack) NoteDeletedSplitter(t);
+    return;
+  }
   const SplitterView& splitter = *t.seen.splitter;
   const auto is = [&splitter](double canary) {
     return SamePercent(splitter.canary_percent, canary) &&
@@ -60,6 +70,8 @@ void ObserveSplitter(Transition& t) {
   }
   if (is(state.settled_percent)) return;
   NoteForeignEdit(t);
+  // Neither proof nor duration count until the weight stands there again.
+  state.confirmed = false;
 }
 
 std::string Obstacle(const Transition& t) {
@@ -68,6 +80,7 @@ std::string Obstacle(const Transition& t) {
   if (!t.seen.splitter) return "the service has no splitter";
   if (t.state.foreign_edit) return "the splitter was edited by someone else";
   if (!t.seen.instances_known) return "the service's instances are not known";
+  if (t.seen.doubtful) return "Consul has just come back and its checks may not all have run again";
   if (t.seen.callers.empty()) return "no caller's sidecar is known and passing";
   return StaleCallers(t.seen);
 }
@@ -80,11 +93,20 @@ std::string TrafficObstacle(const Transition& t) {
     return fmt::format("the resolver's filter of subset {} is not {}, as the rollout wants it",
                        t.spec.canary_subset, *wanted.canary_filter);
   }
-  if (t.state.stage == Stage::kPrimaryFull && t.seen.primary_filter != wanted.primary_filter) {
+  if (std::string trouble = CanaryTrouble(t); !trouble.empty()) return trouble;
+  if (t.state.stage == Stage::kPrimaryFull && wanted.primary_filter &&
+      t.seen.primary_filter != wanted.primary_filter) {
     return fmt::format("the resolver's filter of subset {} is not {}, as the rollout wants it",
                        t.spec.primary_subset, wanted.primary_filter.value_or(""));
   }
   return "";
+}
+
+std::string CanaryTrouble(const Transition& t) {
+  if (CanaryIsTheRollouts(t.spec, t.seen, t.state)) return "";
+  const std::string held = Join(t.seen.canary_versions);
+  return fmt::format("subset {} holds {}, where version {} is rolled out", t.spec.canary_subset,
+                     held.empty() ? "no passing instance" : held, t.state.canary_version);
 }
 
 std::string Figures(const Transition& t) {
@@ -163,19 +185,8 @@ bool IsKept(const Transition& t) {
          t.state.proven_wait && t.state.step + 1 == static_cast<int>(t.spec.steps.size());
 }
 
-std::string Candidate(const Transition& t, bool explicit_start) {
-  const VersionSeen* newest = nullptr;
-  for (const VersionSeen& seen : t.seen.versions) {
-    if (seen.version.empty() || Contains(t.seen.primary_versions, seen.version)) continue;
-    const bool was_rolled = Contains(t.state.rolled_back_versions, seen.version) ||
-                            Contains(t.state.past_versions, seen.version);
-    if (was_rolled && !explicit_start) continue;
-    if (newest == nullptr || seen.newest_index > newest->newest_index) newest = &seen;
-  }
-  return newest == nullptr ? "" : newest->version;
-}
-
 std::string StartObstacle(const Transition& t) {
+  if (t.seen.spec_deleted) return "the specification was deleted";
   if (std::string obstacle = Obstacle(t); !obstacle.empty()) return obstacle;
   if (!t.seen.primary_filter || !t.seen.canary_filter) {
     return fmt::format("the resolver has no subset {}",
@@ -185,6 +196,7 @@ std::string StartObstacle(const Transition& t) {
   if (t.seen.primary_versions.size() > 1) {
     return "the primary subset holds several versions: " + Join(t.seen.primary_versions);
   }
+  if (!t.spec.act) return "";  // whoever writes the weights, they are theirs
   if (!SamePercent(t.seen.splitter->canary_percent, t.state.wanted.canary_percent)) {
     return fmt::format("the splitter gives the canary {:g}% outside a rollout; set it to {:g}",
                        t.seen.splitter->canary_percent, t.state.wanted.canary_percent);

@@ -34,6 +34,8 @@ bool HardlyFails(const stats::Counts& primary) {
 bool IsGrossFailure(const Spec& spec, const Observation& seen, const State& state) {
   // Its weight is 0: what still fails is the version before it.
   if (state.stage == Stage::kPreparing) return false;
+  // Nobody is helped by what is only said of a version that is not there.
+  if (!spec.act && !CanaryIsTheRollouts(spec, seen, state)) return false;
   const Evidence& evidence = state.evidence;
   const TickCounts& tick = seen.counts;
   if (state.stage == Stage::kStepping) {

@@ -81,6 +81,8 @@ struct Observation {
   // Not empty: who has paused every rollout, and since when. None starts or advances meanwhile.
   std::string fleet_pause;
   std::optional<SplitterView> splitter;
+  // Consul answers, and nothing of ours is on its way: what is not here does not exist.
+  bool entries_known = false;
   // Splitter and resolver carry our epoch, and no write of ours is on its way without an answer: no
   // late write can move them any more.
   bool fenced = true;
@@ -90,6 +92,7 @@ struct Observation {
   bool instances_known = false;
   std::vector<VersionSeen> versions;
   std::vector<std::string> primary_versions;  // of the primary subset's instances
+  std::vector<std::string> canary_versions;   // of the canary subset's
   int canary_passing = 0;                     // instances of the canary subset
   int primary_passing = 0;
   std::vector<CallerFacts> callers;  // the passing ones
@@ -109,7 +112,9 @@ struct Observation {
   // What the callers have counted of the primary before, for a start.
   stats::Counts primary_history;
   stats::LatencyCounts primary_latency_history;
-  std::vector<Order> orders;  // by sequence, not taken yet
+  std::vector<Order> orders;               // by sequence, not taken yet
+  bool spec_deleted = false;               // the specification is gone; what is under way ends
+  std::optional<std::string> maintenance;  // how putting the canary into maintenance mode went
 
   bool operator==(const Observation&) const = default;
 };

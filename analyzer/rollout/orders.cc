@@ -30,7 +30,12 @@ void Start(Transition& t, const Order& order) {
     return Refuse(t, order, fmt::format("version {} is the primary already", version));
   }
   if (std::none_of(t.seen.versions.begin(), t.seen.versions.end(), is_it)) {
-    return Refuse(t, order, fmt::format("no passing instance has version {}", version));
+    return Refuse(t, order,
+                  fmt::format("no passing instance has version {}{}", version,
+                              t.spec.maintenance_on_rollback
+                                  ? "; where its rollback has put it into maintenance mode, end "
+                                    "that first: consul maint -disable -service=ID"
+                                  : ""));
   }
   std::erase(t.state.rolled_back_versions, version);
   Begin(t, version, "order", order.by);
@@ -53,7 +58,10 @@ void Pause(Transition& t, const Order& order) {
 
 void Resume(Transition& t, const Order& order) {
   State& state = t.state;
-  if (state.foreign_edit && t.seen.splitter) {
+  if (state.foreign_edit && !t.seen.splitter) {
+    return Refuse(t, order, "there is no splitter to write over; make it anew, or abort");
+  }
+  if (state.foreign_edit) {
     // The weight that stands there counts as ours from now on, so that the wanted one is written
     // over it.
     state.foreign_edit = false;
@@ -65,7 +73,7 @@ void Resume(Transition& t, const Order& order) {
   }
   if (state.phase != Phase::kPaused) return Refuse(t, order, "nothing is paused");
   if (IsKept(t)) return Refuse(t, order, "`promote: none` keeps the last step");
-  if (state.proven_wait) {
+  if (state.proven_wait && t.spec.act) {
     if (const std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
       return Refuse(t, order, obstacle);
     }
@@ -77,6 +85,9 @@ void Resume(Transition& t, const Order& order) {
 
 void Promote(Transition& t, const Order& order) {
   const State& state = t.state;
+  if (!t.spec.act && IsActive(state.phase)) {
+    return Refuse(t, order, "`act: false` writes no weights; whoever writes them may advance");
+  }
   if ((state.phase != Phase::kProgressing && state.phase != Phase::kPaused) ||
       state.stage != Stage::kStepping) {
     return Refuse(t, order, "no step is under way");

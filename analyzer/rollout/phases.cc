@@ -10,16 +10,9 @@
 namespace consul_canary::rollout {
 namespace {
 
-constexpr std::size_t kVersionsRemembered = 100;
-
-void Remember(std::vector<std::string>& versions, const std::string& version) {
-  if (version.empty()) return;
-  std::erase(versions, version);
-  versions.push_back(version);
-  if (versions.size() > kVersionsRemembered) versions.erase(versions.begin());
-}
-
 void AwaitMembership(Transition& t, Subset subset, bool filter_changes) {
+  // Without a change the callers may still be on their way to this filter: who is waited for stays.
+  if (subset == Subset::kCanary && !filter_changes) return;
   t.state.await_membership = filter_changes;
   t.state.membership_baseline.clear();
   for (const CallerFacts& caller : t.seen.callers) {
@@ -28,12 +21,16 @@ void AwaitMembership(Transition& t, Subset subset, bool filter_changes) {
   }
 }
 
+// Where the splitter was deleted meanwhile there is nothing to take back.
 bool AllTrafficIsBack(const Transition& t) {
   const auto filter_back = [](const std::optional<std::string>& wanted,
                               const std::optional<std::string>& is) {
     return !wanted || !is || wanted == is;
   };
-  return t.seen.unknown.empty() && t.seen.splitter && t.state.confirmed && t.seen.fenced &&
+  // Entries that cannot carry a rollout are known all the same.
+  const bool known = t.seen.unknown.empty() || t.seen.entries_known;
+  const bool weight_back = t.seen.splitter ? t.state.confirmed : t.seen.entries_known;
+  return known && weight_back && t.seen.fenced &&
          filter_back(t.state.wanted.primary_filter, t.seen.primary_filter);
 }
 
@@ -58,7 +55,8 @@ void Waiting(Transition& t) {
 
 void CheckReadyDeadline(Transition& t, const std::string& missing) {
   t.state.reason = "waits for the canary: " + missing;
-  if (t.state.stage_seconds <= t.spec.ready_deadline.count()) return;
+  // A deadline is no reason to write over weights of someone else's.
+  if (t.state.stage_seconds <= t.spec.ready_deadline.count() || t.state.foreign_edit) return;
   RollBack(t, "ready-deadline",
            fmt::format("the canary was not ready within {:g} s: {}", t.spec.ready_deadline.count(),
                        missing));
@@ -73,13 +71,15 @@ void Preparing(Transition& t) {
   if (!state.confirmed) return CheckReadyDeadline(t, "the splitter is not at 0% yet");
   if (std::string late = WeightStragglers(t.state, t.seen); !late.empty())
     return CheckReadyDeadline(t, late);
-  const std::string filter = FilterForVersion(t.spec, state.canary_version);
-  if (state.wanted.canary_filter != filter) {
-    state.wanted.canary_filter = filter;
-    AwaitMembership(t, Subset::kCanary, t.seen.canary_filter != filter);
-  }
-  if (t.seen.canary_filter != filter) {
-    return CheckReadyDeadline(t, "the resolver's canary filter is not written yet");
+  if (WritesFilters(t.spec)) {
+    const std::string filter = FilterForVersion(t.spec, state.canary_version);
+    if (state.wanted.canary_filter != filter) {
+      state.wanted.canary_filter = filter;
+      AwaitMembership(t, Subset::kCanary, t.seen.canary_filter != filter);
+    }
+    if (t.seen.canary_filter != filter) {
+      return CheckReadyDeadline(t, "the resolver's canary filter is not written yet");
+    }
   }
   if (t.seen.canary_passing == 0) {
     return CheckReadyDeadline(t, "no passing instance of version " + state.canary_version);
@@ -87,37 +87,20 @@ void Preparing(Transition& t) {
   if (std::string late = MembershipStragglers(t.state, t.seen, Subset::kCanary); !late.empty()) {
     return CheckReadyDeadline(t, "its instances are not routable yet from " + late);
   }
-  EnterStep(t, 0);
-  t.Log(state.phase, "advance", "ready",
-        fmt::format("{} instance(s) of version {} are routable from {} caller(s)",
-                    t.seen.canary_passing, state.canary_version, t.seen.callers.size()));
-}
-
-// Why the step is not over yet; empty: it is proven, and nothing stands against an advance.
-std::string StepObstacle(const Transition& t) {
-  if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) return "holds: " + obstacle;
-  if (!t.state.confirmed) return "the splitter does not hold the step's weight yet";
-  if (std::string late = WeightStragglers(t.state, t.seen); !late.empty()) return "holds: " + late;
-  const Step& step = t.spec.steps[static_cast<std::size_t>(t.state.step)];
-  if (t.verdict.kind == VerdictKind::kWarmup) return "warm-up";
-  if (t.verdict.kind == VerdictKind::kUntrusted) return "holds: " + ShareTrouble(t);
-  if (t.verdict.kind != VerdictKind::kSafe) return WhyUndecided(t);
-  if (t.state.confirmed_seconds < step.min_duration.count()) {
-    return fmt::format("proven; the step's minimum duration of {:g} s is not over",
-                       step.min_duration.count());
+  if (const std::string trouble = CanaryTrouble(t); !trouble.empty()) {
+    return CheckReadyDeadline(t, trouble);
   }
-  return "";
-}
-
-void CheckDeadline(Transition& t) {
-  State& state = t.state;
-  if (state.deadline_passed || state.stage_seconds <= t.spec.deadline.count()) return;
-  state.deadline_passed = true;
-  const std::string reason =
-      fmt::format("the step was neither proven safe nor harmful within {:g} s: {}",
-                  t.spec.deadline.count(), state.reason);
-  if (t.spec.on_deadline == OnDeadline::kRollBack) return RollBack(t, "deadline", reason);
-  t.Log(state.phase, "hold", "deadline", reason);
+  const std::string ready =
+      fmt::format("{} instance(s) of version {} are routable from {} caller(s)",
+                  t.seen.canary_passing, state.canary_version, t.seen.callers.size());
+  if (state.revert) {
+    return BeginPromotion(
+        t, "revert",
+        fmt::format("{}; the version was the primary less than {:g} s ago, so it takes no steps",
+                    ready, t.spec.rollback_window.count()));
+  }
+  EnterStep(t, 0);
+  t.Log(state.phase, "advance", "ready", ready);
 }
 
 void Stepping(Transition& t) {
@@ -136,6 +119,39 @@ void Stepping(Transition& t) {
   AdvanceStep(t, "proven", WhySafe(t));
 }
 
+// `promote: external`: whoever owns the primary's instances redeploys them.
+void LeaveToOwner(Transition& t) {
+  const bool holds_it = t.seen.primary_versions == std::vector{t.state.canary_version};
+  AwaitMembership(t, Subset::kPrimary, !holds_it);
+  EnterStage(t, Stage::kPrimaryFilter, t.state.wanted.canary_percent);
+  t.Log(t.state.phase, "promote", "canary-full",
+        fmt::format("all traffic is at the canary; subset {} is its owner's to bring to version {}",
+                    t.spec.primary_subset, t.state.canary_version));
+}
+
+// The sidecars follow Consul's catalog within moments; that long the subset has to stay as it is.
+bool WaitsForOwner(Transition& t) {
+  constexpr double kSettledSeconds = 5;
+  State& state = t.state;
+  if (WritesFilters(t.spec)) return false;
+  if (!t.seen.instances_known || t.seen.primary_versions != std::vector{state.canary_version}) {
+    state.confirmed_seconds = 0;
+    const std::string held = Join(t.seen.primary_versions);
+    state.reason = fmt::format("promotion waits for the owner of subset {}: it holds {}",
+                               t.spec.primary_subset,
+                               held.empty() ? "no passing instance" : "version " + held);
+    if (!state.deadline_passed && state.stage_seconds > t.spec.deadline.count()) {
+      state.deadline_passed = true;
+      t.Log(state.phase, "hold", "deadline",
+            fmt::format("{}, and has for {:g} s", state.reason, t.spec.deadline.count()));
+    }
+    return true;
+  }
+  if (state.confirmed_seconds >= kSettledSeconds) return false;
+  state.reason = "promotion: the primary subset has just taken the new version";
+  return true;
+}
+
 void Promoting(Transition& t) {
   State& state = t.state;
   if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
@@ -150,6 +166,7 @@ void Promoting(Transition& t) {
     state.reason = "promotion holds: " + late;
     return;
   }
+  if (state.stage == Stage::kCanaryFull && !WritesFilters(t.spec)) return LeaveToOwner(t);
   if (state.stage == Stage::kCanaryFull) {
     state.old_primary_filter = t.seen.primary_filter;
     state.wanted.primary_filter = FilterForVersion(t.spec, state.canary_version);
@@ -159,8 +176,10 @@ void Promoting(Transition& t) {
                  "all traffic is at the canary; the primary subset takes its version");
   }
   if (state.stage == Stage::kPrimaryFilter) {
+    if (WaitsForOwner(t)) return;
     const std::string late = MembershipStragglers(t.state, t.seen, Subset::kPrimary);
-    if (t.seen.primary_filter != state.wanted.primary_filter || !late.empty()) {
+    const auto& filter = state.wanted.primary_filter;
+    if ((filter && t.seen.primary_filter != filter) || !late.empty()) {
       state.reason = "promotion: the primary subset's new instances are not routable yet";
       if (!late.empty()) state.reason += " from " + late;
       return;
@@ -171,7 +190,7 @@ void Promoting(Transition& t) {
   }
   // What ends here is not watched any more.
   if (!t.seen.fenced) return;
-  Remember(state.past_versions, state.primary_version);
+  NotePromoted(t);
   state.phase = Phase::kSucceeded;
   state.stage = Stage::kNone;
   t.Log(Phase::kPromoting, "succeed", "promoted",
@@ -180,31 +199,56 @@ void Promoting(Transition& t) {
 
 void RollingBack(Transition& t) {
   if (!AllTrafficIsBack(t)) return;
-  const std::string reason = t.state.reason;
+  std::string reason = t.state.reason;
+  if (!t.seen.splitter) reason += "; the splitter was deleted meanwhile: nothing to take back";
   t.state.phase = Phase::kRolledBack;
+  // A version that goes back for no fault of its own is to be rolled out again.
+  const auto& blamed = t.state.rolled_back_versions;
+  t.state.maintenance_due =
+      t.spec.maintenance_on_rollback &&
+      std::find(blamed.begin(), blamed.end(), t.state.canary_version) != blamed.end();
   t.Log(Phase::kRollingBack, "rolled-back", "traffic-back", reason);
 }
 
-// Where several new versions stand side by side, the one registered last is meant; the ones before
-// it are not rolled out over it later.
-void PassOver(Transition& t, const std::string& version) {
-  const auto& seen = t.seen.versions;
-  const auto chosen = std::find_if(
-      seen.begin(), seen.end(), [&version](const VersionSeen& v) { return v.version == version; });
-  if (chosen == seen.end()) return;
-  for (const VersionSeen& other : seen) {
-    if (other.newest_index < chosen->newest_index) Remember(t.state.past_versions, other.version);
+}  // namespace
+
+std::string StepObstacle(const Transition& t) {
+  if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) return "holds: " + obstacle;
+  if (!t.state.confirmed) return "the splitter does not hold the step's weight yet";
+  if (std::string late = WeightStragglers(t.state, t.seen); !late.empty()) return "holds: " + late;
+  const Step& step = t.spec.steps[static_cast<std::size_t>(t.state.step)];
+  if (t.seen.primary_passing == 0) {
+    return "holds: the primary subset has no passing instance to compare the canary with";
   }
+  if (t.verdict.kind == VerdictKind::kWarmup) return "warm-up";
+  if (t.verdict.kind == VerdictKind::kUntrusted) return "holds: " + ShareTrouble(t);
+  if (t.verdict.kind != VerdictKind::kSafe) return WhyUndecided(t);
+  if (t.state.confirmed_seconds < step.min_duration.count()) {
+    return fmt::format("proven; the step's minimum duration of {:g} s is not over",
+                       step.min_duration.count());
+  }
+  return "";
 }
 
-}  // namespace
+void CheckDeadline(Transition& t) {
+  State& state = t.state;
+  if (state.deadline_passed || state.stage_seconds <= t.spec.deadline.count()) return;
+  // A deadline is no reason to write over weights of someone else's; it passes once they are gone.
+  if (t.spec.on_deadline == OnDeadline::kRollBack && state.foreign_edit) return;
+  state.deadline_passed = true;
+  const std::string reason =
+      fmt::format("the step was neither proven safe nor harmful within {:g} s: {}",
+                  t.spec.deadline.count(), state.reason);
+  if (t.spec.on_deadline == OnDeadline::kRollBack) return RollBack(t, "deadline", reason);
+  t.Log(state.phase, "hold", "deadline", reason);
+}
 
 void Begin(Transition& t, const std::string& version, std::string_view cause,
            const std::string& by) {
   State& state = t.state;
   const Phase from = state.phase;
   if (from == Phase::kProgressing || from == Phase::kPaused) {
-    Remember(state.past_versions, state.canary_version);
+    if (state.canary_version != version) Remember(state.past_versions, state.canary_version);
   } else {
     state.primary_version = t.seen.primary_versions.front();
   }
@@ -214,21 +258,34 @@ void Begin(Transition& t, const std::string& version, std::string_view cause,
   state.canary_version = version;
   state.old_primary_filter.reset();
   state.wanted = {};
+  state.spec = t.spec;
+  state.new_spec_said = false;
+  state.would_act_said = false;
+  state.revert = IsRevert(t, version);
+  state.maintenance_due = false;
+  state.foreign_edit = false;
   state.settled_percent = t.seen.splitter->canary_percent;
   state.started_wall_seconds = t.seen.wall_seconds;
   state.proven_wait = false;
   state.evidence = StartEvidence(state.evidence, t.seen);
   state.handled_alerts.clear();
-  EnterStage(t, Stage::kPreparing, 0);
+  EnterStage(t, Stage::kPreparing, t.spec.act ? 0 : t.seen.splitter->canary_percent);
   t.Log(from, "start", cause,
-        fmt::format("version {} is rolled out over {}{}", version, state.primary_version,
-                    by.empty() ? "" : ", by order of " + by));
+        fmt::format("version {} is {} {}{}{}", version,
+                    t.spec.act ? "rolled out over" : "watched beside", state.primary_version,
+                    by.empty() ? "" : ", by order of " + by,
+                    t.spec.act ? "" : "; nothing is written (act: false)"));
 }
 
 void EnterStage(Transition& t, Stage stage, double canary_percent) {
   State& state = t.state;
   const bool changes =
       t.seen.splitter && !SamePercent(t.seen.splitter->canary_percent, canary_percent);
+  // Whom the primary's filter waited for; the canary's is another matter.
+  if (state.stage == Stage::kPrimaryFilter) {
+    state.await_membership = false;
+    state.membership_baseline.clear();
+  }
   state.stage = stage;
   state.wanted.canary_percent = canary_percent;
   state.stage_seconds = 0;
@@ -285,6 +342,7 @@ void BeginPromotion(Transition& t, std::string_view cause, const std::string& re
 }
 
 void RollBack(Transition& t, std::string_view cause, const std::string& reason) {
+  if (!t.spec.act) return WouldRollBack(t, cause, reason);
   State& state = t.state;
   const Phase from = state.phase;
   const bool primary_moved =
@@ -292,7 +350,8 @@ void RollBack(Transition& t, std::string_view cause, const std::string& reason) 
   state.phase = Phase::kRollingBack;
   state.foreign_edit = false;
   state.proven_wait = false;
-  if (primary_moved) state.wanted.primary_filter = state.old_primary_filter;
+  if (primary_moved && state.old_primary_filter)
+    state.wanted.primary_filter = state.old_primary_filter;
   EnterStage(t, Stage::kNone, 0);
   Remember(state.rolled_back_versions, state.canary_version);
   t.Log(from, "rollback", cause, reason);
@@ -313,6 +372,7 @@ void MovePhase(Transition& t) {
           (t.state.phase == Phase::kProgressing || t.state.proven_wait)) {
         return Begin(t, newer, "superseded", "");
       }
+      if (!t.spec.act) return LookOn(t);
       return t.state.stage == Stage::kPreparing ? Preparing(t) : Stepping(t);
     case Phase::kPromoting:
       return Promoting(t);

@@ -5,8 +5,30 @@
 #include "analyzer/stats/restarts.h"
 
 namespace consul_canary::rollout {
+namespace {
+
+bool TellsVersions(const Spec& spec) {
+  return !spec.version_key.empty() || !spec.version_tag_prefix.empty();
+}
+
+}  // namespace
+
+std::string RolloutId(const Spec& spec) {
+  const auto named = [](const std::string& place) {
+    return place.empty() ? std::string("default") : place;
+  };
+  const std::string partition = named(spec.partition);
+  const std::string namespace_name = named(spec.namespace_name);
+  if (partition == "default" && namespace_name == "default") return spec.service;
+  return partition + "." + namespace_name + "." + spec.service;
+}
+
+bool WritesFilters(const Spec& spec) {
+  return spec.promote != PromoteMode::kExternal && TellsVersions(spec);
+}
 
 std::string FilterForVersion(const Spec& spec, const std::string& version) {
+  if (!TellsVersions(spec)) return version;
   std::string escaped;
   for (const char c : version) {
     if (c == '"' || c == '\\') escaped += '\\';

@@ -23,7 +23,7 @@ struct Step {
 
 enum class StartMode { kNewVersion, kManual };
 enum class OnDeadline { kHold, kRollBack };
-enum class PromoteMode { kSwapSubsets, kNone };
+enum class PromoteMode { kSwapSubsets, kExternal, kNone };
 enum class OutcomeView { kFirstTry, kAttempts, kRequests };
 enum class JudgeMode { kSequential, kThresholds, kBoth };
 enum class Proof { kEachStep, kOnce };
@@ -60,10 +60,19 @@ struct Threshold {
 
 struct Spec {
   std::string service;
+  // Where the service lives; empty: where the analyzer does.
+  std::string namespace_name;
+  std::string partition;
+  std::string datacenter;
   std::string primary_subset = "primary";
   std::string canary_subset = "canary";
+  bool act = true;  // false: everything but writes
   StartMode start = StartMode::kNewVersion;
-  std::string version_key = "version";  // Service.Meta key
+  // An instance's version is the value of this key of Service.Meta, or what follows this prefix in
+  // a tag; at most one of the two is set. Neither: the subsets are told apart by their filters
+  // alone, and a filter stands for the version.
+  std::string version_key = "version";
+  std::string version_tag_prefix;
   std::string subset_filter = "Service.Meta.version == \"{{version}}\"";
   std::vector<Step> steps;  // ascending; never empty
   Seconds ready_deadline{600};
@@ -83,11 +92,22 @@ struct Spec {
   std::vector<Threshold> thresholds;
   NoDataPolicy on_insufficient_data = NoDataPolicy::kHold;  // of thresholds
   PromoteMode promote = PromoteMode::kSwapSubsets;
+  Seconds rollback_window{0};  // a primary of so long ago is promoted again without steps; 0: none
+  bool maintenance_on_rollback = false;  // of the canary's instances, in Consul
 
   bool operator==(const Spec&) const = default;
 };
 
-// subset_filter with {{version}} replaced. Quotes and backslashes in the version are escaped.
+// "api", or "partition.namespace.api" where either is not the default: a rollout's name in the KV
+// store, in URLs and in metrics. Precondition: the place is filled in, or the default is meant.
+[[nodiscard]] std::string RolloutId(const Spec& spec);
+
+// Whether a subset's filter is written when its version changes: not where its owner redeploys it
+// (`promote: external`), nor where a filter stands for the version.
+[[nodiscard]] bool WritesFilters(const Spec& spec);
+
+// subset_filter with {{version}} replaced. Quotes and backslashes in the version are escaped. Where
+// filters stand for versions, the version itself.
 [[nodiscard]] std::string FilterForVersion(const Spec& spec, const std::string& version);
 
 // How many 60 s epochs the harm process plans for (docs/statistics.md#harm): the sum of the steps'

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "analyzer/rollout/spec.h"
 #include "analyzer/rollout/thresholds.h"
 #include "analyzer/stats/counts.h"
 #include "analyzer/stats/dispersion.h"
@@ -110,6 +111,16 @@ struct Evidence {
   bool operator==(const Evidence&) const = default;
 };
 
+// A version that was the primary until a rollout replaced it.
+struct FormerPrimary {
+  std::string version;
+  double until_wall_seconds = 0;
+  std::uint64_t until_index = 0;  // CreateIndex of the service's newest instance then
+  bool left = false;              // none of its instances passed at some moment since
+
+  bool operator==(const FormerPrimary&) const = default;
+};
+
 struct State {
   Phase phase = Phase::kIdle;
   Stage stage = Stage::kNone;
@@ -120,6 +131,13 @@ struct State {
   std::optional<std::string> old_primary_filter;  // to go back to
   std::vector<std::string> past_versions;  // former primaries: not started by themselves again
   std::vector<std::string> rolled_back_versions;  // not tried again until `retry`
+  std::vector<FormerPrimary> former_primaries;    // the newest last; for `rollback_window`
+  bool revert = false;           // what is rolled out was the primary a short while ago: no steps
+  bool maintenance_due = false;  // the rolled-back canary is to be put into maintenance mode
+
+  // By which the rollout under way is ruled; another one that is there now is not taken yet.
+  std::optional<Spec> spec;
+  bool new_spec_said = false;  // that it waits
 
   Wanted wanted;
   double settled_percent =
@@ -134,6 +152,7 @@ struct State {
   bool confirmed = false;
   bool deadline_passed = false;  // said once for each step
   bool proven_wait = false;      // paused at a proven step, waits for promote
+  bool would_act_said = false;   // `act: false`: said what would have been done, at this weight
 
   Evidence evidence;
   envoy::Baselines baselines;  // what each caller's sidecar had counted at the last tick
@@ -180,7 +199,8 @@ struct Decision {
   std::uint64_t sequence = 0;
   double wall_seconds = 0;
   std::string action;  // start, advance, pause, promote, succeed, rollback, rolled-back, hold,
-                       // resume, refuse
+                       // resume, refuse, observe, would-advance, would-pause, would-promote,
+                       // would-rollback, respecify, maintenance
   std::string
       cause;  // new-version, order, proven, harm, alert, canary-gone, deadline, foreign-edit, …
   Phase from = Phase::kIdle;

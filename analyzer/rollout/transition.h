@@ -46,13 +46,50 @@ void ObserveSplitter(Transition& t);
 // The share of the requests that the canary gets, where it is not its weight, and the likely
 // causes.
 [[nodiscard]] std::string ShareTrouble(const Transition& t);
+// "subset canary holds no version v2" or the like; empty: it holds the rollout's version alone.
+[[nodiscard]] std::string CanaryTrouble(const Transition& t);
 // At the last step for good, as `promote: none` asks.
 [[nodiscard]] bool IsKept(const Transition& t);
+// Why no rollout can start; empty: it can.
+[[nodiscard]] std::string StartObstacle(const Transition& t);
+
+// --- versions (versions.cc)
+// -----------------------------------------------------------------------------------------------
 // The version that a start would roll out; empty: none. explicit_start: a person asks, past
 // versions count.
 [[nodiscard]] std::string Candidate(const Transition& t, bool explicit_start);
-// Why no rollout can start; empty: it can.
-[[nodiscard]] std::string StartObstacle(const Transition& t);
+// Whether the version was the primary within `rollback_window`.
+[[nodiscard]] bool IsRevert(const Transition& t, const std::string& version);
+// At the list's end, and nowhere else in it. Only the last hundred are kept.
+void Remember(std::vector<std::string>& versions, const std::string& version);
+// Where several new versions stand side by side, the one registered last is meant; the ones before
+// it are not rolled out over it later.
+void PassOver(Transition& t, const std::string& version);
+// The rollout's version is the primary from now on.
+void NotePromoted(Transition& t);
+// Which former primaries have left since.
+void FollowFormerPrimaries(Transition& t);
+
+// --- a specification that changes in the middle (respecify.cc)
+// -----------------------------------------------------------------------------------------------
+// Whether the rollout under way is ruled by another specification than `spec`, the present one.
+[[nodiscard]] bool IsRespecified(const Spec& spec, const State& state);
+// Whether the difference concerns neither evidence nor entries, so that the rollout goes on.
+[[nodiscard]] bool IsGentle(const Spec& spec, const State& state);
+void TakeOver(Transition& t);  // t's specification, which differs gently
+// The outcome so far was ruled by the former specification: takes the new one, or says why not yet.
+void Respecify(Transition& t, const Spec& spec);
+// The specification is gone.
+void EndUnspecified(Transition& t);
+
+// --- `act: false` (bystander.cc)
+// -----------------------------------------------------------------------------------------------
+// Takes the weight that stands in the splitter, whoever wrote it, for the one that is judged.
+void FollowWeight(Transition& t);
+// What there is to do in a rollout that is watched only.
+void LookOn(Transition& t);
+// Ends it where an acting rollout would roll back.
+void WouldRollBack(Transition& t, std::string_view cause, const std::string& reason);
 
 // --- moves
 // -----------------------------------------------------------------------------------------------
@@ -66,6 +103,11 @@ void EnterStep(Transition& t, int step);
 void AdvanceStep(Transition& t, std::string_view cause, const std::string& reason);
 void BeginPromotion(Transition& t, std::string_view cause, const std::string& reason);
 void RollBack(Transition& t, std::string_view cause, const std::string& reason);
+
+// Why the step is not over yet; empty: it is proven, and nothing stands against an advance.
+[[nodiscard]] std::string StepObstacle(const Transition& t);
+// Where the step has taken too long: says so, or rolls back.
+void CheckDeadline(Transition& t);
 
 void TakeOrders(Transition& t);
 void MovePhase(Transition& t);

@@ -1,6 +1,7 @@
 #include "exporter/base/daemon.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -13,6 +14,10 @@
 
 namespace consul_canary::base {
 namespace {
+
+// A block of its own from the kernel, for what is larger; either stops glibc from raising both.
+constexpr int kLargeAllocation = 1 << 20;
+constexpr int kMostFreeAtTheTop = 8 << 20;
 
 constexpr std::string_view kTextPlain = "text/plain; charset=utf-8";
 
@@ -155,6 +160,11 @@ void BlockSignals() {
   const sigset_t set = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+}
+
+void ReturnFreedMemory() {
+  (void)mallopt(M_MMAP_THRESHOLD, kLargeAllocation);
+  (void)mallopt(M_TRIM_THRESHOLD, kMostFreeAtTheTop);
 }
 
 void WaitForEnd(const std::function<void()>& on_reload) {

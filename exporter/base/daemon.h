@@ -21,6 +21,11 @@ namespace consul_canary::base {
 // on, and ignores SIGPIPE. To be called first in main, before any thread.
 void BlockSignals();
 
+// Has memory given back to the kernel when a large page, of a sidecar or of ours, is done with.
+// Left to itself glibc puts such pages among everything else once the first was freed, and what a
+// minute of many took stays resident. To be called in main, before any thread.
+void ReturnFreedMemory();
+
 // Waits for SIGTERM or SIGINT; calls `on_reload` for each SIGHUP before that. The one place where
 // main waits.
 void WaitForEnd(const std::function<void()>& on_reload);

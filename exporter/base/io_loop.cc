@@ -21,7 +21,7 @@ namespace consul_canary::base {
 namespace {
 
 constexpr std::size_t kMaxSpareTransfers = 256;
-constexpr std::size_t kMaxSpareBytes = 32u << 20u;
+constexpr std::size_t kMaxSpareBytes = 16u << 20u;
 constexpr long kSmallBuffer = 16 << 10;
 constexpr long kLargeBuffer = 256 << 10;
 constexpr std::size_t kLargeBody = 64u << 10u;
@@ -83,8 +83,12 @@ struct IoLoop::Impl {
   }
 
   void KeepTransfer(std::unique_ptr<Transfer> transfer) {
-    transfer->Clear(spare_bytes + transfer->body_capacity() <= kMaxSpareBytes);
-    auto& spare = transfer->buffer_bytes() == kLargeBuffer ? spare_large : spare_small;
+    const bool large = transfer->buffer_bytes() == kLargeBuffer;
+    const std::size_t bytes = transfer->body_capacity();
+    // A large body in one for small ones was not expected, and will hardly come again.
+    const bool is_usual = large || bytes <= 2 * kLargeBody;
+    transfer->Clear(is_usual && spare_bytes + bytes <= kMaxSpareBytes);
+    auto& spare = large ? spare_large : spare_small;
     if (spare.size() >= kMaxSpareTransfers) return;
     spare_bytes += transfer->body_capacity();
     spare.push_back(std::move(transfer));

@@ -327,7 +327,7 @@ void Transfer::Clear(bool keep_memory) {
   on_response_ = nullptr;
   on_page_ = nullptr;
   response_ = HttpResponse();
-  if (!keep_memory) body_ = std::string();
+  if (!keep_memory) std::string().swap(body_);  // an assignment would keep it
   body_.clear();
   encoding_.clear();
   if (is_plain_) return;

@@ -307,12 +307,12 @@ void Scraper::OnPage(Sidecar& sidecar, const Page& page) {
 }
 
 std::optional<PageFailure> Scraper::TakePage(Sidecar& sidecar, const Page& page) {
-  sidecar.request.expected_bytes = page.body.size();
   NoteFilter(sidecar, page.body);
   envoy::SidecarPage read =
       envoy::ReadSidecarPage(page.body, envoy::FormatOf(page.content_type), place_);
   std::optional<PageFailure> failure = FailureOf(read, page.content_type);
-  if (failure) return failure;
+  if (failure) return failure;  // and memory is set aside for nothing of its kind
+  sidecar.request.expected_bytes = page.body.size();
   if (read.bad_line_count + read.duplicate_count > 0) ++stats_.errors_by_reason["parse"];
   collect::TakePage(std::move(read), Clock::now(), ReadingOf(sidecar));
   return std::nullopt;

@@ -242,6 +242,14 @@ Result<std::string> ParseProtocol(std::string_view json) {
   return protocol;
 }
 
+Result<std::string> ParseDatacenter(std::string_view json) {
+  const Result<Json> object = ParseObject(json);
+  if (!object) return tl::unexpected(object.error());
+  std::string datacenter = Text(Child(*object, "Chain"), "Datacenter");
+  if (datacenter.empty()) return Fail(ErrorCode::kInvalid, "the chain has no Datacenter");
+  return datacenter;
+}
+
 Result<bool> ParseAllowed(std::string_view json) {
   const Result<Json> list = ParseArray(json);
   if (!list) return tl::unexpected(list.error());

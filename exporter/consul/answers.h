@@ -16,6 +16,8 @@ namespace consul_canary::consul {
 
 // Chain.Protocol of /v1/discovery-chain/<service>.
 [[nodiscard]] base::Result<std::string> ParseProtocol(std::string_view json);
+// Chain.Datacenter of the same answer.
+[[nodiscard]] base::Result<std::string> ParseDatacenter(std::string_view json);
 
 // Allow of the only element that /v1/internal/acl/authorize answers for one question.
 [[nodiscard]] base::Result<bool> ParseAllowed(std::string_view json);

@@ -105,6 +105,13 @@ void Client::ReadProtocol(std::string_view service, Reply<std::string> reply) {
       [](const HttpResponse& response) { return ParseProtocol(response.body); }, std::move(reply));
 }
 
+void Client::ReadDatacenter(std::string_view service, Reply<std::string> reply) {
+  impl_->Ask<std::string>(
+      Read("discovery-chain", "/v1/discovery-chain/" + UrlEncode(service)),
+      [](const HttpResponse& response) { return ParseDatacenter(response.body); },
+      std::move(reply));
+}
+
 void Client::MayAccess(std::string_view resource, std::string_view segment, std::string_view access,
                        Reply<bool> reply) {
   Call call;
@@ -213,6 +220,13 @@ void Client::HasService(std::string_view id, Reply<bool> reply) {
       Read("agent", "/v1/agent/service/" + UrlEncode(id), true),
       [](const HttpResponse& response) -> Result<bool> { return response.status != 404; },
       std::move(reply));
+}
+
+void Client::SetMaintenance(std::string_view id, bool on, std::string_view reason,
+                            Reply<void> reply) {
+  impl_->Ask<void>(Put("agent", fmt::format("/v1/agent/service/maintenance/{}?enable={}&reason={}",
+                                            UrlEncode(id), on, UrlEncode(reason))),
+                   Nothing, std::move(reply));
 }
 
 void Client::Get(std::string_view operation, std::string_view path, Reply<HttpResponse> reply) {

@@ -117,6 +117,8 @@ class Client {
 
   // The protocol of the service's compiled discovery chain: tcp, http, http2, grpc.
   void ReadProtocol(std::string_view service, Reply<std::string> reply);
+  // The datacenter that the chain was compiled in: ours.
+  void ReadDatacenter(std::string_view service, Reply<std::string> reply);
 
   // Whether our token may do `access` (read, write) on `resource` (service, key_prefix, session,
   // node, …) named `segment`. True where ACLs are off. Uses the UI's internal endpoint; where that
@@ -161,6 +163,9 @@ class Client {
   void RegisterService(std::string_view service_json, Reply<void> reply);
   void DeregisterService(std::string_view id, Reply<void> reply);
   void HasService(std::string_view id, Reply<bool> reply);
+  // Maintenance mode: the instance, and its sidecar with it, counts as critical. `reason` is shown
+  // by Consul. kNotFound: the agent that we speak to has no such instance; another one may.
+  void SetMaintenance(std::string_view id, bool on, std::string_view reason, Reply<void> reply);
 
   // Any GET, for what has no call of its own. `path` begins with /v1/ and may carry a query.
   void Get(std::string_view operation, std::string_view path, Reply<base::HttpResponse> reply);

@@ -65,10 +65,14 @@ struct BlockingQuery : std::enable_shared_from_this<BlockingQuery> {
     call.operation = operation;
     call.path = path;
     call.absence_is_an_answer = absence_is_an_answer;
+    call.path += path.find('?') == std::string::npos ? '?' : '&';
     if (index > 0) {
-      call.path += fmt::format("{}index={}&wait={}",
-                               path.find('?') == std::string::npos ? '?' : '&', index, kWait);
+      call.path += fmt::format("index={}&wait={}", index, kWait);
       call.timeout = kTimeout;
+    } else {
+      // A server that has just started answers before all of its state is there again, and what it
+      // lacks would pass for deleted. Asked for this it waits until it is, or says 500.
+      call.path += "consistent";
     }
     pending = impl->Send(std::move(call), [weak = weak_from_this()](Result<HttpResponse> response) {
       if (const auto self = weak.lock()) self->OnResponse(std::move(response));

@@ -37,13 +37,19 @@ void AddHistogram(const OutcomeCounters& from, OutcomeCounters& to) {
 
 using Retries = std::vector<consul::RetryRule>;
 
+// What Envoy answers itself where a connection does not come about. No rule about codes or statuses
+// retries that.
+constexpr int kNoConnectionCode = 503;
+constexpr int kNoConnectionStatus = 14;  // UNAVAILABLE
+
 // Whether every route that retries at all retries this code or status, which its rules have in
-// `member`. Without a known route that retries, nothing is certain: a retry then comes from a
-// policy that we do not see.
-bool IsRetriedEverywhere(int code, std::vector<int> consul::RetryRule::*member,
+// `member`, whoever answers it; `no_connection` is the one that Envoy answers too. Without a known
+// route that retries, nothing is certain: a retry then comes from a policy that we do not see.
+bool IsRetriedEverywhere(int code, std::vector<int> consul::RetryRule::*member, int no_connection,
                          const Retries& retries) {
   return !retries.empty() && std::ranges::all_of(retries, [&](const consul::RetryRule& rule) {
-    return std::ranges::find(rule.*member, code) != (rule.*member).end();
+    return std::ranges::find(rule.*member, code) != (rule.*member).end() &&
+           (code != no_connection || rule.on_connect_failure);
   });
 }
 
@@ -79,11 +85,16 @@ std::uint64_t NotRetried(const OutcomeCounters& counters, const Retries& retries
   std::uint64_t sum = counters.bare_errors_high;
   for (const auto& [code, count] : counters.responses) {
     if (code < 500 || code >= 600) continue;
-    if (!IsRetriedEverywhere(code, &consul::RetryRule::status_codes, retries)) sum += count;
+    if (!IsRetriedEverywhere(code, &consul::RetryRule::status_codes, kNoConnectionCode, retries)) {
+      sum += count;
+    }
   }
   for (const auto& [status, count] : counters.grpc_statuses) {
     if (!IsFailedStatus(status)) continue;
-    if (!IsRetriedEverywhere(status, &consul::RetryRule::grpc_statuses, retries)) sum += count;
+    if (!IsRetriedEverywhere(status, &consul::RetryRule::grpc_statuses, kNoConnectionStatus,
+                             retries)) {
+      sum += count;
+    }
   }
   return sum;
 }
@@ -159,7 +170,10 @@ std::optional<SubsetOutcomes> AllDifferences(const SubsetOutcomes& later,
   }
   // A canary that gives no status is not to be judged by its codes, which are 200 whatever happens.
   if (speaks_grpc) {
-    for (auto& [subset, difference] : differences) CountByStatus(difference, later.at(subset));
+    for (auto& [subset, difference] : differences) {
+      const OutcomeCounters& counters = later.at(subset);
+      CountByStatus(difference, WithoutStatus(counters.answers, counters.grpc_statuses));
+    }
   }
   return differences;
 }
@@ -224,6 +238,7 @@ OutcomeCounters ToOutcomeCounters(const SubsetCounters& counters) {
   outcome.responses.insert(counters.responses.lower_bound(400), counters.responses.end());
   outcome.retried_responses = counters.retried_responses;
   outcome.grpc_statuses = counters.grpc_statuses;
+  outcome.answers = SumOf(counters.responses);
   outcome.timed = counters.request_time.count;
   for (const auto& [edge, count] : counters.request_time.buckets) {
     if (std::isfinite(edge)) outcome.faster[edge] = count;
@@ -249,16 +264,19 @@ std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
   return std::nullopt;
 }
 
-void CountByStatus(OutcomeCounters& difference, const OutcomeCounters& since_start) {
+std::uint64_t WithoutStatus(std::uint64_t answers, const Codes& grpc_statuses) {
+  const std::uint64_t with_status = SumOf(grpc_statuses);
+  return answers > with_status ? answers - with_status : 0;
+}
+
+void CountByStatus(OutcomeCounters& difference, std::uint64_t without_status) {
   // Each 5xx belongs to a call that failed (Envoy's own UNAVAILABLE is a 503) or to an answer
   // without a status; of these there never were more than answers whose status is missing so far.
   const std::uint64_t errors = SumOfServerErrors(difference.responses);
   const std::uint64_t failed = SumOfFailed(difference.grpc_statuses);
-  const std::uint64_t with_status = SumOf(since_start.grpc_statuses);
-  const std::uint64_t without =
-      since_start.completed > with_status ? since_start.completed - with_status : 0;
   difference.bare_errors_low = errors > failed ? errors - failed : 0;
-  difference.bare_errors_high = std::max(difference.bare_errors_low, std::min(errors, without));
+  difference.bare_errors_high =
+      std::max(difference.bare_errors_low, std::min(errors, without_status));
   difference.completed = SumOf(difference.grpc_statuses) + difference.bare_errors_high;
   difference.grpc_retries = difference.retries;
   difference.responses.clear();

@@ -40,6 +40,9 @@ struct OutcomeCounters {
   std::map<int, std::uint64_t> responses;          // codes from 400 on
   std::map<int, std::uint64_t> retried_responses;  // all codes
   std::map<int, std::uint64_t> grpc_statuses;      // gRPC status → calls that ended with it
+  // Of cumulative counters alone: answers of all codes. Unlike `completed` they start anew with the
+  // statuses when the cluster is rebuilt.
+  std::uint64_t answers = 0;
   // Only after CountByStatus(): answers with a 5xx and without a status, at least and at most, and
   // retries of calls, whose status is not known.
   std::uint64_t bare_errors_low = 0;
@@ -64,8 +67,13 @@ struct OutcomeCounters {
 
 // Makes of one sidecar's difference for a gRPC service (or of its counters themselves) what is to
 // be counted: calls that ended with a status, and answers without any where their code is a 5xx.
-// `since_start` are the counters that the difference leads to. Derivation: docs/outcomes.md#grpc.
-void CountByStatus(OutcomeCounters& difference, const OutcomeCounters& since_start);
+// `without_status` are the answers since the cluster was built whose status is missing: see below.
+// Derivation: docs/outcomes.md#grpc.
+void CountByStatus(OutcomeCounters& difference, std::uint64_t without_status);
+
+// Of cumulative counters, for CountByStatus(): 0 where more calls ended than were answered.
+[[nodiscard]] std::uint64_t WithoutStatus(std::uint64_t answers,
+                                          const std::map<int, std::uint64_t>& grpc_statuses);
 
 // Applies a view to a difference, or to a sum of such. First-try failures are doubtful up to
 // min(retry_success, final failures that some retrying route does not retry + retried responses

@@ -105,13 +105,17 @@ Family ClusterFamily(std::string_view name) {
   return {};
 }
 
-// OpenMetrics appends _total to every counter, also where Envoy's name has none.
-Family FamilyOf(std::string_view name) {
+// OpenMetrics appends _total to every counter, also where Envoy's name has none. Elsewhere what is
+// called grpc_shop_Orders_Get_2_total is Envoy's own sum over a method that is called Get_2.
+Family FamilyOf(std::string_view name, TextFormat format) {
   if (name.starts_with(kClusterPrefix)) {
     name.remove_prefix(kClusterPrefix.size());
-    const Family family = ClusterFamily(name);
+    Family family = ClusterFamily(name);
     if (family.kind != Family::Kind::kUnwanted || !name.ends_with(kTotalSuffix)) return family;
-    return ClusterFamily(name.substr(0, name.size() - kTotalSuffix.size()));
+    family = ClusterFamily(name.substr(0, name.size() - kTotalSuffix.size()));
+    const bool is_sum =
+        family.kind == Family::Kind::kGrpcStatus && format != TextFormat::kOpenMetrics;
+    return is_sum ? Family() : family;
   }
   if (!name.starts_with(kRoutePrefix)) return {};
   if (name.ends_with(kTotalSuffix)) name.remove_suffix(kTotalSuffix.size());
@@ -119,7 +123,15 @@ Family FamilyOf(std::string_view name) {
                                                 : Family::Kind::kUnwanted};
 }
 
-bool IsWanted(std::string_view name) { return FamilyOf(name).kind != Family::Kind::kUnwanted; }
+template <TextFormat format>
+bool IsWanted(std::string_view name) {
+  return FamilyOf(name, format).kind != Family::Kind::kUnwanted;
+}
+
+SeriesLines::IsWanted WantedIn(TextFormat format) {
+  return format == TextFormat::kOpenMetrics ? IsWanted<TextFormat::kOpenMetrics>
+                                            : IsWanted<TextFormat::kPrometheus>;
+}
 
 // Several clusters may serve one subset (a customised target has a hash before its name).
 void Add(const SubsetCounters& from, SubsetCounters& to) {
@@ -138,7 +150,11 @@ void Add(const SubsetCounters& from, SubsetCounters& to) {
 class PageReader {
  public:
   PageReader(std::string_view page, TextFormat format, const consul::Place& place)
-      : place_(place), lines_(page, format, IsWanted), clusters_(format, place), parser_(format) {}
+      : place_(place),
+        format_(format),
+        lines_(page, format, WantedIn(format)),
+        clusters_(format, place),
+        parser_(format) {}
 
   SidecarPage Read() {
     SeriesLine line;
@@ -166,7 +182,7 @@ class PageReader {
     if (!line.reason.empty()) return line.reason;
     if (line.name != name_) {
       name_ = line.name;
-      family_ = FamilyOf(name_);
+      family_ = FamilyOf(name_, format_);
     }
     if (family_.kind == Family::Kind::kRouteReloads) return ReadRoute(line);
     ClusterSeries series;
@@ -323,6 +339,7 @@ class PageReader {
   static constexpr std::string_view kNoCount = "count is negative, too large or not a number";
 
   const consul::Place& place_;
+  TextFormat format_;
   SeriesLines lines_;
   PageClusters clusters_;
   SampleParser parser_;

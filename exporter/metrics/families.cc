@@ -99,7 +99,7 @@ void WriteResponses(const Rows& rows, TextWriter& page) {
   page.Begin("consul_canary_responses_total", "Final responses at callers, by status code.",
              kCounter);
   ForEachSubset(rows, [&](const ServiceRow& /*row*/, const SubsetRow& subset) {
-    for (const auto& [code, count] : subset.totals->responses) {
+    for (const auto& [code, count] : ResponsesOf(*subset.totals)) {
       page.AddCount(subset.labels, {{"code", fmt::format_int(code).c_str()}}, count);
     }
   });

@@ -1,6 +1,7 @@
 #include "exporter/metrics/totals.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace consul_canary::metrics {
@@ -8,6 +9,8 @@ namespace {
 
 // Until then a sidecar that left Consul may come back and go on counting from where it was.
 constexpr base::seconds kForgetAfter{600};
+// Between an instance and its subset, in the key of its sidecar.
+constexpr std::string_view kIn = " in ";
 
 // Without the times, which are added up apart.
 envoy::OutcomeCounters CountsOf(const envoy::SubsetCounters& counters) {
@@ -19,6 +22,16 @@ envoy::OutcomeCounters CountsOf(const envoy::SubsetCounters& counters) {
   counts.retried_responses = counters.retried_responses;
   counts.grpc_statuses = counters.grpc_statuses;
   return counts;
+}
+
+std::uint64_t AnswersOf(const envoy::SubsetCounters& counters) {
+  std::uint64_t answers = 0;
+  for (const auto& [code, count] : counters.responses) answers += count;
+  return answers;
+}
+
+void AddCodes(const std::map<int, std::uint64_t>& from, std::map<int, std::uint64_t>& to) {
+  for (const auto& [code, count] : from) to[code] += count;
 }
 
 bool HaveSameBounds(const envoy::Histogram& one, const envoy::Histogram& other) {
@@ -33,6 +46,12 @@ std::uint64_t CountUpTo(const envoy::Histogram& histogram, double bound) {
 }
 
 }  // namespace
+
+std::map<int, std::uint64_t> ResponsesOf(const SubsetTotals& totals) {
+  std::map<int, std::uint64_t> responses = totals.outcomes.responses;
+  AddCodes(totals.codes_of_calls, responses);
+  return responses;
+}
 
 envoy::Histogram NewSince(const envoy::Histogram& later, const envoy::Histogram& earlier) {
   const bool restarted =
@@ -110,7 +129,7 @@ void Totals::ObserveServers(const collect::ServiceSnapshot& snapshot, base::Mono
     for (const std::string& subset : server.subsets) {
       // An instance that changes its subset must not bring its past along, so it counts as new
       // there.
-      const auto [it, is_new] = sidecars.try_emplace(server.id + " in " + subset);
+      const auto [it, is_new] = sidecars.try_emplace(server.id + std::string(kIn) + subset);
       it->second.seen_at = now;
       Advance({{subset, server.local_app.share()}}, is_new, it->second, totals);
     }
@@ -119,12 +138,14 @@ void Totals::ObserveServers(const collect::ServiceSnapshot& snapshot, base::Mono
 
 // What it counts in another subset must not be counted in this one when it comes back to it.
 void Totals::ForgetOtherSubsets(const collect::ServerReading& server, Sidecars& sidecars) {
-  const std::string place = server.id + " in ";
-  for (auto it = sidecars.lower_bound(place);
-       it != sidecars.end() && it->first.starts_with(place);) {
-    const bool is_there = std::find(server.subsets.begin(), server.subsets.end(),
-                                    it->first.substr(place.size())) != server.subsets.end();
-    it = is_there ? std::next(it) : sidecars.erase(it);
+  for (auto it = sidecars.lower_bound(server.id);
+       it != sidecars.end() && it->first.starts_with(server.id);) {
+    const std::string_view rest = std::string_view(it->first).substr(server.id.size());
+    if (!rest.starts_with(kIn) && rest > kIn) return;  // of other ids that begin like this one
+    const bool is_elsewhere =
+        rest.starts_with(kIn) &&
+        std::ranges::find(server.subsets, rest.substr(kIn.size())) == server.subsets.end();
+    it = is_elsewhere ? sidecars.erase(it) : std::next(it);
   }
 }
 
@@ -156,8 +177,11 @@ void Totals::Advance(const std::map<std::string, Counters>& counted, bool is_new
   if (went_down) return;
   for (auto& [subset, difference] : differences) {
     SubsetTotals& total = totals[subset];
-    for (const auto& [code, count] : difference.responses) total.responses[code] += count;
-    if (speaks_grpc) envoy::CountByStatus(difference, CountsOf(*counted.at(subset)));
+    if (speaks_grpc) {
+      AddCodes(difference.responses, total.codes_of_calls);
+      const envoy::SubsetCounters& now = *counted.at(subset);
+      envoy::CountByStatus(difference, envoy::WithoutStatus(AnswersOf(now), now.grpc_statuses));
+    }
     total.outcomes += difference;
   }
 }

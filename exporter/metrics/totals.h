@@ -17,12 +17,16 @@ namespace consul_canary::metrics {
 
 struct SubsetTotals {
   envoy::OutcomeCounters outcomes;
-  std::map<int, std::uint64_t> responses;  // of every code
+  // Codes of what `outcomes` counts by gRPC status, and so has no codes of.
+  std::map<int, std::uint64_t> codes_of_calls;
   envoy::Histogram request_time;
   Troubles troubles;
 
   bool operator==(const SubsetTotals&) const = default;
 };
+
+// Final responses of every code, however they are judged.
+[[nodiscard]] std::map<int, std::uint64_t> ResponsesOf(const SubsetTotals& totals);
 
 class Totals {
  public:

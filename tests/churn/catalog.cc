@@ -28,12 +28,28 @@ Instance ProxyOf(const std::string& id, const std::string& of) {
 }
 
 consul::Router RouterOf(const ChurningMesh::Service& service) {
-  const bool is_doubtful = service.kind == ChurningMesh::Kind::kDoubtful;
-  consul::Router router;
-  router.name = service.name;
-  router.retries.push_back(
-      {.status_codes = is_doubtful ? std::vector{503} : std::vector{500, 502, 503}, .retries = 3});
-  return router;
+  using Kind = ChurningMesh::Kind;
+  consul::RetryRule rule{.retries = 3};
+  switch (service.kind) {
+    case Kind::kGrpc:
+      rule.grpc_statuses = {4, 13, 14};
+      rule.on_connect_failure = true;
+      break;
+    case Kind::kMixedGrpc:
+      rule.status_codes = {502};
+      rule.grpc_statuses = {14};
+      break;
+    case Kind::kDoubtful:
+      rule.status_codes = {503};
+      break;
+    case Kind::kRetried:
+    case Kind::kFailover:
+    case Kind::kPlain:
+      rule.status_codes = {500, 502, 503};
+      rule.on_connect_failure = true;
+      break;
+  }
+  return {.name = service.name, .retries = {rule}};
 }
 
 }  // namespace

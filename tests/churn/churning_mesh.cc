@@ -16,7 +16,7 @@ constexpr base::seconds kLongSilence{750};
 }  // namespace
 
 ChurningMesh::ChurningMesh(std::uint64_t seed, const ChurnSize& size) : random_(seed), size_(size) {
-  for (int i = 0; i < 4; ++i) BeginService(/*is_permanent=*/true);
+  for (std::uint64_t i = 0; i < kKinds; ++i) BeginService(/*is_permanent=*/true);
   for (int i = 0; i < 2; ++i) BeginCaller(/*is_permanent=*/true);
 }
 
@@ -85,13 +85,9 @@ void ChurningMesh::ChurnInstances() {
       continue;
     }
     Mishap(instance);
-    if (!instance.is_permanent && instance.subset == kCanary && instance.silent_until <= now_ &&
-        OneIn(300)) {
-      const Place before = InstancePlace(instance);
-      instance.subset = kPrimary;
-      metrics_.Move(before, InstancePlace(instance));
-      catalog_changed_ = true;
-      ++mishaps_.promoted_instances;
+    // While its sidecar is silent, nobody could tell what it served in which subset.
+    if (!instance.is_permanent && instance.silent_until <= now_ && OneIn(100)) {
+      MoveInstance(instance);
     }
     ++it;
   }
@@ -100,9 +96,18 @@ void ChurningMesh::ChurnInstances() {
   }
 }
 
+void ChurningMesh::MoveInstance(Sidecar& instance) {
+  const Place before = InstancePlace(instance);
+  instance.subset = instance.subset == kCanary ? kPrimary : kCanary;
+  metrics_.Move(before, InstancePlace(instance));
+  analyzer_instances_.ForgetSidecar(instance.service, instance.id);
+  catalog_changed_ = true;
+  ++mishaps_.moved_instances;
+}
+
 void ChurningMesh::BeginService(bool is_permanent) {
   Service service;
-  service.number = ++last_number_;
+  service.number = mishaps_.services++;
   service.name = fmt::format("service-{:06}", service.number);
   const bool comes_back = !is_permanent && !gone_services_.empty() &&
                           now_ - gone_services_.front().second > kNameRests && OneIn(2);
@@ -111,7 +116,7 @@ void ChurningMesh::BeginService(bool is_permanent) {
     gone_services_.erase(gone_services_.begin());
     ++mishaps_.services_back;
   }
-  service.kind = static_cast<Kind>(service.number % 4);
+  service.kind = static_cast<Kind>(service.number % kKinds);
   service.is_permanent = is_permanent;
   service.canary_percent = 30;
   const auto place = services_.emplace(service.name, service).first;
@@ -121,7 +126,6 @@ void ChurningMesh::BeginService(bool is_permanent) {
   for (auto& [id, caller] : callers_) {
     if (!caller.is_permanent && OneIn(3)) AddUpstream(caller, place->second);
   }
-  ++mishaps_.services;
   catalog_changed_ = true;
 }
 
@@ -232,9 +236,12 @@ bool ChurningMesh::ShowsARestart(const Cluster& cluster) {
          (cluster.read_timed == 0 || cluster.read_timed > kFewRequests);
 }
 
-// The analyzer looks at codes from 400 on.
+// The analyzer looks at codes from 400 on. What becomes of a stream whose cluster is rebuilt is not
+// known.
 bool ChurningMesh::ShowsARebuild(const Cluster& cluster) {
-  return cluster.read_errors > kMostAttempts * kFewRequests && ShowsARestart(cluster);
+  const bool is_seen =
+      cluster.read_errors > kMostAttempts * kFewRequests || cluster.read_calls > kFewRequests;
+  return is_seen && cluster.streams.empty() && ShowsARestart(cluster);
 }
 
 void ChurningMesh::Restart(Sidecar& sidecar) {
@@ -246,6 +253,7 @@ void ChurningMesh::Restart(Sidecar& sidecar) {
   if (!is_seen) return;
   for (Cluster* cluster : clusters) {
     cluster->envoy.Restart();
+    cluster->streams.clear();
     cluster->allowance = kFewRequests;
   }
   for (Ledger* ledger : {&metrics_, &analyzer_callers_, &analyzer_instances_}) {

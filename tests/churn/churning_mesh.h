@@ -5,8 +5,7 @@
 // Seeded: the same at each run.
 //
 // So that a restart can be told from its counters at all, only what has counted enough restarts,
-// and it serves few requests until it is read. An instance goes from the canary to the primary and
-// not back.
+// and it serves few requests until it is read.
 #pragma once
 
 #include <cstddef>
@@ -43,7 +42,8 @@ struct Mishaps {
   std::uint64_t rebuilt_clusters = 0;
   std::uint64_t missed_pages = 0;
   std::uint64_t pages_without_a_subset = 0;
-  std::uint64_t promoted_instances = 0;
+  std::uint64_t moved_instances = 0;  // to the other subset
+  std::uint64_t streams = 0;          // gRPC calls that were answered in one tick and ended later
 };
 
 // A cluster, and what a page last said of it.
@@ -54,16 +54,23 @@ struct ChurnCluster {
   std::uint64_t read_completed = 0;
   std::uint64_t read_errors = 0;  // of the code from 400 on with the most
   std::uint64_t read_timed = 0;
+  std::uint64_t read_calls = 0;        // of the gRPC status with the most
   std::uint64_t allowance = kNoLimit;  // requests that it may still serve before it is read
+  std::vector<Request> streams;        // answered, and not at their end
 };
 
 class ChurningMesh {
  public:
+  static constexpr std::uint64_t kKinds = 6;
   enum class Kind {
     kRetried,   // each 5xx is tried again: first tries can be told exactly
     kPlain,     // nothing is
     kDoubtful,  // only 503 is: first tries can be told within bounds
     kFailover,  // as kRetried, told by the instances' own sidecars alone
+    kGrpc,      // each call ends with a status, each failed one is tried again: as kRetried
+    // gRPC within bounds: streams, answers without a status, calls that are not gRPC's, and
+    // failures that nobody tries again.
+    kMixedGrpc,
   };
 
   struct Service {
@@ -72,7 +79,7 @@ class ChurningMesh {
     bool is_permanent = false;
     bool is_ruled = false;  // a rollout is under way
     std::uint64_t canary_percent = 10;
-    std::uint64_t number = 0;  // of its beginning; a name may come back
+    std::uint64_t number = 0;  // services that began before; a name may come back
   };
 
   ChurningMesh(std::uint64_t seed, const ChurnSize& size);
@@ -140,6 +147,7 @@ class ChurningMesh {
   Sidecars::iterator Remove(Sidecars& sidecars, Sidecars::iterator sidecar);
   void LeaveOrReturn(Sidecar& caller);
   void Mishap(Sidecar& sidecar);
+  void MoveInstance(Sidecar& instance);
   void Restart(Sidecar& sidecar);
   void Rebuild(Sidecar& caller);
   [[nodiscard]] static bool ShowsARestart(const Cluster& cluster);
@@ -147,8 +155,18 @@ class ChurningMesh {
 
   void Traffic(Sidecar& caller);
   void Serve(Sidecar& caller, const envoy::Destination& destination, Cluster& cluster);
+  void EndStreams(Sidecar& caller);
+  // nullopt: no instance takes it.
   [[nodiscard]] std::optional<Request> MakeRequest(const Service& service,
                                                    const std::string& subset);
+  // One try, with what the instance's own sidecar counts of it; whether another follows.
+  struct Try {
+    Attempt at_caller;
+    std::optional<Attempt> at_instance;
+    bool is_retriable = false;
+  };
+  [[nodiscard]] Try MakeTry(Kind kind, bool is_canary, bool is_first);
+  [[nodiscard]] static Try FailingTry(Kind kind, std::uint64_t draw);
   [[nodiscard]] Sidecar* PickInstance(const std::string& service, const std::string& subset);
   void FlushAll(Sidecar& sidecar);
 

@@ -32,6 +32,28 @@ void AppendCodes(std::string& page, std::string_view name, const Clusters& clust
   }
 }
 
+// Each method with each status is a family. At local_app Envoy takes parts of the name for labels.
+void AppendStatuses(std::string& page, const Clusters& clusters, const EnvoyCluster* local_app) {
+  std::map<std::string, std::string> families;  // name → lines
+  for (const EnvoyCluster* cluster : clusters) {
+    std::string labels = cluster->labels;
+    if (cluster == local_app) {
+      labels.insert(labels.find("envoy_cluster_name"),
+                    "envoy_grpc_bridge_method=\"v1\",envoy_grpc_bridge_service=\"shop\",");
+    }
+    const std::string_view package = cluster == local_app ? "" : "shop_v1_";
+    for (const auto& [key, count] : cluster->grpc_statuses) {
+      const std::string name =
+          fmt::format("envoy_cluster_grpc_{}Orders_{}_{}", package,
+                      kMethods.at(static_cast<std::size_t>(key.first)), key.second);
+      fmt::format_to(std::back_inserter(families[name]), "{}{{{}}} {}\n", name, labels, count);
+    }
+  }
+  for (const auto& [name, lines] : families) {
+    fmt::format_to(std::back_inserter(page), "# TYPE {} counter\n{}", name, lines);
+  }
+}
+
 void AppendTimes(std::string& page, const Clusters& clusters) {
   page += "# TYPE envoy_cluster_upstream_rq_time histogram\n";
   const auto out = std::back_inserter(page);
@@ -57,6 +79,9 @@ envoy::SubsetCounters ValuesOf(const EnvoyCluster& cluster) {
   values.retry_success = cluster.retry_success;
   values.responses = cluster.responses;
   values.retried_responses = cluster.retried_responses;
+  for (const auto& [key, count] : cluster.grpc_statuses) {
+    values.grpc_statuses[key.second] += count;
+  }
   values.membership_healthy = 1;
   const Times& times = cluster.times;
   if (times.count == 0) return values;
@@ -86,16 +111,26 @@ Times& Times::operator+=(const Times& other) {
   return *this;
 }
 
-void EnvoyCluster::Serve(const Request& request) {
+void EnvoyCluster::Begin(const Request& request) {
   ++completed;
   for (std::size_t i = 0; i + 1 < request.attempts.size(); ++i) {
     ++retries;
-    ++retried_responses[request.attempts[i]];
+    ++retried_responses[request.attempts[i].code];
   }
-  ++responses[request.attempts.back()];
+  ++responses[request.attempts.back().code];
   // Whatever answer is not tried again ends a retry well, be it another 5xx.
   if (request.attempts.size() > 1 && !request.last_is_retriable) ++retry_success;
+}
+
+void EnvoyCluster::End(const Request& request) {
+  const std::optional<int> status = request.attempts.back().grpc_status;
+  if (status) ++grpc_statuses[{request.method, *status}];
   unflushed.Add(request.milliseconds);
+}
+
+void EnvoyCluster::Serve(const Request& request) {
+  Begin(request);
+  End(request);
 }
 
 void EnvoyCluster::Flush() { times += std::exchange(unflushed, {}); }
@@ -108,6 +143,7 @@ void EnvoyCluster::Restart() {
 void EnvoyCluster::Rebuild() {
   responses.clear();
   retried_responses.clear();
+  grpc_statuses.clear();
   times = unflushed = {};
 }
 
@@ -131,10 +167,11 @@ std::string LocalAppLabels(std::string_view service) {
 std::string PageText(const EnvoySidecar& sidecar, const std::set<envoy::Destination>& left_out) {
   Clusters clusters;
   for (const auto& [destination, cluster] : sidecar.clusters) {
-    if (cluster.IsShown() && !left_out.contains(destination)) clusters.push_back(&cluster);
+    if (cluster->IsShown() && !left_out.contains(destination)) clusters.push_back(cluster);
   }
-  if (sidecar.local_app) clusters.push_back(&*sidecar.local_app);
+  if (sidecar.local_app != nullptr) clusters.push_back(sidecar.local_app);
   std::string page;
+  AppendStatuses(page, clusters, sidecar.local_app);
   AppendCodes(page, "retry_upstream_rq", clusters, &EnvoyCluster::retried_responses);
   AppendCodes(page, "upstream_rq", clusters, &EnvoyCluster::responses);
   AppendCount(page, "upstream_rq_completed", "counter", clusters,
@@ -153,10 +190,10 @@ envoy::SidecarPage PageValues(const EnvoySidecar& sidecar,
                               const std::set<envoy::Destination>& left_out) {
   envoy::SidecarPage page;
   for (const auto& [destination, cluster] : sidecar.clusters) {
-    if (!cluster.IsShown() || left_out.contains(destination)) continue;
-    page.subsets.emplace(destination, ValuesOf(cluster));
+    if (!cluster->IsShown() || left_out.contains(destination)) continue;
+    page.subsets.emplace(destination, ValuesOf(*cluster));
   }
-  if (sidecar.local_app) page.local_app = ValuesOf(*sidecar.local_app);
+  if (sidecar.local_app != nullptr) page.local_app = ValuesOf(*sidecar.local_app);
   return page;
 }
 

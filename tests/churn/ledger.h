@@ -18,13 +18,19 @@ namespace consul_canary::churn {
 // Of requests, as their callers and the applications saw them.
 struct Outcome {
   std::uint64_t requests = 0;
-  std::uint64_t first_failures = 0;  // first attempt answered 5xx
-  std::uint64_t final_failures = 0;  // last attempt answered 5xx
+  std::uint64_t first_failures = 0;  // first attempt failed
+  std::uint64_t final_failures = 0;  // last attempt failed
   std::uint64_t attempts = 0;
   std::uint64_t failed_attempts = 0;
-  std::map<int, std::uint64_t> codes;  // of the last attempts
+  std::uint64_t status_errors = 0;        // of final_failures, those with a status and a 5xx code
+  std::map<int, std::uint64_t> codes;     // of the last attempts
+  std::map<int, std::uint64_t> statuses;  // of gRPC, likewise
 
-  void Add(const Request& request);
+  // An attempt failed that was answered 5xx. Codes apart.
+  void AddByCode(const Request& request);
+  // An attempt failed whose gRPC status is the service's fault, or that has none and is a 5xx. What
+  // has no status and another code is left out. Codes apart.
+  void AddByStatus(const Request& request);
   Outcome& operator+=(const Outcome& other);
 };
 
@@ -49,12 +55,16 @@ class Ledger {
 
   explicit Ledger(TimesOf times) : times_(times) {}
 
-  // What happens in the mesh. A restart is of all of a sidecar's clusters.
+  // What happens in the mesh. An answer begins and ends, most of them at once; a restart is of all
+  // of a sidecar's clusters.
+  void Begin(const Place& place, const Request& request);
+  void End(const Place& place, const Request& request);
   void Serve(const Place& place, const std::vector<Request>& requests);
   void Flush(const Place& place);
   void Restart(const std::string& sidecar);
   void Rebuild(const Place& place);
-  // An instance is in another subset now: there its next flush will show.
+  // An instance is in another subset now: there its next flush will show. Of the subset that it
+  // left nothing is remembered.
   void Move(const Place& from, const Place& to);
 
   // Subset → whether it had counted anything.
@@ -71,17 +81,21 @@ class Ledger {
   // It will not come back.
   void RemoveService(const std::string& service) { services_.erase(service); }
   void RemoveSidecar(const std::string& sidecar);
+  // The reader has no memory of this one any more.
+  void ForgetSidecar(const std::string& service, const std::string& sidecar);
 
   // By subset.
   [[nodiscard]] const std::map<std::string, Counted>& Of(const std::string& service) const;
 
  private:
   struct Cluster {
-    Outcome unread;
+    Outcome unread_by_code, unread_by_status;
     Times unflushed;
     Times unread_times;
-    bool had_counted = false;  // when a page last showed it
-    bool restarted = false;    // since then, and it had
+    bool has_statuses = false;  // its counters begin with the sidecar, or when it is rebuilt
+    bool had_counted = false;   // when a page last showed it
+    bool had_statuses = false;  // likewise
+    bool restarted = false;     // since then, and it had
   };
   struct Sidecar {
     bool is_known = false;
@@ -97,6 +111,7 @@ class Ledger {
     return services_[place.service].sidecars[place.sidecar].clusters[place.subset];
   }
   static void Forget(Sidecar& sidecar);
+  static bool IsDropped(const Sidecar& sidecar, const Shown& shown);
 
   TimesOf times_;
   std::map<std::string, Service> services_;

@@ -14,6 +14,7 @@ using Kind = ChurningMesh::Kind;
 constexpr std::string_view kRequests = "consul_canary_requests_total";
 constexpr std::string_view kFailures = "consul_canary_request_failures_total";
 constexpr std::string_view kResponses = "consul_canary_responses_total";
+constexpr std::string_view kCalls = "consul_canary_grpc_responses_total";
 constexpr std::string_view kTime = "consul_canary_request_duration_seconds";
 constexpr std::string_view kRetries = "consul_canary_retries_total";
 
@@ -27,7 +28,7 @@ std::string_view ServiceOf(std::string_view series) {
 }
 
 bool IsCounted(std::string_view series) {
-  for (const std::string_view name : {kRequests, kFailures, kResponses, kTime, kRetries}) {
+  for (const std::string_view name : {kRequests, kFailures, kResponses, kCalls, kTime, kRetries}) {
     if (series.starts_with(name)) return true;
   }
   return false;
@@ -38,10 +39,19 @@ bool IsCounter(std::string_view series) {
   return name.ends_with("_total") || name.starts_with(kTime);
 }
 
-// Expected values. Where only a lower bound is known, that.
+// As gRPC's specification names those that occur here.
+std::string_view StatusName(int status) {
+  static const std::map<int, std::string_view> kNames{
+      {0, "OK"},        {2, "UNKNOWN"},      {4, "DEADLINE_EXCEEDED"}, {5, "NOT_FOUND"},
+      {13, "INTERNAL"}, {14, "UNAVAILABLE"}, {15, "DATA_LOSS"},        {20, "20"}};
+  return kNames.at(status);
+}
+
+// Expected values. Where only bounds are known, these.
 struct Expected {
   std::map<std::string, double> exact;
   std::map<std::string, double> at_least;
+  std::map<std::string, double> at_most;
 };
 
 class Writer {
@@ -52,10 +62,22 @@ class Writer {
     for (const auto& [subset, counted] : ledger.Of(service.name)) {
       labels_ = fmt::format("service_name=\"{}\",subset=\"{}\",role=\"{}\"", service.name, subset,
                             subset);
-      if (service.kind == Kind::kFailover) {
-        Attempts(counted.outcome);
-      } else {
-        Views(counted.outcome, service.kind != Kind::kDoubtful);
+      switch (service.kind) {
+        case Kind::kFailover:
+          Attempts(counted.outcome);
+          break;
+        case Kind::kMixedGrpc:
+          BoundedViews(counted.outcome);
+          break;
+        case Kind::kRetried:
+        case Kind::kPlain:
+        case Kind::kDoubtful:
+        case Kind::kGrpc:
+          Views(counted.outcome, service.kind != Kind::kDoubtful);
+          break;
+      }
+      for (const auto& [status, count] : counted.outcome.statuses) {
+        Exact(kCalls, fmt::format(",status=\"{}\"", StatusName(status)), count);
       }
       for (const auto& [code, count] : counted.outcome.codes) {
         Exact(kResponses, fmt::format(",code=\"{}\"", code), count);
@@ -83,6 +105,19 @@ class Writer {
     Exact(kRetries, "", outcome.attempts - outcome.requests);
   }
 
+  // A call with a status and a 5xx may be taken for an answer without one beside.
+  void BoundedViews(const Outcome& outcome) {
+    const std::uint64_t twice = outcome.status_errors;
+    Between(kRequests, View("first-try"), outcome.requests, twice);
+    Between(kRequests, View("requests"), outcome.requests, twice);
+    Between(kRequests, View("attempts"), outcome.attempts, twice);
+    Between(kFailures, View("requests"), outcome.final_failures, twice);
+    Between(kFailures, View("attempts"), outcome.failed_attempts, twice);
+    // A call whose last failure nobody tries again may be taken for one more that a retry saved.
+    Between(kFailures, View("first-try"), outcome.first_failures, twice + outcome.final_failures);
+    Exact(kRetries, "", outcome.attempts - outcome.requests);
+  }
+
   void Histogram(const Times& times) {
     static constexpr std::array<std::string_view, kEdgesMs.size()> kEdges{"0.025", "0.1", "0.25",
                                                                           "1"};
@@ -98,6 +133,11 @@ class Writer {
 
   static std::string View(std::string_view name) { return fmt::format(",view=\"{}\"", name); }
 
+  void Between(std::string_view name, std::string_view more, std::uint64_t least,
+               std::uint64_t doubtful) {
+    Put(expected_.at_least, name, more, least);
+    Put(expected_.at_most, name, more, least + doubtful);
+  }
   void Exact(std::string_view name, std::string_view more, std::uint64_t count) {
     Put(expected_.exact, name, more, count);
   }
@@ -141,6 +181,10 @@ std::vector<std::string> Contradictions(const ServiceSeries& series, const Churn
   for (const auto& [name, value] : expected.at_least) {
     if (value_of(name) >= value) continue;
     contradictions.push_back(fmt::format("{} is {}, below {}", name, value_of(name), value));
+  }
+  for (const auto& [name, value] : expected.at_most) {
+    if (value_of(name) <= value) continue;
+    contradictions.push_back(fmt::format("{} is {}, above {}", name, value_of(name), value));
   }
   for (const auto& [name, value] : series) {
     if (!mesh.services().contains(std::string(ServiceOf(name)))) {

@@ -21,6 +21,15 @@ std::uint64_t MostErrors(const EnvoyCluster& cluster) {
   return most;
 }
 
+std::uint64_t MostCalls(const EnvoyCluster& cluster) {
+  std::map<int, std::uint64_t> by_status;
+  std::uint64_t most = 0;
+  for (const auto& [key, count] : cluster.grpc_statuses) {
+    most = std::max(most, by_status[key.second] += count);
+  }
+  return most;
+}
+
 }  // namespace
 
 Place ChurningMesh::InstancePlace(const Sidecar& instance) {
@@ -38,13 +47,13 @@ std::optional<envoy::SidecarPage> ChurningMesh::Read(const std::string& sidecar_
   const std::set<envoy::Destination> left_out = LeftOut(sidecar);
   EnvoySidecar envoy;
   for (auto& [destination, cluster] : sidecar.clusters) {
-    envoy.clusters.emplace(destination, cluster.envoy);
+    envoy.clusters.emplace(destination, &cluster.envoy);
     if (!cluster.envoy.IsShown() || left_out.contains(destination)) continue;
     sidecar.shown[destination] = cluster.envoy.completed > 0;
     NoteRead(cluster);
   }
   if (sidecar.local_app) {
-    envoy.local_app = sidecar.local_app->envoy;
+    envoy.local_app = &sidecar.local_app->envoy;
     NoteRead(*sidecar.local_app);
   }
   sidecar.is_read = sidecar.has_reading = sidecar.may_hang = true;
@@ -69,18 +78,18 @@ std::set<envoy::Destination> ChurningMesh::LeftOut(const Sidecar& sidecar) {
 void ChurningMesh::NoteRead(Cluster& cluster) {
   cluster.read_completed = cluster.envoy.completed;
   cluster.read_errors = MostErrors(cluster.envoy);
+  cluster.read_calls = MostCalls(cluster.envoy);
   cluster.read_timed = cluster.envoy.times.count;
   cluster.allowance = Cluster::kNoLimit;
 }
 
 void ChurningMesh::EndTick() {
+  std::set<std::string> registered;
+  for (const auto& [id, caller] : callers_) {
+    if (caller.is_registered) registered.insert(id);
+  }
   for (const auto& [name, service] : services_) {
-    if (service.is_ruled) continue;
-    std::set<std::string> registered;
-    for (const auto& [id, caller] : callers_) {
-      if (caller.is_registered) registered.insert(id);
-    }
-    analyzer_callers_.ForgetAllBut(name, registered);
+    if (!service.is_ruled) analyzer_callers_.ForgetAllBut(name, registered);
   }
   for (auto& [id, caller] : callers_) EndTickOfCaller(caller);
   for (auto& [id, instance] : instances_) EndTickOfInstance(instance);

@@ -3,48 +3,17 @@
 
 #include <csignal>
 #include <functional>
-#include <initializer_list>
 #include <string>
 #include <utility>
 
-#include "exporter/envoy/prometheus_text.h"
+#include "tests/e2e/metrics_page.h"
 #include "tests/support/daemons.h"
 #include "tests/support/load.h"
 #include "tests/support/mesh.h"
-#include "tests/support/real_parts.h"
 #include "tests/support/wait.h"
 
 namespace consul_canary::testing {
 namespace {
-
-using Labels = std::initializer_list<std::pair<std::string_view, std::string_view>>;
-
-// One page of metrics.
-class Page {
- public:
-  explicit Page(std::string text) : text_(std::move(text)) {}
-
-  // Sum of the series that have these labels; nullopt when there is none.
-  [[nodiscard]] std::optional<double> Sum(std::string_view name, Labels labels) const {
-    std::optional<double> sum;
-    envoy::ParsePrometheusText(
-        text_,
-        [&](const envoy::Sample& sample) {
-          if (sample.name != name) return;
-          for (const auto& [label, value] : labels) {
-            if (sample.Find(label) != value) return;
-          }
-          sum = sum.value_or(0) + sample.value;
-        },
-        [](const envoy::BadLine& bad) { ADD_FAILURE() << bad.line << ": " << bad.reason; });
-    return sum;
-  }
-
-  [[nodiscard]] const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
 
 class ExporterTest : public ::testing::Test {
  protected:
@@ -139,16 +108,7 @@ TEST_F(ExporterTest, FollowsASplitterWriteUpToTheSidecars) {
 
 TEST_F(ExporterTest, ServesMetricsThatPromtoolHasNothingToSayAbout) {
   Begin({});
-  const auto promtool = FindPart("promtool");
-  ASSERT_TRUE(promtool) << promtool.error().message;
-  TempDir& folder = mesh_->consul().folder();
-  const std::string page = folder.Write("metrics.txt", Metrics().text()).string();
-  const auto lint =
-      Process::Start({.argv = {"sh", "-c", "exec \"$0\" check metrics < \"$1\"", *promtool, page},
-                      .output = folder.path() / "promtool.log"});
-  ASSERT_TRUE(lint) << lint.error().message;
-  EXPECT_EQ((*lint)->Wait(seconds(20)), 0) << (*lint)->OutputTail();
-  EXPECT_EQ((*lint)->OutputTail(), "");
+  ExpectNothingToSayForPromtool(Metrics(), mesh_->consul().folder());
 }
 
 TEST_F(ExporterTest, ShowsACanaryThatIsGone) {

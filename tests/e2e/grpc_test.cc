@@ -1,8 +1,11 @@
 // A gRPC service on a real mesh: its calls are counted and judged by their status, since their code
 // is 200 whatever happens.
-#include <fmt/format.h>
+#include <algorithm>
 
+#include "tests/e2e/metrics_page.h"
+#include "tests/e2e/observability_prometheus.h"
 #include "tests/e2e/rollout_mesh.h"
+#include "tests/observability/monitoring_files.h"
 #include "tests/support/places.h"
 #include "tests/support/real_parts.h"
 
@@ -36,29 +39,60 @@ class GrpcTest : public RolloutTest {
     return argv;
   }
 
-  [[nodiscard]] std::string MetricsPage() const {
-    return mesh_->consul().http().Get(analyzer_->address() + "/metrics").value_or("");
+  [[nodiscard]] Page Metrics() const {
+    return Page(mesh_->consul().http().Get(analyzer_->address() + "/metrics").value_or(""));
   }
 
-  // Of the series `name` of api's subset, with what is left of its labels; -1: there is none.
-  [[nodiscard]] double Metric(std::string_view name, std::string_view subset,
-                              std::string_view labels) const {
-    const std::string page = MetricsPage();
-    const std::string series =
-        fmt::format(R"(consul_canary_{}{{service_name="api",subset="{}",role="{}",{}}} )", name,
-                    subset, subset, labels);
-    const std::size_t at = page.find("\n" + series);
-    return at == std::string::npos ? -1 : std::stod(page.substr(at + 1 + series.size()));
+  // Of api's subset, what one more label tells apart; -1: there is none.
+  [[nodiscard]] double Metric(const std::string& name, std::string_view subset,
+                              std::string_view label, std::string_view value) const {
+    return Metrics()
+        .Sum("consul_canary_" + name,
+             {{"service_name", "api"}, {"subset", subset}, {"role", subset}, {label, value}})
+        .value_or(-1);
   }
+
+  // Calls without end, from now on.
+  void StartCalls() {
+    auto calls = Process::Start(
+        {.argv = Call({"--rate", "150"}), .output = mesh_->consul().folder().path() / "calls.log"});
+    ASSERT_TRUE(calls) << calls.error().message;
+    calls_ = std::move(*calls);
+    ASSERT_TRUE(
+        WaitUntil([&] { return Metric("requests_total", "primary", "view", "requests") > 300; },
+                  seconds(30)));
+  }
+
+  std::unique_ptr<Process> calls_;
 
  private:
   std::vector<std::string> program_;
 };
 
+// Of what other services have no data for.
+void ExpectDataOnDashboards(const Prometheus& prometheus) {
+  int asked = 0;
+  for (const Dashboard& dashboard : Dashboards()) {
+    for (const Expression& expression : ExpressionsOf(dashboard)) {
+      if (expression.promql.find("consul_canary_grpc_responses_total") == std::string::npos)
+        continue;
+      ++asked;
+      const std::string promql = WithVariables(
+          expression.promql,
+          {{"__rate_interval", "1m"}, {"job", ".+"}, {"instance", ".+"}, {"service_name", "api"}});
+      EXPECT_TRUE(
+          WaitUntil([&] { return prometheus.CountSeries("(" + promql + ") > 0").value_or(0) > 0; },
+                    seconds(20)))
+          << expression.place << ": " << promql;
+    }
+  }
+  EXPECT_GT(asked, 0);
+}
+
 TEST_F(GrpcTest, CallsAreCountedByTheStatusThatTheirCallersGot) {
   ASSERT_NO_FATAL_FAILURE(Begin({"v1", "v2"}, "v2"));
   const auto all_read = [&] {
-    return MetricsPage().find("\nconsul_canary_sidecars{state=\"read\"} 3\n") != std::string::npos;
+    return Metrics().Sum("consul_canary_sidecars", {{"state", "read"}}) == 3;
   };
   ASSERT_TRUE(WaitUntil(all_read, seconds(15)));  // where counting starts
   ASSERT_TRUE(mesh_->consul().WriteEntry(
@@ -73,24 +107,24 @@ TEST_F(GrpcTest, CallsAreCountedByTheStatusThatTheirCallersGot) {
   EXPECT_EQ(count("OK") + count("INTERNAL") + count("NOT_FOUND"), 600) << *printed;
   EXPECT_GT(count("INTERNAL"), 50);
   EXPECT_GT(count("NOT_FOUND"), 50);
-  const auto total = [&](const char* name, std::string_view labels) {
-    return Metric(name, "primary", labels) + Metric(name, "canary", labels);
+  const auto total = [&](const char* name, std::string_view label, std::string_view value) {
+    return Metric(name, "primary", label, value) + Metric(name, "canary", label, value);
   };
   ASSERT_TRUE(
-      WaitUntil([&] { return total("requests_total", R"(view="requests")") == 600; }, seconds(15)))
-      << total("requests_total", R"(view="requests")");
-  EXPECT_EQ(Metric("grpc_responses_total", "canary", R"(status="INTERNAL")"), count("INTERNAL"));
-  EXPECT_EQ(Metric("grpc_responses_total", "primary", R"(status="NOT_FOUND")"), count("NOT_FOUND"));
-  EXPECT_EQ(total("grpc_responses_total", R"(status="OK")"), count("OK"));
-  EXPECT_EQ(total("responses_total", R"(code="200")"), 600);
-  for (const char* view : {R"(view="first-try")", R"(view="attempts")", R"(view="requests")"}) {
-    EXPECT_EQ(Metric("request_failures_total", "canary", view), count("INTERNAL")) << view;
-    EXPECT_EQ(Metric("request_failures_total", "primary", view), 0) << view;
+      WaitUntil([&] { return total("requests_total", "view", "requests") == 600; }, seconds(15)))
+      << total("requests_total", "view", "requests");
+  EXPECT_EQ(Metric("grpc_responses_total", "canary", "status", "INTERNAL"), count("INTERNAL"));
+  EXPECT_EQ(Metric("grpc_responses_total", "primary", "status", "NOT_FOUND"), count("NOT_FOUND"));
+  EXPECT_EQ(total("grpc_responses_total", "status", "OK"), count("OK"));
+  EXPECT_EQ(total("responses_total", "code", "200"), 600);
+  for (const char* view : {"first-try", "attempts", "requests"}) {
+    EXPECT_EQ(Metric("request_failures_total", "canary", "view", view), count("INTERNAL")) << view;
+    EXPECT_EQ(Metric("request_failures_total", "primary", "view", view), 0) << view;
   }
 
   // UNAVAILABLE is retried, once: the views part.
   const AppCounts before = mesh_->CountsOf("v2");
-  const double canary_calls = Metric("requests_total", "canary", R"(view="requests")");
+  const double canary_calls = Metric("requests_total", "canary", "view", "requests");
   ASSERT_TRUE(mesh_->Control("v2", "failure_ratio=0.3&status=14"));
   const auto more = RunCommand({.argv = Call({"--rate", "50", "--count", "300"})}, seconds(30));
   ASSERT_TRUE(more) << more.error().message;
@@ -98,29 +132,28 @@ TEST_F(GrpcTest, CallsAreCountedByTheStatusThatTheirCallersGot) {
   seen = json::parse(*more);
   const AppCounts after = mesh_->CountsOf("v2");
   ASSERT_TRUE(
-      WaitUntil([&] { return total("requests_total", R"(view="requests")") == 900; }, seconds(15)));
+      WaitUntil([&] { return total("requests_total", "view", "requests") == 900; }, seconds(15)));
   const auto failures = [&](const char* view) {
-    return Metric("request_failures_total", "canary", view) - internal;
+    return Metric("request_failures_total", "canary", "view", view) - internal;
   };
-  EXPECT_EQ(failures(R"(view="requests")"), count("UNAVAILABLE"));
-  EXPECT_EQ(failures(R"(view="attempts")"), static_cast<double>(after.failed - before.failed));
+  EXPECT_EQ(failures("requests"), count("UNAVAILABLE"));
+  EXPECT_EQ(failures("attempts"), static_cast<double>(after.failed - before.failed));
   const double retries = static_cast<double>(after.served - before.served) + canary_calls -
-                         Metric("requests_total", "canary", R"(view="requests")");
+                         Metric("requests_total", "canary", "view", "requests");
   EXPECT_GT(retries, 10);
-  const double saved = failures(R"(view="first-try")") - count("UNAVAILABLE");
+  const double saved = failures("first-try") - count("UNAVAILABLE");
   EXPECT_LE(saved, retries);
   EXPECT_GE(saved, retries - count("UNAVAILABLE"));
+  ExpectNothingToSayForPromtool(Metrics(), mesh_->consul().folder());
 }
 
 TEST_F(GrpcTest, ACanaryWhoseCallsFailWithCode200IsRolledBack) {
   ASSERT_NO_FATAL_FAILURE(Begin({"v1"}));
-  const auto calls = Process::Start(
-      {.argv = Call({"--rate", "150"}), .output = mesh_->consul().folder().path() / "calls.log"});
-  ASSERT_TRUE(calls) << calls.error().message;
-  const auto known = [&] {
-    return Metric("requests_total", "primary", R"(view="requests")") > 300;
-  };
-  ASSERT_TRUE(WaitUntil(known, seconds(30)));
+  ASSERT_NO_FATAL_FAILURE(StartCalls());
+  const auto daemon = StartPrometheus(
+      mesh_->consul(),
+      PrometheusConfiguration({{"analyzer", "127.0.0.1:" + analyzer_->port()}}, {}, "", 1));
+  ASSERT_TRUE(daemon) << daemon.error().message;
   ASSERT_NO_FATAL_FAILURE(ApplySpec());
   ASSERT_TRUE(mesh_->AddInstance("v2"));
   ASSERT_TRUE(WaitForStep(1));
@@ -128,10 +161,23 @@ TEST_F(GrpcTest, ACanaryWhoseCallsFailWithCode200IsRolledBack) {
   ASSERT_TRUE(WaitForPhase("rolled-back"));
   EXPECT_NE(Rollout().value("reason", "").find("failure_ratio"), std::string::npos)
       << Rollout().dump();
-  EXPECT_EQ((*calls)->Stop(seconds(20)), 0) << (*calls)->OutputTail();
-  const json seen = json::parse((*calls)->OutputTail(1));
+  ExpectDataOnDashboards(Prometheus(mesh_->consul().http(), (*daemon)->address()));
+  EXPECT_EQ(calls_->Stop(seconds(20)), 0) << calls_->OutputTail();
+  const json seen = json::parse(calls_->OutputTail(1));
   EXPECT_GT(seen.value("INTERNAL", 0), 0);
   EXPECT_GT(seen.value("OK", 0), 10 * seen.value("INTERNAL", 0)) << seen;
+}
+
+// By codes all is well whatever becomes of the calls.
+TEST_F(GrpcTest, ApplyWarnsOfAProtocolThatHidesFailures) {
+  ASSERT_NO_FATAL_FAILURE(Begin({"v1"}));
+  ASSERT_TRUE(mesh_->consul().WriteEntry(
+      json{{"Kind", "service-defaults"}, {"Name", "api"}, {"Protocol", "http2"}}.dump()));
+  const CtlResult applied = Ctl({"apply", "-f", SpecFile("service: api\n")});
+  EXPECT_EQ(applied.code, 0);
+  EXPECT_NE(applied.output.find("warning: service: the protocol of \"api\" is http2"),
+            std::string::npos)
+      << applied.output;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
+#include "tests/e2e/observability_prometheus.h"
 #include "tests/observability/monitoring_files.h"
 #include "tests/support/daemons.h"
 #include "tests/support/load.h"
@@ -31,14 +32,6 @@ analysis:
   judge: thresholds
   thresholds: [{metric: success_ratio, min: 0.5, window: 5s}]
 )";
-
-json Parsed(const base::Result<std::string>& body) {
-  return body ? json::parse(*body, nullptr, false) : json();
-}
-
-double WallSeconds() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 // A mesh with traffic, and an analyzer that rolls version v2 out to a step at which it stays.
 struct Rollout {
@@ -86,43 +79,6 @@ void Begin(Rollout& rollout, std::vector<std::string> analyzer_flags = {}) {
   ASSERT_TRUE(rollout.mesh->AddInstance("v2"));
   ASSERT_TRUE(WaitUntil([&] { return rollout.IsAtWeight(25); }, seconds(40))) << rollout.State();
 }
-
-class Prometheus {
- public:
-  Prometheus(const Http& http, std::string address) : http_(http), address_(std::move(address)) {}
-
-  // Series with at least one number among their values; nothing when the expression is refused.
-  [[nodiscard]] std::optional<int> CountSeries(const std::string& promql) const {
-    return Count(Parsed(http_.Get(address_ + "/api/v1/query?query=" + base::UrlEncode(promql))));
-  }
-  // Up to now, and now included: a whole number of steps back from it.
-  [[nodiscard]] std::optional<int> CountSeriesSince(double since, const std::string& promql) const {
-    const double now = WallSeconds();
-    return Count(Parsed(http_.Get(
-        fmt::format("{}/api/v1/query_range?start={:.3f}&end={:.3f}&step=1&query={}", address_,
-                    now - std::floor(now - since), now, base::UrlEncode(promql)))));
-  }
-
- private:
-  static bool IsNumber(const json& point) {
-    return std::isfinite(std::strtod(point.at(1).get<std::string>().c_str(), nullptr));
-  }
-
-  static std::optional<int> Count(const json& answer) {
-    if (!answer.is_object() || answer.at("status") != "success") return std::nullopt;
-    const json& data = answer.at("data");
-    if (data.at("resultType") == "scalar") return 1;
-    int count = 0;
-    for (const json& series : data.at("result")) {
-      const json points = series.contains("values") ? series["values"] : json{series.at("value")};
-      count += std::any_of(points.begin(), points.end(), IsNumber) ? 1 : 0;
-    }
-    return count;
-  }
-
-  const Http& http_;
-  std::string address_;
-};
 
 // Expects data, and prints the line that shows it.
 void ExpectData(const std::string& place, const std::string& promql, std::optional<int> series) {

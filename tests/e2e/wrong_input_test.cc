@@ -225,7 +225,8 @@ TEST_F(WrongInput, ADeletedRolloutIsGone) {
   ASSERT_EQ(Ctl({"delete", "api"}).code, 0);
   ASSERT_TRUE(WaitUntil([&] { return Ctl({"get", "api"}).code == 1; }, seconds(10)));
   EXPECT_EQ(Ctl({"list"}).output.find("api"), std::string::npos);
-  EXPECT_EQ(json::parse(Call("GET", "/api/v1/rollouts").body), (json{{"rollouts", json::array()}}));
+  EXPECT_EQ(json::parse(Call("GET", "/api/v1/rollouts").body),
+            (json{{"rollouts", json::array()}, {"paused", ""}}));
 }
 
 TEST_F(WrongInput, AnAnalyzerThatIsDownOrNoneIsSaid) {

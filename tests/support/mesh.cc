@@ -208,6 +208,7 @@ Result<void> Mesh::StartApplications(const std::vector<Node*>& nodes) {
       instance.upstreams = {{.name = options_.service, .local_port = node->upstream_port}};
     } else {
       instance.meta["version"] = node->version;
+      instance.tags = {"release-" + node->version};
     }
     if (const Result<void> registered = consul_->Register(instance); !registered) return registered;
   }

@@ -42,6 +42,18 @@ TEST(CheckEntries, AcceptsAMeshThatIsReady) {
   }
 }
 
+TEST(WarningsOf, SaysWhereFailuresOfGrpcCannotBeSeen) {
+  const rollout::Spec spec = Good().spec;
+  EXPECT_TRUE(WarningsOf(spec, "http").empty());
+  EXPECT_TRUE(WarningsOf(spec, "grpc").empty());
+  EXPECT_EQ(WarningsOf(spec, "http2"),
+            (std::vector<MeshProblem>{
+                {"service",
+                 "the protocol of \"api\" is http2, by which a gRPC call that fails is a 200 and "
+                 "counts as none of the failures: if it serves gRPC, set Protocol = \"grpc\" in "
+                 "its service-defaults"}}));
+}
+
 TEST(CheckEntries, NamesTheFieldAndWhatWouldBeRight) {
   struct Case {
     void (*spoil)(Entries&);

@@ -6,6 +6,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/temp_dir.h"
+
 namespace consul_canary::api {
 namespace {
 
@@ -48,6 +50,37 @@ TEST(RolloutJson, ShowsStepsFromOneAndWantedBesideObservedWeight) {
   EXPECT_EQ(shown["spec"]["service"], "api");
 }
 
+// What programs read stays as it is: a field that is renamed, moved or dropped shows here, and
+// belongs into docs/api.md and CHANGELOG.md.
+TEST(RolloutJson, IsTheGoldenFile) {
+  control::RolloutView view = View();
+  view.holder = "analyzer-1:9656";
+  view.state.evidence.step_primary = {900, 3};
+  view.state.evidence.rollout_canary = {300, 4};
+  view.state.evidence.rollout_primary = {2500, 9};
+  view.state.evidence.canary_latency = {200, {{.25, 20}}};
+  view.state.stage_seconds = 12.5;
+  view.state.confirmed = true;
+  view.state.confirmed_seconds = 12;
+  view.state.decisions = 3;
+  view.state.last_order = 2;
+  view.verdict.log_safe = 1.5;
+  view.verdict.safe_bound = 3;
+  view.verdict.overdispersion = 1.25;
+  view.verdict.observed_share = 0.125;
+  view.verdict.metrics = {{.name = "failure_ratio", .weight = 1, .log_harm = 0.5, .log_safe = 1.5}};
+  view.verdict.notes = {"a note"};
+  view.canary_passing = 1;
+  view.primary_passing = 2;
+  view.stragglers = "web-1 applies 10%";
+  view.requests_per_second = 100.5;
+  view.outcomes_age_seconds = 0.5;
+  const auto golden = testing::ReadFile(GOLDEN_FILES "/rollout.json");
+  auto shown = nlohmann::ordered_json::parse(RolloutJson(view));
+  shown.erase("spec");  // has tests of its own
+  EXPECT_EQ(shown.dump(2) + "\n", golden);
+}
+
 TEST(RolloutJson, WhatIsNotKnownIsNullAndNoNumber) {
   control::RolloutView view;
   view.id = "api";
@@ -63,14 +96,41 @@ TEST(RolloutJson, WhatIsNotKnownIsNullAndNoNumber) {
 
 TEST(RolloutsJson, ListsThem) {
   const auto view = std::make_shared<const control::RolloutView>(View());
-  const json shown = json::parse(RolloutsJson({view, view}));
+  const json shown = json::parse(RolloutsJson({view, view}, "paused by ann"));
   EXPECT_EQ(shown["rollouts"].size(), 2U);
-  EXPECT_EQ(json::parse(RolloutsJson({})), (json{{"rollouts", json::array()}}));
+  EXPECT_EQ(shown["paused"], "paused by ann");
+  EXPECT_EQ(json::parse(RolloutsJson({}, "")), (json{{"rollouts", json::array()}, {"paused", ""}}));
 }
 
 TEST(DecisionsJson, PassesStoredTextsOnAndSkipsWhatIsNone) {
   EXPECT_EQ(json::parse(DecisionsJson({R"({"sequence": 1})", "garbage", R"({"sequence": 2})"})),
             (json{{"decisions", {{{"sequence", 1}}, {{"sequence", 2}}}}}));
+}
+
+  EXPECT_EQ(AppliedJson(R"({"service": "api"})", {}), "{\"service\": \"api\"}\n");
+  EXPECT_EQ(
+      nlohmann::json::parse(AppliedJson(R"({"service": "api"})", {{"service", "is blind"}})),
+      nlohmann::json::parse(
+          R"({"service": "api", "warnings": [{"field": "service", "problem": "is blind"}]})"));
+}
+
+TEST(DecisionsJson, LeavesOutWhatIsOlderAndAllButTheNewest) {
+  const std::vector<std::string> stored{R"({"sequence": 1, "wall_seconds": 10})",
+                                        R"({"sequence": 2, "wall_seconds": 20})",
+                                        R"({"sequence": 3, "wall_seconds": 30})"};
+  const auto sequences = [&stored](const DecisionRange& range) {
+    std::string shown;
+    const json answer = json::parse(DecisionsJson(stored, range));
+    for (const json& decision : answer["decisions"]) {
+      shown += std::to_string(decision["sequence"].get<int>());
+    }
+    return shown;
+  };
+  EXPECT_EQ(sequences({}), "123");
+  EXPECT_EQ(sequences({.since_wall_seconds = 20}), "23");
+  EXPECT_EQ(sequences({.limit = 2}), "23");
+  EXPECT_EQ(sequences({.since_wall_seconds = 10, .limit = 1}), "3");
+  EXPECT_EQ(sequences({.since_wall_seconds = 31, .limit = 1}), "");
 }
 
 TEST(SpecErrors, AreABadRequestWithEachFieldAndLine) {

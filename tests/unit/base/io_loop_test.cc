@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include <atomic>
@@ -497,6 +498,46 @@ TEST(IoLoop, ServesManyTransfersInManyPools) {
   }
   run.Run();
   EXPECT_EQ(left, 0);
+}
+
+std::size_t BytesInUse() {
+  const struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+// What is in use more than before, after so many large pages were read side by side.
+std::size_t KeptAfterLargePages(std::size_t expected_bytes) {
+  constexpr int kPages = 60;
+  const std::string body(std::size_t{1} << 20u, 'x');
+  const auto server =
+      Serve([&body](const ServerRequest& /*request*/) { return ServerResponse{.body = body}; });
+  LoopRun run;
+  EXPECT_EQ(ReadPage(run, To(Url(*server, "/"))).body.size(), body.size());
+  const std::size_t before = BytesInUse();
+  run.stop = std::stop_source();
+  int left = kPages;
+  for (int i = 0; i < kPages; ++i) {
+    HttpRequest request = To(Url(*server, "/"));
+    request.timeout = request.connect_timeout = seconds{20};
+    request.expected_bytes = expected_bytes;
+    run.loop.Read(request, [&](const Page& page) {
+      EXPECT_EQ(page.body.size(), body.size()) << page.reason;
+      // Once this one has been put away as well.
+      if (--left == 0) run.loop.After(milliseconds{1}, [&run] { run.stop.request_stop(); });
+    });
+  }
+  run.Run();
+  const std::size_t after = BytesInUse();
+  return after > before ? after - before : 0;
+}
+
+TEST(ReadPage, KeepsNoMemoryOfALargePageThatWasNotExpected) {
+  EXPECT_LT(KeptAfterLargePages(0), std::size_t{8} << 20u);
+}
+
+TEST(ReadPage, KeepsMemoryForLargePagesOnlyUpToALimit) {
+  // 16 MiB of pages, and curl's own buffers.
+  EXPECT_LT(KeptAfterLargePages(std::size_t{1} << 20u), std::size_t{36} << 20u);
 }
 
 TEST(Fetch, WaitsForTheAnswer) {

@@ -240,11 +240,11 @@ TEST(Replay, FollowsASpecificationThatIsChangedOnTheWay) {
   std::mt19937 random(7);
   TickSome(live, random, 6);
   live.world.spec.steps[0].min_duration = rollout::Seconds(0);
-  live.world.spec.steps[1].weight_percent = 40;
+  live.world.spec.steps[1].pause = true;
   TickSome(live, random, 20);
   ExpectReplaysAsItWas(live);
   const auto decisions = live.world.Log();
-  EXPECT_NE(std::ranges::find(decisions, "advance/proven 40"), decisions.end());
+  EXPECT_NE(std::ranges::find(decisions, "advance/proven 50"), decisions.end());
 }
 
 TEST(Replay, ForgetsWhatAnAnalyzerThatWasKilledHadNotStored) {

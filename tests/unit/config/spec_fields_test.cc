@@ -94,9 +94,6 @@ TEST(ParseSpec, RefusesBadNames) {
       {"service: api\nversion_key: app.version\n",
        "line 2: version_key: must be a key of Service.Meta (1 to 128 letters, digits, - and _), is "
        "app.version\n"},
-      {"service: api\nversion_key: null\n",
-       "line 2: version_key: must be a key of Service.Meta (1 to 128 letters, digits, - and _), is "
-       "empty\n"},
       {"service: api\nsubset_filter: 'Service.Meta.version == v2'\n",
        "line 2: subset_filter: must be a filter expression on one line that contains {{version}}, "
        "is "
@@ -121,22 +118,70 @@ TEST(ParseSpec, RefusesContradictions) {
   });
 }
 
+TEST(ParseSpec, RefusesBadLinearSteps) {
+  const auto verdict = [](const std::string& linear) {
+    return Verdict("service: api\nstrategy:\n  linear: {" + linear + "}\n");
+  };
+  const std::string field = "line 3: strategy.linear.";
+  EXPECT_EQ(verdict("step: 10"), field + "max: is missing; it has no default\n");
+  EXPECT_EQ(verdict("max: 10"), field + "step: is missing; it has no default\n");
+  EXPECT_EQ(verdict("step: 20, max: 10"),
+            field + "step: must be at most strategy.linear.max (10), is 20\n");
+  EXPECT_EQ(verdict("step: 0.5, max: 90"),
+            field + "step: makes more than 100 steps up to 90, is 0.5\n");
+  EXPECT_EQ(verdict("step: 10, max: 50, interval: 1h"),
+            field + "interval: must be shorter than strategy.deadline (3600 s), is 3600 s\n");
+  EXPECT_EQ(verdict("step: 50, max: 100"),
+            "line 3: strategy.steps[1].weight: leaves the primary no requests to compare the "
+            "canary with, so that nothing is proven; leave the step out (a promotion gives the "
+            "canary all traffic by itself), or use analysis.judge: thresholds, is 100\n");
+  EXPECT_EQ(
+      Verdict("service: api\nstrategy:\n  linear: {step: 5, max: 10}\n  steps: [{weight: 5}]\n"),
+      "line 3: strategy.linear: stands beside strategy.steps; give one of the two\n");
+}
+
+TEST(ParseSpec, RefusesVersionsThatNobodyCanTell) {
+  ExpectErrors({
+      {"service: api\nversion_key: version\nversion_tag_prefix: v\n",
+       "line 2: version_key: stands beside version_tag_prefix; give one of the two, or "
+       "version_key: null\n"},
+      {"service: api\nversion_tag_prefix: 'v '\n",
+       "line 2: version_tag_prefix: must be the beginning of a tag (1 to 64 printable ASCII "
+       "characters, no space, \" or \\), or null, is \"v \"\n"},
+      {"service: api\nversion_key: null\n",
+       "line 2: start: must be manual with version_key: null, since nothing then tells a new "
+       "version\n"
+       "line 2: promote: must be none with version_key: null, since nothing then tells which "
+       "version the primary subset holds\n"},
+      {"service: api\nversion_key: null\nstart: manual\npromote: none\nsubset_filter: "
+       "'x{{version}}'\n",
+       "line 5: subset_filter: would be ignored with version_key: null; leave it out\n"},
+  });
+}
+
+TEST(ParseSpec, RefusesWhatWouldBeIgnored) {
+  ExpectErrors({
+      {"service: api\npromote: external\nsubset_filter: 'x{{version}}'\n",
+       "line 3: subset_filter: would be ignored with promote: external, which writes no filter; "
+       "leave it out\n"},
+      {"service: api\nact: false\nrollback_window: 1h\non_rollback: {maintenance: true}\n",
+       "line 3: rollback_window: would be ignored with act: false; leave it out\n"
+       "line 4: on_rollback.maintenance: would be ignored with act: false; leave it out\n"},
+      {"service: api\npromote: none\nrollback_window: 1h\n",
+       "line 3: rollback_window: would be ignored with promote: none, which makes no version the "
+       "primary; leave it out\n"},
+      {"service: api\nnamespace: a/b\n",
+       "line 2: namespace: must be a name (up to 64 letters, digits, - and _), or null for the "
+       "analyzer's own, is a/b\n"},
+  });
+}
+
 TEST(ParseSpec, RefusesWhatIsNotBuiltYet) {
   const std::string not_built =
       "is not built yet in this version; leave it out or at its default, ";
   const std::vector<std::pair<std::string, std::string>> rows = {
-      {"namespace: team-a", "namespace: " + not_built + "default"},
-      {"partition: p", "partition: " + not_built + "default"},
-      {"datacenter: dc2", "datacenter: " + not_built + "null"},
-      {"act: false", "act: " + not_built + "true"},
-      {"version_tag_prefix: v", "version_tag_prefix: " + not_built + "null"},
-      {"strategy: {linear: {step: 10}}", "strategy.linear: " + not_built + "null"},
       {"analysis: {interval: 5s}", "analysis.interval: " + not_built + "1s"},
       {"shield: require", "shield: " + not_built + "auto"},
-      {"promote: external",
-       "promote: external is not built yet in this version; use swap-subsets or none"},
-      {"rollback_window: 60", "rollback_window: " + not_built + "0"},
-      {"on_rollback: {maintenance: true}", "on_rollback.maintenance: " + not_built + "false"},
       {"webhooks: [{on: promote}]", "webhooks: " + not_built + "[]"},
       {"notify: [{type: slack}]", "notify: " + not_built + "[]"},
   };
@@ -147,7 +192,8 @@ TEST(ParseSpec, RefusesWhatIsNotBuiltYet) {
 
 TEST(ParseSpec, RefusesUnknownChoices) {
   ExpectErrors({
-      {"service: api\npromote: swap\n", "line 2: promote: must be swap-subsets or none, is swap\n"},
+      {"service: api\npromote: swap\n",
+       "line 2: promote: must be swap-subsets or external or none, is swap\n"},
       {"service: api\nstart: true\n", "line 2: start: must be new-version or manual, is true\n"},
       {"service: api\nanalysis: {outcomes: []}\n",
        "line 2: analysis.outcomes: must be first-try or attempts or requests, is a list\n"},

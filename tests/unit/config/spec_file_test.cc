@@ -43,9 +43,14 @@ TEST(ParseSpec, NeedsOnlyTheService) {
 TEST(ParseSpec, ReadsEveryBuiltKey) {
   const auto spec = ParseSpec(R"(
 service: api
+namespace: team
+partition: north
+datacenter: dc2
 subsets: {primary: stable, canary: next}
+act: false
 start: manual
 version_key: release
+version_tag_prefix: null
 subset_filter: 'Service.Meta.release == "{{version}}"'
 strategy:
   steps:
@@ -80,6 +85,10 @@ promote: none
   expected.service = "api";
   expected.primary_subset = "stable";
   expected.canary_subset = "next";
+  expected.namespace_name = "team";
+  expected.partition = "north";
+  expected.datacenter = "dc2";
+  expected.act = false;
   expected.start = StartMode::kManual;
   expected.version_key = "release";
   expected.subset_filter = "Service.Meta.release == \"{{version}}\"";
@@ -112,6 +121,56 @@ promote: none
   expected.promote = PromoteMode::kNone;
   ASSERT_TRUE(spec) << ToString(spec.error().front());
   EXPECT_EQ(*spec, expected);
+}
+
+TEST(ParseSpec, ReadsWhatFollowsAPromotionOrARollback) {
+  const auto spec = ParseSpec(
+      "service: api\nrollback_window: 30m\non_rollback: {maintenance: true}\npromote: external\n");
+  ASSERT_TRUE(spec) << ToString(spec.error().front());
+  EXPECT_EQ(spec->rollback_window, Seconds(1800));
+  EXPECT_TRUE(spec->maintenance_on_rollback);
+  EXPECT_EQ(spec->promote, PromoteMode::kExternal);
+}
+
+TEST(ParseSpec, TakesVersionsFromTags) {
+  const auto spec = ParseSpec("service: api\nversion_tag_prefix: release-\n");
+  ASSERT_TRUE(spec) << ToString(spec.error().front());
+  EXPECT_EQ(spec->version_key, "");
+  EXPECT_EQ(spec->version_tag_prefix, "release-");
+  EXPECT_EQ(spec->subset_filter, "\"release-{{version}}\" in Service.Tags");
+  const auto other = ParseSpec(
+      "service: api\nversion_key: null\nversion_tag_prefix: v\n"
+      "subset_filter: '\"v{{version}}\" in Service.Tags and Service.Meta.live == yes'\n");
+  ASSERT_TRUE(other) << ToString(other.error().front());
+  EXPECT_EQ(other->subset_filter, "\"v{{version}}\" in Service.Tags and Service.Meta.live == yes");
+}
+
+TEST(ParseSpec, DoesWithoutVersionsWhereAPersonStartsAndNothingIsPromoted) {
+  const auto spec = ParseSpec("service: api\nversion_key: null\nstart: manual\npromote: none\n");
+  ASSERT_TRUE(spec) << ToString(spec.error().front());
+  EXPECT_EQ(spec->version_key, "");
+  EXPECT_EQ(rollout::FilterForVersion(*spec, "Service.Meta.color == green"),
+            "Service.Meta.color == green");
+}
+
+std::vector<Step> LinearSteps(const std::string& linear) {
+  const auto spec = ParseSpec("service: api\nstrategy: {linear: {" + linear + "}}\n");
+  return spec ? spec->steps : std::vector<Step>();
+}
+
+TEST(ParseSpec, WritesLinearOutAsSteps) {
+  const Seconds half(30);
+  EXPECT_EQ(LinearSteps("step: 10, max: 30, interval: 30s"),
+            (std::vector<Step>{{.weight_percent = 10, .min_duration = half},
+                               {.weight_percent = 20, .min_duration = half},
+                               {.weight_percent = 30, .min_duration = half}}));
+  EXPECT_EQ(LinearSteps("step: 30, max: 50"),
+            (std::vector<Step>{{.weight_percent = 30}, {.weight_percent = 50}}));
+  EXPECT_EQ(
+      LinearSteps("step: 0.1, max: 0.3"),
+      (std::vector<Step>{{.weight_percent = .1}, {.weight_percent = .2}, {.weight_percent = .3}}));
+  EXPECT_EQ(LinearSteps("step: 0.99, max: 99").size(), 100U);
+  EXPECT_EQ(LinearSteps("step: 5, max: 5"), (std::vector<Step>{{.weight_percent = 5}}));
 }
 
 TEST(ParseSpec, ReadsJsonToTheSameSpec) {
@@ -185,6 +244,7 @@ TEST(ParseSpec, AcceptsHarmlessVariety) {
            "service: api\nstrategy: {deadline: 8760h, warmup: 0.001s}\n",
            "service: api\nshield: ignore\n",
            "service: api\nnamespace: ''\npartition:\n",
+           "service: api\nstrategy: {linear: null, steps: [{weight: 5}]}\n",
        }) {
     EXPECT_EQ(Verdict(text), "ok") << text;
   }
@@ -247,15 +307,14 @@ TEST(ParseSpec, RefusesKeysThatAreGivenTwice) {
 TEST(ParseSpec, ReportsEverythingTogetherInTheOrderOfTheLines) {
   ExpectErrors(
       {{"strategy:\n  deadline: soon\n  steps:\n  - {weight: 200}\n  - {weight: 5}\n"
-        "promot: none\nact: false\nsubsets: {primary: canary}\n",
+        "promot: none\nact: never\nsubsets: {primary: canary}\n",
         "line 1: service: is missing; it has no default\n"
         "line 2: strategy.deadline: must be a duration such as 30s, 1.5m, 1h or 250ms, of "
         "whole milliseconds and at most a year, is soon\n"
         "line 4: strategy.steps[0].weight: must be a number greater than 0, at most 100, "
         "with at most two decimals, is 200\n"
         "line 6: promot: is not a known key; did you mean promote?\n"
-        "line 7: act: is not built yet in this version; leave it out or at its default, "
-        "true\n"
+        "line 7: act: must be true or false, is never\n"
         "line 8: subsets.primary: must differ from the other subset's name, both are "
         "canary\n"}});
 }
@@ -271,12 +330,12 @@ TEST(ParseSpecs, ReadsADocumentForEachService) {
 TEST(ParseSpecs, CountsTheLinesOfTheFile) {
   ExpectErrors({
       {"service: api\n---\nservice: web\npromote: later\n---\nservice: api\n",
-       "line 4: promote: must be swap-subsets or none, is later\n"
+       "line 4: promote: must be swap-subsets or external or none, is later\n"
        "line 6: service: api has a document already, in line 1\n"},
       {"service: api\n---\n---\nservice: web\n",
        "line 3: the document is empty; at least service is needed\n"},
       {"promote: later\n---\nservice: [web\n",
-       "line 1: promote: must be swap-subsets or none, is later\n"
+       "line 1: promote: must be swap-subsets or external or none, is later\n"
        "line 1: service: is missing; it has no default\n"
        "line 4: is not YAML: end of sequence flow not found\n"},
   });

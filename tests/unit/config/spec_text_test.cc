@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "analyzer/config/spec_file.h"
+#include "tests/unit/config/verdict.h"
 
 namespace consul_canary::config {
 namespace {
@@ -29,8 +30,10 @@ Spec Small() {
 TEST(ToJson, WritesEveryBuiltKeyOnOneLine) {
   EXPECT_EQ(
       ToJson(Small()),
-      R"({"service":"api","subsets":{"primary":"primary","canary":"canary"},"start":"new-version",)"
-      R"("version_key":"version","subset_filter":"Service.Meta.version == \"{{version}}\"",)"
+      R"({"service":"api","namespace":null,"partition":null,"datacenter":null,)"
+      R"("subsets":{"primary":"primary","canary":"canary"},"act":true,"start":"new-version",)"
+      R"("version_key":"version","version_tag_prefix":null,)"
+      R"("subset_filter":"Service.Meta.version == \"{{version}}\"",)"
       R"("strategy":{"steps":[{"weight":5.0,"min_duration":"0s","pause":false}],)"
       R"("ready_deadline":"10m","warmup":"5s","deadline":"1h","on_deadline":"hold"},)"
       R"("analysis":{"judge":"sequential","proof":"each-step","outcomes":"first-try",)"
@@ -38,14 +41,19 @@ TEST(ToJson, WritesEveryBuiltKeyOnOneLine) {
       R"("false_advance":0.05,"failure_ratio":{"margin":{"ratio":1.0,"absolute":0.01},)"
       R"("rollback_margin":{"ratio":1.0,"absolute":0.0}},"latency":[],"thresholds":[],)"
       R"("on_insufficient_data":"hold"},)"
-      R"("promote":"swap-subsets"})");
+      R"("promote":"swap-subsets","rollback_window":"0s","on_rollback":{"maintenance":false}})");
 }
 
 TEST(ToYaml, WritesEveryBuiltKey) {
   EXPECT_EQ(ToYaml(Small()), R"(service: 'api'
+namespace: null
+partition: null
+datacenter: null
 subsets: {primary: 'primary', canary: 'canary'}
+act: true
 start: new-version
 version_key: 'version'
+version_tag_prefix: null
 subset_filter: 'Service.Meta.version == "{{version}}"'
 strategy:
   steps:
@@ -66,6 +74,8 @@ analysis:
   thresholds: []
   on_insufficient_data: hold
 promote: swap-subsets
+rollback_window: 0s
+on_rollback: {maintenance: false}
 )");
 }
 
@@ -90,6 +100,8 @@ TEST(ToYaml, WritesALineForEachEdgeAndThreshold) {
     - {metric: mann_whitney, bin: 1m, confidence: 0.98, tolerance: 0.25, window: 10m, failures: 5}
   on_insufficient_data: hold
 promote: swap-subsets
+rollback_window: 0s
+on_rollback: {maintenance: false}
 )");
 }
 
@@ -136,11 +148,26 @@ std::vector<Spec> Samples() {
                                  .bin = Seconds(1.001),
                                  .confidence = 1.0 / 3.0,
                                  .tolerance = 0});
+  specs.insert(specs.end(), 3, Small());
+  specs[4].version_key = "";
+  specs[4].version_tag_prefix = "v'";
+  specs[4].subset_filter = "\"v'{{version}}\" in Service.Tags";
+  specs[4].promote = PromoteMode::kExternal;
+  specs[4].rollback_window = Seconds(90);
+  specs[4].maintenance_on_rollback = true;
+  specs[5].version_key = "";
+  specs[5].start = StartMode::kManual;
+  specs[5].promote = PromoteMode::kNone;
+  specs[5].act = false;
+  specs[6].namespace_name = "default";
+  specs[6].partition = "1";
+  specs[6].datacenter = "null";
   return specs;
 }
 
 TEST(ToJson, IsReadBackToAnEqualSpec) {
   for (const Spec& spec : Samples()) {
+    EXPECT_EQ(Verdict(ToJson(spec)), "ok");
     const auto read = ParseSpec(ToJson(spec));
     ASSERT_TRUE(read) << ToString(read.error().front()) << ToJson(spec);
     EXPECT_EQ(*read, spec) << ToJson(spec);
@@ -149,6 +176,7 @@ TEST(ToJson, IsReadBackToAnEqualSpec) {
 
 TEST(ToYaml, IsReadBackToAnEqualSpec) {
   for (const Spec& spec : Samples()) {
+    EXPECT_EQ(Verdict(ToYaml(spec)), "ok");
     const auto read = ParseSpec(ToYaml(spec));
     ASSERT_TRUE(read) << ToString(read.error().front()) << ToYaml(spec);
     EXPECT_EQ(*read, spec) << ToYaml(spec);

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -10,13 +13,25 @@
 
 namespace consul_canary::config {
 
+// Examples and what became of them go to the file that SPEC_EXAMPLES names: docs/spec.schema.json
+// is held against the same ones (tests/oracles/spec_schema_test.py).
+inline void Show(const std::string& text, const std::string& verdict) {
+  const char* path = std::getenv("SPEC_EXAMPLES");
+  if (path == nullptr) return;
+  const nlohmann::json line = {text, verdict};
+  std::ofstream(path, std::ios::app)
+      << line.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) << "\n";
+}
+
 // What ParseSpecs says, one line an error; "ok" where it accepts.
 inline std::string Verdict(const std::string& text) {
   const auto specs = ParseSpecs(text);
-  if (specs) return "ok";
   std::string lines;
-  for (const FieldError& error : specs.error()) lines += ToString(error) + "\n";
-  return lines;
+  if (!specs) {
+    for (const FieldError& error : specs.error()) lines += ToString(error) + "\n";
+  }
+  Show(text, specs ? "ok" : lines);
+  return specs ? "ok" : lines;
 }
 
 struct BadDocument {

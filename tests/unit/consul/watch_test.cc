@@ -21,6 +21,9 @@ using ::testing::ElementsAre;
 using ::testing::SizeIs;
 using Parameters = std::map<std::string, std::string>;
 
+// Of a question that has no index: not what a server knows that is still starting.
+const Parameters kWhole{{"consistent", ""}};
+
 base::ServerResponse Indexed(std::string index, std::string body) {
   return {.body = std::move(body), .headers = {{"X-Consul-Index", std::move(index)}}};
 }
@@ -78,7 +81,7 @@ TEST_F(WatchTest, DeliversEachAnswerWhoseIndexHasMoved) {
   Watch("/v1/config/service-splitter");
   const auto requests = consul_.WaitForRequests(3);
   EXPECT_THAT(Deliveries(), ElementsAre("200 a", "200 b"));
-  EXPECT_EQ(requests[0].query, Parameters{});
+  EXPECT_EQ(requests[0].query, kWhole);
   EXPECT_EQ(requests[1].query, (Parameters{{"index", "5"}, {"wait", "60s"}}));
   EXPECT_EQ(requests[2].query, (Parameters{{"index", "6"}, {"wait", "60s"}}));
 }
@@ -106,7 +109,7 @@ TEST_F(WatchTest, BeginsAnewWhenTheIndexGoesBackwards) {
   Watch("/v1/config/service-splitter");
   const auto requests = consul_.WaitForRequests(4);
   EXPECT_THAT(Deliveries(), ElementsAre("200 a", "200 restored"));
-  EXPECT_EQ(requests[2].query, Parameters{});
+  EXPECT_EQ(requests[2].query, kWhole);
   EXPECT_EQ(requests[3].query.at("index"), "3");
 }
 
@@ -126,7 +129,7 @@ TEST_F(WatchTest, DeliversAnErrorOnceAndThenTheRecovery) {
   EXPECT_THAT(Deliveries(),
               ElementsAre("200 a", "error GET /v1/config/service-splitter: 500 No cluster leader",
                           "200 a"));
-  EXPECT_EQ(requests[2].query, Parameters{}) << "the index of before an error means nothing";
+  EXPECT_EQ(requests[2].query, kWhole) << "the index of before an error means nothing";
   EXPECT_EQ(requests[4].query.at("index"), "5");
 }
 
@@ -168,7 +171,7 @@ TEST_F(WatchTest, AsksOnceASecondWhereAnIndexIsMissingOrNoNumber) {
   Watch("/v1/config/service-splitter");
   const auto requests = consul_.WaitForRequests(3);
   EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds{2000});
-  EXPECT_EQ(requests[2].query, Parameters{});
+  EXPECT_EQ(requests[2].query, kWhole);
   EXPECT_THAT(Deliveries(), ElementsAre("200 a", "200 b"));
 }
 
@@ -211,7 +214,7 @@ TEST_F(WatchValueTest, TakesABodyThatIsRefusedForAFailure) {
   EXPECT_THAT(WaitForDeliveries(3),
               ElementsAre("1", "GET /v1/config/service-splitter: no number", "2"));
   // What was refused is asked for anew, without its index.
-  EXPECT_EQ(consul_.WaitForRequests(5)[2].query, Parameters{});
+  EXPECT_EQ(consul_.WaitForRequests(5)[2].query, kWhole);
   const std::lock_guard lock(mutex_);
   EXPECT_THAT(observed_, ElementsAre("config ok", "config invalid", "config invalid", "config ok"));
 }

@@ -88,6 +88,67 @@ TEST(Observe, ShowsSplitterSubsetsVersionsAndCallers) {
   EXPECT_EQ(seen.primary_history, (stats::Counts{100, 1}));
 }
 
+// Tags instead of Meta; the second tag is none of a version.
+ServiceSnapshot TaggedSnapshot() {
+  ServiceSnapshot service = ApiSnapshot();
+  const auto tag = [](std::vector<consul::Instance> instances) {
+    for (consul::Instance& instance : instances) {
+      instance.tags = {"http", "v" + instance.meta.at("version").substr(1)};
+      instance.meta.clear();
+    }
+    return instances;
+  };
+  service.instances = tag(service.instances.get());
+  for (auto& [subset, members] : service.subset_instances) members = tag(members.get());
+  return service;
+}
+
+TEST(Observe, TakesVersionsFromTags) {
+  rollout::Spec spec = ApiSpec();
+  spec.version_key = "";
+  spec.version_tag_prefix = "v";
+  const ServiceSnapshot service = TaggedSnapshot();
+  const auto seen = Observe(spec, ReadyMesh(), &service, kNow);
+  EXPECT_EQ(seen.versions, (std::vector<rollout::VersionSeen>{{"1", 1, 10}, {"2", 1, 20}}));
+  EXPECT_EQ(seen.primary_versions, std::vector<std::string>{"1"});
+  EXPECT_EQ(seen.canary_versions, std::vector<std::string>{"2"});
+}
+
+TEST(Observe, AnInstanceWithoutSuchATagHasNoVersion) {
+  rollout::Spec spec = ApiSpec();
+  spec.version_key = "";
+  spec.version_tag_prefix = "release-";
+  const ServiceSnapshot service = TaggedSnapshot();
+  EXPECT_EQ(Observe(spec, ReadyMesh(), &service, kNow).primary_versions,
+            std::vector<std::string>{""});
+}
+
+TEST(Observe, AFilterStandsForAVersionWhereNothingTellsThem) {
+  rollout::Spec spec = ApiSpec();
+  spec.version_key = "";
+  ServiceSnapshot service = ApiSnapshot();
+  const auto seen = Observe(spec, ReadyMesh(), &service, kNow);
+  EXPECT_EQ(seen.versions, (std::vector<rollout::VersionSeen>{{"is v1", 1, 0}, {"is v2", 1, 1}}));
+  EXPECT_EQ(seen.primary_versions, std::vector<std::string>{"is v1"});
+  EXPECT_EQ(seen.canary_versions, std::vector<std::string>{"is v2"});
+  service.subset_instances["canary"] = {};
+  EXPECT_EQ(Observe(spec, ReadyMesh(), &service, kNow).versions.size(), 1U);
+}
+
+TEST(Observe, KnowsThatEntriesAreGoneOnlyWhereConsulSaysSo) {
+  ServiceSnapshot service = ApiSnapshot();
+  service.splitter.reset();
+  MeshSnapshot mesh = ReadyMesh();
+  EXPECT_TRUE(Observe(ApiSpec(), mesh, &service, kNow).entries_known);
+  EXPECT_FALSE(Observe(ApiSpec(), mesh, nullptr, kNow).entries_known);
+  mesh.consul_failures["service-splitter"] = {base::ErrorCode::kForbidden, "no"};
+  EXPECT_FALSE(Observe(ApiSpec(), mesh, &service, kNow).entries_known);
+  mesh = ReadyMesh();
+  mesh.consul_error = base::Error{base::ErrorCode::kUnavailable, "away"};
+  EXPECT_FALSE(Observe(ApiSpec(), mesh, &service, kNow).entries_known);
+  EXPECT_FALSE(Observe(ApiSpec(), MeshSnapshot{}, &service, kNow).entries_known);
+}
+
 TEST(Observe, AServiceThatIsNotFollowedYetIsUnknown) {
   EXPECT_EQ(Observe(ApiSpec(), ReadyMesh(), nullptr, kNow).unknown,
             "the mesh has not been read yet");

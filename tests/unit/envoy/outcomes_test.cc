@@ -50,6 +50,14 @@ TEST(Apply, DoubtsFirstTriesWhoseFinalErrorIsNotRetried) {
   EXPECT_EQ(Apply(View::kFirstTry, more, {{{503}, false}}), (Outcomes{200, 60, 120}));
 }
 
+// A 503 of the application is retried, Envoy's own for a connection that fails is not: the second
+// may follow the first.
+TEST(Apply, Doubts503WhereConnectionsThatFailAreNotRetried) {
+  const OutcomeCounters counted = Counters(200, 60, 60, {{503, 60}}, {{503, 60}});
+  EXPECT_EQ(Apply(View::kFirstTry, counted, {{{503}, false}}), (Outcomes{200, 60, 120}));
+  EXPECT_EQ(Apply(View::kFirstTry, counted, {{{503}, true}}), Exactly(200, 120));
+}
+
 TEST(Apply, DoubtsRetriedAnswersBelow500) {
   const OutcomeCounters counted = Counters(100, 30, 30, {}, {{429, 30}});
   EXPECT_EQ(Apply(View::kFirstTry, counted, {{{429, 500}, false}}), (Outcomes{100, 0, 30}));
@@ -84,15 +92,20 @@ const std::vector<consul::RetryRule> kUnavailableRetried = {{.grpc_statuses = {1
 OutcomeCounters Calls(std::uint64_t completed, std::map<int, std::uint64_t> statuses,
                       std::map<int, std::uint64_t> responses = {}, std::uint64_t saved = 0) {
   OutcomeCounters counters = Counters(completed, saved, saved, std::move(responses));
+  counters.answers = completed;
   if (saved > 0) counters.retried_responses[200] = saved;
   counters.grpc_statuses = std::move(statuses);
   return counters;
 }
 
+std::uint64_t Without(const OutcomeCounters& since_start) {
+  return WithoutStatus(since_start.answers, since_start.grpc_statuses);
+}
+
 // Of the first tick of a sidecar.
 Outcomes ByStatus(View view, OutcomeCounters counted,
                   const std::vector<consul::RetryRule>& retries = {}) {
-  CountByStatus(counted, counted);
+  CountByStatus(counted, Without(counted));
   return Apply(view, counted, retries);
 }
 
@@ -129,17 +142,27 @@ TEST(CountByStatus, CountsACallWhenItEnds) {
 // answered.
 TEST(CountByStatus, BoundsBareErrorsByAllThatWasCounted) {
   OutcomeCounters tick = Calls(20, {{0, 10}, {13, 10}}, {{503, 10}});
-  CountByStatus(tick, Calls(130, {{0, 110}, {13, 10}}, {{503, 10}}));
+  CountByStatus(tick, Without(Calls(130, {{0, 110}, {13, 10}}, {{503, 10}})));
   EXPECT_EQ(Apply(View::kRequests, tick, {}), (Outcomes{30, 10, 20}));
+}
+
+// Codes and statuses began from 0 when the cluster was rebuilt, `completed` went on: each of the
+// 503s has its status, so nothing of before may stand for one without.
+TEST(CountByStatus, DoubtsNothingForWhatCompletedBeforeTheClusterWasRebuilt) {
+  OutcomeCounters tick = Calls(100, {{0, 90}, {14, 10}}, {{503, 10}});
+  OutcomeCounters since_start = tick;
+  since_start.completed = 5000;
+  CountByStatus(tick, Without(since_start));
+  EXPECT_EQ(Apply(View::kRequests, tick, {}), Exactly(100, 10));
 }
 
 TEST(CountByStatus, LeavesTheSumOfTicksAtMostWhereItWas) {
   OutcomeCounters sum = Calls(110, {{14, 100}}, {{503, 100}});  // ten streams are open
   const OutcomeCounters later = Calls(110, {{0, 10}, {14, 100}}, {{503, 100}});
   OutcomeCounters tick = Difference(later, sum).value();
-  CountByStatus(sum, sum);
+  CountByStatus(sum, Without(sum));
   const Outcomes before = Apply(View::kRequests, sum, {});
-  CountByStatus(tick, later);
+  CountByStatus(tick, Without(later));
   sum += tick;
   const Outcomes after = Apply(View::kRequests, sum, {});
   EXPECT_GE(after.completed, before.completed);
@@ -150,7 +173,7 @@ TEST(CountByStatus, LeavesTheSumOfTicksAtMostWhereItWas) {
 TEST(CountByStatus, LeavesOtherSidecarsTheirCodes) {
   OutcomeCounters sum = Completed(1000, 20);
   OutcomeCounters calls = Calls(5, {{0, 4}, {2, 1}});
-  CountByStatus(calls, calls);
+  CountByStatus(calls, Without(calls));
   sum += calls;
   EXPECT_EQ(Apply(View::kRequests, sum, {}), Exactly(1005, 21));
 }
@@ -161,6 +184,14 @@ TEST(CountByStatus, DoubtsFirstTriesWhereRetriesFollowAnswers) {
   EXPECT_EQ(ByStatus(View::kFirstTry, counted, exhausted), (Outcomes{100, 0, 30}));
   EXPECT_EQ(ByStatus(View::kAttempts, counted, exhausted), (Outcomes{130, 0, 30}));
   EXPECT_EQ(ByStatus(View::kFirstTry, counted), (Outcomes{100, 0, 30}));
+}
+
+// An UNAVAILABLE that Envoy itself answers is not retried for RetryOn "unavailable".
+TEST(CountByStatus, DoubtsUnavailableWhereConnectionsThatFailAreNotRetried) {
+  const OutcomeCounters counted = Calls(100, {{0, 90}, {14, 10}}, {{503, 10}}, 10);
+  EXPECT_EQ(ByStatus(View::kFirstTry, counted, kUnavailableRetried), (Outcomes{100, 10, 20}));
+  const std::vector<consul::RetryRule> all = {{.on_connect_failure = true, .grpc_statuses = {14}}};
+  EXPECT_EQ(ByStatus(View::kFirstTry, counted, all), Exactly(100, 20));
 }
 
 TEST(CountByStatus, KnowsWhichStatusesAreTheServicesFault) {
@@ -211,8 +242,9 @@ TEST(ToOutcomeCounters, KeepsCodesFrom400OnAndEveryRetriedOne) {
   counters.retry_success = 2;
   counters.responses = {{200, 5}, {304, 1}, {400, 1}, {503, 2}};
   counters.retried_responses = {{200, 1}, {503, 2}};
-  EXPECT_EQ(ToOutcomeCounters(counters),
-            Counters(9, 3, 2, {{400, 1}, {503, 2}}, {{200, 1}, {503, 2}}));
+  OutcomeCounters kept = Counters(9, 3, 2, {{400, 1}, {503, 2}}, {{200, 1}, {503, 2}});
+  kept.answers = 9;
+  EXPECT_EQ(ToOutcomeCounters(counters), kept);
 }
 
 TEST(Difference, SubtractsAndLeavesOutWhatDidNotMove) {

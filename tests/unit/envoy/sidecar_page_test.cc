@@ -80,6 +80,20 @@ TEST(ReadSidecarPage, TakesNothingElseThatEnvoyCountsOfGrpc) {
   EXPECT_EQ(page.subsets.at(kCanary).grpc_statuses, (std::map<int, std::uint64_t>{{0, 9}}));
 }
 
+// Envoy's sum over the method Get_2 is called as OpenMetrics calls the method Get's status 2.
+TEST(ReadSidecarPage, TakesNoSumOverAMethodForAStatus) {
+  const std::string page = Series("grpc_shop_Get_2_0", "7") +
+                           Series("grpc_shop_Get_2_success", "7") +
+                           Series("grpc_shop_Get_2_total", "7");
+  EXPECT_EQ(ReadSidecarPage(page).subsets.at(kCanary).grpc_statuses,
+            (std::map<int, std::uint64_t>{{0, 7}}));
+  const std::string open_metrics =
+      Series("grpc_shop_Get_0_total", "5") + Series("grpc_shop_Get_2_total", "3") + "# EOF\n";
+  EXPECT_EQ(
+      ReadSidecarPage(open_metrics, TextFormat::kOpenMetrics).subsets.at(kCanary).grpc_statuses,
+      (std::map<int, std::uint64_t>{{0, 5}, {2, 3}}));
+}
+
 TEST(ReadSidecarPage, CountsWhatDidNotGoWell) {
   const SidecarPage page =
       ReadSidecarPage(Series("upstream_rq_timeout", "1") + Series("upstream_cx_connect_fail", "2") +

@@ -26,7 +26,7 @@ TEST(Totals, CountFromTheFirstReadingOn) {
   EXPECT_EQ(Canary(totals).outcomes.completed, 0U);
   totals.Observe(With(Counters(1010, 403)));
   EXPECT_EQ(Canary(totals).outcomes.completed, 10U);
-  EXPECT_EQ(Canary(totals).responses, (std::map<int, std::uint64_t>{{200, 7}, {500, 3}}));
+  EXPECT_EQ(ResponsesOf(Canary(totals)), (std::map<int, std::uint64_t>{{200, 7}, {500, 3}}));
 }
 
 TEST(Totals, AddUpOverSidecars) {
@@ -195,6 +195,42 @@ TEST_F(TotalsWithFailover, LeaveOutWhatAnInstanceCountedElsewhereWhenItComesBack
   totals.Observe(With(0, 120, {"canary"}));
   totals.Observe(With(0, 121, {"canary"}));
   EXPECT_EQ(Canary(totals).outcomes.completed, 11U);
+}
+
+// Of ids that begin alike each forgets its own past alone.
+TEST_F(TotalsWithFailover, KeepInstancesApartWhoseIdsBeginAlike) {
+  const auto with = [](std::uint64_t counted, const std::string& moved_to) {
+    collect::ServiceSnapshot api = Api({});
+    api.resolver->has_failover = true;
+    for (const char* id : {"n1/a", "n1/a b", "n1/a2"}) {
+      collect::ServerReading server;
+      server.id = id;
+      server.subsets = {server.id == "n1/a" ? moved_to : "canary"};
+      server.scraped_at = At(100);
+      server.local_app = Counters(counted);
+      api.servers.push_back(server);
+    }
+    return Mesh(api);
+  };
+  Totals totals;
+  totals.Observe(with(10, "canary"));
+  totals.Observe(with(20, "canary"));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 30U);
+  totals.Observe(with(25, "primary"));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 40U);
+  totals.Observe(with(125, "canary"));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 240U);
+}
+
+TEST(ResponsesOf, HasTheCodesOfCallsThatAreCountedByStatus) {
+  Totals totals;
+  totals.Observe(Mesh(Api({Caller("a", {}, {}), Caller("b", {}, {})})));
+  envoy::SubsetCounters calls = Counters(7);
+  calls.grpc_statuses = {{0, 4}, {13, 3}};
+  totals.Observe(Mesh(Api({Caller("a", {}, calls), Caller("b", {}, Counters(10, 2))})));
+  EXPECT_EQ(ResponsesOf(Canary(totals)), (std::map<int, std::uint64_t>{{200, 15}, {500, 2}}));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 17U);
+  EXPECT_EQ(Canary(totals).outcomes.responses, (std::map<int, std::uint64_t>{{200, 8}, {500, 2}}));
 }
 
 TEST(NewSince, SubtractsBucketByBucket) {

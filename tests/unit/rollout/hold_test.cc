@@ -32,6 +32,23 @@ TEST(Decide, HoldsWhileAnythingIsUnknown) {
              "holds: the service's instances are not known");
 }
 
+// Consul has just come back: not all its checks have run again.
+TEST(Decide, HoldsAProvenStepWhileConsulIsInDoubt) {
+  World world;
+  world.spec.steps[0].min_duration = Seconds(10);
+  world.ReachStep(0);
+  world.PlentyOfTraffic();
+  world.Tick(3);
+  world.seen.doubtful = true;
+  world.Tick(10);
+  EXPECT_EQ(world.state.step, 0);
+  EXPECT_EQ(world.state.reason,
+            "holds: Consul has just come back and its checks may not all have run again");
+  world.seen.doubtful = false;
+  world.Tick();
+  EXPECT_EQ(world.state.step, 1) << world.state.reason;
+}
+
 TEST(Decide, HoldsWithoutACaller) {
   ExpectHold([](World& w) { w.seen.callers.clear(); },
              "holds: no caller's sidecar is known and passing");
@@ -202,10 +219,14 @@ TEST(Decide, HoldsAtAForeignEditSaysSoOnceAndGoesOnWhenItIsSetBack) {
   EXPECT_EQ(world.decisions.size(), 3U);
   EXPECT_EQ(world.seen.splitter->canary_percent, 33);
   EXPECT_EQ(world.state.step, 0);
+  // What was seen at another weight proves nothing at this one.
   world.EditSplitter(10);
   world.Tick(3);
   EXPECT_EQ(world.Log()[3], "resume/foreign-edit 10");
-  EXPECT_EQ(world.state.step, 1);
+  EXPECT_EQ(world.state.step, 0);
+  EXPECT_EQ(world.state.confirmed_seconds, 2);
+  world.Tick(3);
+  EXPECT_EQ(world.state.step, 1) << world.state.reason;
 }
 
 TEST(Decide, TakesAnEditOfThePrimarysShareForForeignToo) {

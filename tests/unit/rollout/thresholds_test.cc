@@ -87,11 +87,13 @@ TEST(Thresholds, AWindowWithoutRequestsIsWhatTheSpecificationSays) {
   EXPECT_EQ(holds.state.phase, Phase::kProgressing);
   EXPECT_EQ(holds.state.step, 0);
   World back = ThresholdWorld(SuccessRatio(0.99, 10, 2));
-  back.spec.on_insufficient_data = NoDataPolicy::kRollBack;
+  back.state.spec->on_insufficient_data = NoDataPolicy::kRollBack;
+  back.spec = *back.state.spec;
   TickWith(back, {0, 0}, {0, 0}, 20);
   EXPECT_EQ(back.LastDecision(), "rollback/threshold");
   World goes_on = ThresholdWorld(SuccessRatio(0.99, 10, 2));
-  goes_on.spec.on_insufficient_data = NoDataPolicy::kAdvance;
+  goes_on.state.spec->on_insufficient_data = NoDataPolicy::kAdvance;
+  goes_on.spec = *goes_on.state.spec;
   TickWith(goes_on, {0, 0}, {0, 0}, 10);
   EXPECT_EQ(goes_on.state.step, 1) << goes_on.state.reason;
 }

@@ -38,15 +38,33 @@ int World::PassingOf(const std::string& filter) const {
   return passing;
 }
 
+std::vector<std::string> World::VersionsOf(const std::string& filter) const {
+  std::vector<std::string> versions;
+  for (const VersionSeen& version : seen.versions) {
+    if (filter == "is " + version.version && version.passing > 0) {
+      versions.push_back(version.version);
+    }
+  }
+  return versions;
+}
+
+void World::Remove(const std::string& version) {
+  std::erase_if(seen.versions, [&version](const VersionSeen& v) { return v.version == version; });
+  CountSubsets();
+}
+
+void World::EditFilters(const std::string& primary, const std::string& canary) {
+  seen.primary_filter = "is " + primary;
+  seen.canary_filter = "is " + canary;
+  CountSubsets();
+  CallersFollow();
+}
+
 void World::CountSubsets() {
   seen.primary_passing = PassingOf(*seen.primary_filter);
   seen.canary_passing = PassingOf(*seen.canary_filter);
-  seen.primary_versions.clear();
-  for (const VersionSeen& version : seen.versions) {
-    if (*seen.primary_filter == "is " + version.version && version.passing > 0) {
-      seen.primary_versions.push_back(version.version);
-    }
-  }
+  seen.primary_versions = VersionsOf(*seen.primary_filter);
+  seen.canary_versions = VersionsOf(*seen.canary_filter);
 }
 
 void World::CallersFollow() {

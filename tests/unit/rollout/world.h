@@ -29,6 +29,10 @@ class World {
 
   // An instance of the version appears; it will be the newest.
   void Deploy(const std::string& version);
+  // Its instances leave.
+  void Remove(const std::string& version);
+  // As someone else would edit the resolver; the callers follow.
+  void EditFilters(const std::string& primary, const std::string& canary);
   // v2 is rolled out until the given step's weight is confirmed and its warm-up over.
   void ReachStep(int step);
   // … until the promotion has reached the stage.
@@ -73,6 +77,7 @@ class World {
   void Act();
   void Do(Write write);
   [[nodiscard]] int PassingOf(const std::string& filter) const;
+  [[nodiscard]] std::vector<std::string> VersionsOf(const std::string& filter) const;
   void CountSubsets();
 
   bool plenty_ = false;

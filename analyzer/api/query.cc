@@ -1,0 +1,51 @@
+#include "analyzer/api/query.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "analyzer/control/stored_json.h"
+
+namespace consul_canary::api {
+
+using base::ErrorCode;
+
+base::Result<bool> ReadFlag(const Query& query, const std::string& name) {
+  bool flag = false;
+  for (const auto& [key, value] : query) {
+    if (key != name || (value != "true" && value != "false")) {
+      return base::Fail(
+          ErrorCode::kInvalid,
+          fmt::format("\"{}={}\" is not understood here; there is {}=true", key, value, name));
+    }
+    flag = value == "true";
+  }
+  return flag;
+}
+
+base::Result<DecisionRange> ReadDecisionRange(const Query& query) {
+  DecisionRange range;
+  for (const auto& [key, value] : query) {
+    if (key == "limit") {
+      std::size_t limit = 0;
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), limit);
+      if (error != std::errc() || end != value.data() + value.size() || limit == 0) {
+        return base::Fail(ErrorCode::kInvalid,
+                          fmt::format("limit: must be a whole number from 1 on, is \"{}\"", value));
+      }
+      range.limit = limit;
+    } else if (key == "since") {
+      const auto since = control::ParseWallTime(value);
+      if (!since) return base::Fail(ErrorCode::kInvalid, "since: " + since.error().message);
+      range.since_wall_seconds = *since;
+    } else {
+      return base::Fail(ErrorCode::kInvalid,
+                        fmt::format("\"{}\" is not understood here; there are limit (a number) "
+                                    "and since (a time, 2026-11-24T17:00:00Z)",
+                                    key));
+    }
+  }
+  return range;
+}
+
+}  // namespace consul_canary::api

@@ -1,0 +1,110 @@
+#include "analyzer/cli/complaint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace consul_canary::cli {
+namespace {
+
+// Insertions, deletions, substitutions.
+std::size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, substituted}));
+    }
+  }
+  return row.back();
+}
+
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& known) {
+  const std::string nearest = Nearest(word, known);
+  return nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest);
+}
+
+std::vector<std::string> CommandNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (!command->get_group().empty()) names.push_back(command->get_name());
+  }
+  return names;
+}
+
+std::vector<std::string> FlagNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+  }
+  return names;
+}
+
+std::string UnknownFlag(const CLI::App& app, const CLI::App* command, const std::string& flag) {
+  std::vector<std::string> known = FlagNames(app);
+  if (command != nullptr) {
+    const auto own = FlagNames(*command);
+    known.insert(known.end(), own.begin(), own.end());
+  }
+  const std::string name = flag.substr(0, flag.find('='));
+  return fmt::format("{}{} is no flag here{}", command == nullptr ? "" : command->get_name() + ": ",
+                     name, DidYouMean(name, known));
+}
+
+// The first argument that is neither a flag nor the value of one.
+std::string FirstWord(const CLI::App& app, const std::vector<std::string>& arguments) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (!argument.starts_with('-')) return argument;
+    const CLI::Option* option = app.get_option_no_throw(argument);
+    if (option != nullptr && option->get_items_expected_max() > 0) ++i;
+  }
+  return "";
+}
+
+std::string NoCommand(const CLI::App& app, const std::vector<std::string>& arguments) {
+  const auto names = CommandNames(app);
+  const std::string word = FirstWord(app, arguments);
+  const std::string there_are = fmt::format("there are {}", fmt::join(names, ", "));
+  if (word.empty()) return "a subcommand is needed: " + there_are;
+  const std::string meant = DidYouMean(word, names);
+  return fmt::format("\"{}\" is no subcommand{}", word, meant.empty() ? ": " + there_are : meant);
+}
+
+}  // namespace
+
+std::string Nearest(std::string_view word, const std::vector<std::string>& known) {
+  if (known.empty()) return "";
+  const auto distance = [&word](std::string_view name) { return EditDistance(word, name); };
+  const auto nearest = std::ranges::min_element(known, {}, distance);
+  constexpr std::size_t kFew = 2;
+  constexpr std::size_t kThird = 3;
+  const std::size_t most = std::max(kFew, nearest->size() / kThird);
+  const std::size_t away = distance(*nearest);
+  return away <= most && away < nearest->size() && away < word.size() ? *nearest : "";
+}
+
+std::string Complaint(const CLI::App& app, const CLI::ParseError& error,
+                      const std::vector<std::string>& arguments) {
+  const auto parsed = app.get_subcommands();
+  const CLI::App* command = parsed.empty() ? nullptr : parsed.front();
+  if (command == nullptr && !FirstWord(app, arguments).empty()) return NoCommand(app, arguments);
+  for (const std::string& rest : app.remaining(true)) {
+    if (rest.starts_with('-')) return UnknownFlag(app, command, rest);
+  }
+  if (command == nullptr) return NoCommand(app, arguments);
+  const auto rest = app.remaining(true);
+  if (!rest.empty()) {
+    return fmt::format("{}: \"{}\" is one argument too many", command->get_name(), rest.back());
+  }
+  const std::string what = error.what();
+  const char* found = what.ends_with("is required") ? " (see --help)" : "";
+  return fmt::format("{}: {}{}", command->get_name(), what, found);
+}
+
+}  // namespace consul_canary::cli

@@ -1,0 +1,252 @@
+// What an analyzer with a thousand live rollouts costs, and how long it takes from a decision to
+// the splitter: the real program on a real Consul, nginx in place of a thousand sidecars. Prints
+// JSON lines; exits with 1 where a part is missing. An argument sets how many rollouts.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/benchmarks/rollout_farm.h"
+#include "tests/support/consul_agent.h"
+#include "tests/support/daemons.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
+
+namespace consul_canary::benchmarks {
+namespace {
+
+using base::seconds;
+using testing::ConsulAgent;
+using testing::Daemon;
+using testing::Http;
+using Json = nlohmann::json;
+
+constexpr int kSecondsMeasured = 30;
+constexpr std::size_t kRolledBack = 21;
+constexpr double kMillisecondsPerSecond = 1000;
+
+void Print(std::string_view name, double value, std::string_view unit, std::string_view peer,
+           double peer_value) {
+  const Json line = {{"name", name}, {"value", value},           {"unit", unit},
+                     {"peer", peer}, {"peer_value", peer_value}, {"ratio", value / peer_value}};
+  fmt::print("{}\n", line.dump());
+  std::fflush(stdout);
+}
+
+int Fail(const std::string& reason) {
+  fmt::print(stderr, "rollouts_benchmark: {}\n", reason);
+  return EXIT_FAILURE;
+}
+
+// Of all its threads, since it began.
+double CpuSeconds(pid_t process) {
+  std::istringstream fields(testing::ReadFile(fmt::format("/proc/{}/stat", process)));
+  std::string name;
+  std::getline(fields, name, ')');
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user = 0;
+  double system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+// Its TCP connections to that port on this machine: each blocking query holds one.
+std::size_t ConnectionsTo(pid_t process, int port) {
+  std::set<std::string> sockets;
+  std::error_code error;
+  for (const auto& file :
+       std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", process))) {
+    const std::string target = std::filesystem::read_symlink(file.path(), error).string();
+    if (target.starts_with("socket:[")) sockets.insert(target.substr(8, target.size() - 9));
+  }
+  std::istringstream table(testing::ReadFile(fmt::format("/proc/{}/net/tcp", process)));
+  const std::string peer = fmt::format(":{:04X}", port);
+  std::size_t count = 0;
+  for (std::string line; std::getline(table, line);) {
+    std::istringstream fields(line);
+    std::string number, local, remote, state, queues, timer, retransmits, uid, timeout, inode;
+    fields >> number >> local >> remote >> state >> queues >> timer >> retransmits >> uid >>
+        timeout >> inode;
+    if (remote.ends_with(peer) && sockets.contains(inode)) ++count;
+  }
+  return count;
+}
+
+std::string SpecOf(const std::string& service) {
+  return fmt::format(
+      R"({{"service":"{}","strategy":{{"warmup":"0s","deadline":"2h",
+          "steps":[{{"weight":50,"min_duration":"1h"}}]}}}})",
+      service);
+}
+
+bool PutSpecs(const Http& http, const Daemon& analyzer, const std::vector<std::string>& services) {
+  return std::ranges::all_of(services, [&](const std::string& service) {
+    const auto answer = http.Call("PUT", analyzer.address() + "/api/v1/rollouts/" + service,
+                                  SpecOf(service), {"Content-Type: application/json"}, seconds(20));
+    if (answer && answer->status < 300) return true;
+    fmt::print(stderr, "{}: {}\n", service, answer ? answer->body : answer.error().message);
+    return false;
+  });
+}
+
+// How many rollouts send the canary half of the traffic and judge it.
+std::size_t LiveRollouts(const Http& http, const Daemon& analyzer) {
+  const auto page = http.Call("GET", analyzer.address() + "/api/v1/rollouts", "", {}, seconds(20));
+  if (!page) return 0;
+  const Json answer = Json::parse(page->body, nullptr, false);
+  if (!answer.contains("rollouts")) return 0;
+  const auto is_live = [](const Json& rollout) {
+    return rollout.value("stage", "") == "stepping" &&
+           rollout["evidence"]["step"]["canary"].value("completed", 0) > 0;
+  };
+  return static_cast<std::size_t>(std::ranges::count_if(answer["rollouts"], is_live));
+}
+
+// A histogram of the analyzer: the count at or below each bound, in the page's order; +Inf last.
+std::vector<std::pair<double, double>> Buckets(const std::string& page, std::string_view name) {
+  const std::string series = fmt::format("{}_bucket{{le=\"", name);
+  std::vector<std::pair<double, double>> buckets;
+  std::istringstream lines(page);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with(series)) continue;
+    const std::string bound = line.substr(series.size());
+    buckets.emplace_back(bound.starts_with("+Inf") ? HUGE_VAL : std::strtod(bound.c_str(), nullptr),
+                         std::strtod(line.c_str() + line.rfind(' '), nullptr));
+  }
+  return buckets;
+}
+
+// The least bound that holds this part of what was observed between the two pages.
+double Quantile(const std::string& before, const std::string& after, std::string_view name,
+                double part) {
+  const auto old = Buckets(before, name);
+  const auto now = Buckets(after, name);
+  if (old.size() != now.size() || now.empty()) return -1;
+  const double all = now.back().second - old.back().second;
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    if (now[i].second - old[i].second >= part * all) return now[i].first;
+  }
+  return -1;
+}
+
+double WallNow() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// When the service's splitter was seen to give the canary nothing; 0: not within a minute.
+double SeenBackAt(const Http& http, const ConsulAgent& consul, const std::string& service) {
+  const std::string url = consul.address() + "/v1/config/service-splitter/" + service;
+  std::string index = "1";
+  const double last = WallNow() + 60;
+  while (WallNow() < last) {
+    const auto answer =
+        http.Call("GET", fmt::format("{}?index={}&wait=20s", url, index), "", {}, seconds(40));
+    const double now = WallNow();
+    if (!answer || answer->status != 200) return 0;
+    const auto moved = answer->headers.find("x-consul-index");
+    if (moved != answer->headers.end()) index = moved->second;
+    const Json entry = Json::parse(answer->body);
+    for (const Json& split : entry["Splits"]) {
+      if (split.value("ServiceSubset", "") == "canary" && split.value("Weight", 0.0) == 0) {
+        return now;
+      }
+    }
+  }
+  return 0;
+}
+
+// From the decision to roll back until its weights are seen in Consul, in milliseconds.
+base::Result<double> RollBackLatency(const Http& http, ConsulAgent& consul, const Daemon& analyzer,
+                                     RolloutFarm& farm, const std::string& service) {
+  auto seen = std::async(std::launch::async, [&] { return SeenBackAt(http, consul, service); });
+  farm.Fail(service);
+  const double seen_at = seen.get();
+  const std::string url = analyzer.address() + "/api/v1/rollouts/" + service + "/decisions";
+  const auto page = http.Get(url);
+  if (!page) return tl::unexpected(page.error());
+  const Json log = Json::parse(*page);
+  for (const Json& decision : log["decisions"]) {
+    if (decision.value("action", "") == "rollback" && seen_at > 0) {
+      return (seen_at - decision.value("wall_seconds", 0.0)) * kMillisecondsPerSecond;
+    }
+  }
+  return base::Fail(base::ErrorCode::kUnavailable, service + " was not rolled back");
+}
+
+int PortOf(const std::string& address) {
+  return std::atoi(address.c_str() + address.rfind(':') + 1);
+}
+
+int MeasureTicks(const Http& http, const ConsulAgent& consul, Daemon& analyzer,
+                 std::size_t rollouts) {
+  const auto before = http.Get(analyzer.address() + "/metrics");
+  const double cpu_before = CpuSeconds(analyzer.process().pid());
+  const auto begin = std::chrono::steady_clock::now();
+  std::size_t most_connections = 0;
+  while (std::chrono::steady_clock::now() - begin < seconds(kSecondsMeasured)) {
+    most_connections = std::max(most_connections,
+                                ConnectionsTo(analyzer.process().pid(), PortOf(consul.address())));
+    testing::Pass(base::milliseconds(500));
+  }
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  const double cpu = CpuSeconds(analyzer.process().pid()) - cpu_before;
+  const auto after = http.Get(analyzer.address() + "/metrics");
+  if (!before || !after) return Fail("the analyzer's /metrics does not answer");
+  const std::string of = fmt::format("{} live rollouts", rollouts);
+  Print("analyzer's CPU, " + of, cpu / took.count(), "cores", "goal", 0.5);
+  Print("connections to Consul, " + of, static_cast<double>(most_connections), "connections",
+        "goal", 50);
+  Print("a tick takes, 99% of them at most",
+        Quantile(*before, *after, "consul_canary_tick_duration_seconds", 0.99) *
+            kMillisecondsPerSecond,
+        "ms", "interval", kMillisecondsPerSecond);
+  return EXIT_SUCCESS;
+}
+
+int Main(std::size_t rollouts) {
+  const Http http;
+  auto consul = ConsulAgent::Start();
+  if (!consul) return Fail(consul.error().message);
+  auto farm = RolloutFarm::Start(**consul, rollouts);
+  if (!farm) return Fail(farm.error().message);
+  auto analyzer = testing::StartAnalyzer(**consul);
+  if (!analyzer) return Fail(analyzer.error().message);
+  if (!PutSpecs(http, **analyzer, (*farm)->services())) return Fail("a rollout was refused");
+  const bool live = testing::WaitUntil([&] { return LiveRollouts(http, **analyzer) == rollouts; },
+                                       seconds(180), seconds(1));
+  if (!live) {
+    return Fail(
+        fmt::format("{} of {} rollouts are live", LiveRollouts(http, **analyzer), rollouts));
+  }
+  if (const int failed = MeasureTicks(http, **consul, **analyzer, rollouts); failed != 0) {
+    return failed;
+  }
+  std::vector<double> milliseconds;
+  for (std::size_t i = 0; i < std::min(kRolledBack, rollouts); ++i) {
+    const auto latency =
+        RollBackLatency(http, **consul, **analyzer, **farm, (*farm)->services()[i]);
+    if (!latency) return Fail(latency.error().message);
+    milliseconds.push_back(*latency);
+  }
+  std::ranges::sort(milliseconds);
+  Print(fmt::format("decision to splitter, median of {}", milliseconds.size()),
+        milliseconds[milliseconds.size() / 2], "ms", "goal", 100);
+  return EXIT_SUCCESS;
+}
+
+}  // namespace
+}  // namespace consul_canary::benchmarks
+
+int main(int argc, char** argv) {
+  return consul_canary::benchmarks::Main(argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 1000);
+}

@@ -1,0 +1,109 @@
+// Which agent has an instance, what is in the canary subset, and which entries are written.
+#include <gtest/gtest.h>
+
+#include "analyzer/control/maintenance.h"
+#include "analyzer/control/managed.h"
+
+namespace consul_canary::control {
+namespace {
+
+TEST(AgentAt, KeepsSchemeAndPort) {
+  const char* const rows[][3] = {
+      {"http://127.0.0.1:8500", "10.0.0.7", "http://10.0.0.7:8500"},
+      {"https://consul.local:8501", "10.0.0.7", "https://10.0.0.7:8501"},
+      {"http://consul.local", "10.0.0.7", "http://10.0.0.7"},
+      {"http://[::1]:8500", "fd00::7", "http://[fd00::7]:8500"},
+      {"unix:///run/consul.sock", "10.0.0.7", "unix:///run/consul.sock"},
+      {"http://127.0.0.1:8500", "", "http://127.0.0.1:8500"},
+  };
+  for (const auto& [address, node, expected] : rows) EXPECT_EQ(AgentAt(address, node), expected);
+}
+
+rollout::Spec ApiSpec() {
+  rollout::Spec spec;
+  spec.service = "api";
+  spec.steps = {{.weight_percent = 10}};
+  return spec;
+}
+
+collect::ServiceSnapshot Api() {
+  collect::ServiceSnapshot service;
+  service.service = "api";
+  service.splitter = consul::Splitter{.name = "api", .modify_index = 9};
+  service.subset_instances = {
+      {"primary", {consul::Instance{.id = "api-1-sidecar", .destination_id = "api-1"}}},
+      {"canary",
+       {consul::Instance{.node_address = "10.0.0.7",
+                         .id = "s",
+                         .meta = {{"version", "v2"}},
+                         .destination_id = "api-2"},
+        consul::Instance{.node_address = "10.0.0.8", .id = "native", .meta = {{"version", "v2"}}},
+        consul::Instance{.id = "other", .meta = {{"version", "v3"}}}}}};
+  return service;
+}
+
+TEST(CanaryInstances, AreThoseOfTheVersionBehindTheSidecarsOfItsSubset) {
+  const auto found = CanaryInstances(ApiSpec(), "v2", Api());
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].id, "api-2");
+  EXPECT_EQ(found[0].node_address, "10.0.0.7");
+  EXPECT_EQ(found[1].id, "native");
+}
+
+TEST(PrepareWrites, PreparesNothingWhereTheSpecificationMayNotAct) {
+  Managed managed;
+  managed.spec = ApiSpec();
+  managed.spec->act = false;
+  rollout::State state;
+  state.phase = rollout::Phase::kProgressing;
+  state.stage = rollout::Stage::kStepping;
+  state.spec = managed.spec;
+  rollout::Observation seen;
+  seen.splitter = rollout::SplitterView{.canary_percent = 50, .primary_percent = 50};
+  const collect::ServiceSnapshot service = Api();
+  EXPECT_TRUE(PrepareWrites(managed, state, seen, service).writes.empty());
+  EXPECT_TRUE(PrepareWrites(managed, state, seen, service).refused.empty());
+  state.spec.reset();  // as an older release has stored it
+  EXPECT_TRUE(PrepareWrites(managed, state, seen, service).writes.empty());
+}
+
+TEST(AddDoubts, AnEntryThatIsGoneIsFencedOnceNoWriteIsOnItsWay) {
+  Managed managed;
+  managed.epoch = 7;
+  managed.state.wanted.canary_filter = "is v2";
+  const auto now = base::MonotonicTime{} + std::chrono::hours(1);
+  rollout::Observation seen;
+  seen.entries_known = true;
+  AddDoubts(managed, {}, now, seen);
+  EXPECT_TRUE(seen.fenced);
+  managed.unsure_until = now + base::milliseconds(1);
+  AddDoubts(managed, {}, now, seen);
+  EXPECT_FALSE(seen.fenced);
+  managed.unsure_until = {};
+  seen.entries_known = false;
+  AddDoubts(managed, {}, now, seen);
+  EXPECT_FALSE(seen.fenced);
+  seen.entries_known = true;
+  AddDoubts(managed, {.outdated = true}, now, seen);
+  EXPECT_FALSE(seen.entries_known);
+}
+
+TEST(Managed, StoresDecisionsTakenOrdersAndWhatIsWantedBeforeAnythingIsWritten) {
+  const rollout::State before;
+  EXPECT_FALSE(MustStore(before, {.state = before}));
+  rollout::State longer = before;
+  longer.stage_seconds = 1;
+  EXPECT_FALSE(MustStore(before, {.state = longer}));
+
+  EXPECT_TRUE(MustStore(before, {.state = before, .decisions = {{.action = "hold"}}}));
+  rollout::State ordered = before;
+  ordered.last_order = 1;
+  EXPECT_TRUE(MustStore(before, {.state = ordered}));
+  // The canary's filter is set without a decision.
+  rollout::State wants = before;
+  wants.wanted.canary_filter = "is v2";
+  EXPECT_TRUE(MustStore(before, {.state = wants}));
+}
+
+}  // namespace
+}  // namespace consul_canary::control
