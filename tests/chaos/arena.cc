@@ -159,6 +159,7 @@ void Arena::Suffer(Plan& plan) {
         applied.begin = Now();
         Begin(applied);
       }
+      if (applied.begin != MonotonicTime{}) KillWhoseWriteIsHeld(applied);
       const bool ended = applied.end != MonotonicTime{};
       if (!ended && Now() >= begin + applied.fault.lasts && applied.begin != MonotonicTime{}) {
         End(applied);

@@ -110,6 +110,7 @@ class Arena {
   [[nodiscard]] base::Result<void> DeployAll(Plan& plan);
   void Suffer(Plan& plan);
   void Begin(AppliedFault& applied);
+  void KillWhoseWriteIsHeld(AppliedFault& applied);
   void BeginOfServer(AppliedFault& applied);
   void BeginOfLane(AppliedFault& applied);
   void End(AppliedFault& applied);

@@ -33,6 +33,9 @@ void Arena::Begin(AppliedFault& applied) {
       return links_.at(fault.target)->Behave({.holds_requests = true, .holds_answers = true});
     case FaultKind::kLinkDelay:
       return links_.at(fault.target)->Behave({.delay = milliseconds(300)});
+    case FaultKind::kWriteHeld:
+      applied.note = "no entry was written";
+      return links_.at(fault.target)->Behave({.holds_entries = true});
     case FaultKind::kClockSkew:
       return SkewClock(fault.target, fault.value);
     case FaultKind::kServerKill:
@@ -44,6 +47,14 @@ void Arena::Begin(AppliedFault& applied) {
     default:
       return BeginOfLane(applied);
   }
+}
+
+// Its successor writes before the held write arrives.
+void Arena::KillWhoseWriteIsHeld(AppliedFault& applied) {
+  if (applied.fault.kind != FaultKind::kWriteHeld || applied.note.empty()) return;
+  if (!links_.at(applied.fault.target)->HoldsEntry()) return;
+  KillAnalyzer(applied.fault.target);
+  applied.note.clear();
 }
 
 void Arena::BeginOfServer(AppliedFault& applied) {
@@ -106,6 +117,12 @@ void Arena::End(AppliedFault& applied) {
       return links_.at(fault.target)->Behave({});
     case FaultKind::kLinkBlackhole:
       return links_.at(fault.target)->Cut();
+    case FaultKind::kWriteHeld:
+      links_.at(fault.target)->Behave({});
+      if (!analyzers_.at(fault.target)->process().Running()) {
+        begun = analyzers_.at(fault.target)->BeginAgain();
+      }
+      break;
     case FaultKind::kServerKill:
     case FaultKind::kServerTerm:
     case FaultKind::kLeaderKill:

@@ -209,11 +209,21 @@ struct FaultProxy::Impl {
 
   void Turn(Connection& connection) {
     Read(connection.requests, *connection.received_tap);
-    Pass(connection.requests, behaviour.holds_requests, connection.forwarded_tap.get());
+    const bool holds =
+        behaviour.holds_requests || (behaviour.holds_entries && HasEntry(connection));
+    Pass(connection.requests, holds, connection.forwarded_tap.get());
     Read(connection.answers, *connection.answer_tap);
     Pass(connection.answers, behaviour.holds_answers, nullptr);
     // A client that has gone is waited for only until the server has seen that as well.
     if (connection.answers.finished) Drop(connection);
+  }
+
+  // One that is whole and not let through yet.
+  [[nodiscard]] bool HasEntry(const Connection& connection) const {
+    return std::any_of(connection.kept.begin() + static_cast<std::ptrdiff_t>(connection.passed),
+                       connection.kept.end(), [this](const auto& kept) {
+                         return kept && writes[*kept].path.starts_with("/v1/config");
+                       });
   }
 
   void Read(Way& way, HttpTap& tap) const {
@@ -269,7 +279,7 @@ struct FaultProxy::Impl {
   ProxyBehaviour behaviour;
   bool cut = false;
   std::vector<ProxiedWrite> writes;
-  std::list<Connection> connections;  // of the thread alone
+  std::list<Connection> connections;
 
   std::thread thread;  // last: it uses all of the above
 };
@@ -294,6 +304,13 @@ void FaultProxy::Cut(const ProxyBehaviour& then) {
     impl_->cut = true;
   }
   impl_->Wake();
+}
+
+bool FaultProxy::HoldsEntry() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->behaviour.holds_entries &&
+         std::any_of(impl_->connections.begin(), impl_->connections.end(),
+                     [this](const Impl::Connection& c) { return impl_->HasEntry(c); });
 }
 
 std::vector<ProxiedWrite> FaultProxy::Writes() const {

@@ -27,6 +27,8 @@ struct ProxiedWrite {
 };
 
 struct ProxyBehaviour {
+  // Nothing more reaches the server on a connection on which a configuration entry was put.
+  bool holds_entries = false;
   bool refuses = false;         // new connections are reset
   bool holds_requests = false;  // nothing reaches the server
   bool holds_answers = false;   // nothing reaches the client
@@ -46,6 +48,7 @@ class FaultProxy {
   // Resets every connection, so that what is held is lost, and behaves so from then on.
   void Cut(const ProxyBehaviour& then = {});
   [[nodiscard]] std::vector<ProxiedWrite> Writes() const;
+  [[nodiscard]] bool HoldsEntry() const;  // the write of one, at this moment
 
  private:
   struct Impl;

@@ -37,6 +37,7 @@ constexpr std::array<KindFacts, kFaultKinds> kFacts = {{
     {FaultKind::kLinkHoldAnswers, "link-hold-answers", Part::kLink, 500, 8000},
     {FaultKind::kLinkBlackhole, "link-blackhole", Part::kLink, 500, 10000},
     {FaultKind::kLinkDelay, "link-delay", Part::kLink, 1000, 8000},
+    {FaultKind::kWriteHeld, "write-held-past-kill", Part::kLink, 8000, 16000},
     {FaultKind::kCallerKill, "caller-sidecar-kill", Part::kLane, 200, 2000},
     {FaultKind::kCallerStop, "caller-sidecar-stop", Part::kLane, 500, 4000},
     {FaultKind::kPrimaryKill, "primary-sidecar-kill", Part::kLane, 200, 1500},

@@ -29,6 +29,7 @@ enum class FaultKind {
   kLinkHoldAnswers,   // what the server says arrives at the end
   kLinkBlackhole,     // nothing arrives, and everything is reset at the end
   kLinkDelay,
+  kWriteHeld,   // of an entry; the analyzer is killed then, and the write arrives at the end
   kCallerKill,  // the caller's sidecar
   kCallerStop,
   kPrimaryKill,  // the sidecar of the primary's instance; where the canary is healthy
