@@ -19,7 +19,7 @@
 namespace consul_canary::states {
 namespace {
 
-constexpr unsigned kWalks = 20;  // of each specification
+constexpr unsigned kWalks = 60;  // of each specification
 constexpr int kEvents = 400;
 constexpr int kBetweenQuiets = 20;
 constexpr std::size_t kShown = 30;  // of the way to a problem

@@ -107,6 +107,7 @@ TEST(DecisionsJson, PassesStoredTextsOnAndSkipsWhatIsNone) {
             (json{{"decisions", {{{"sequence", 1}}, {{"sequence", 2}}}}}));
 }
 
+TEST(AppliedJson, HasWarningsOnlyWhereThereAreAny) {
   EXPECT_EQ(AppliedJson(R"({"service": "api"})", {}), "{\"service\": \"api\"}\n");
   EXPECT_EQ(
       nlohmann::json::parse(AppliedJson(R"({"service": "api"})", {{"service", "is blind"}})),
