@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <future>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
@@ -126,17 +127,19 @@ std::vector<std::pair<double, double>> Buckets(const std::string& page, std::str
   return buckets;
 }
 
-// The least bound that holds this part of what was observed between the two pages.
-double Quantile(const std::string& before, const std::string& after, std::string_view name,
-                double part) {
+// The least bound that holds this part of what was observed between the two pages; nullopt: nothing
+// was.
+std::optional<double> Quantile(const std::string& before, const std::string& after,
+                               std::string_view name, double part) {
   const auto old = Buckets(before, name);
   const auto now = Buckets(after, name);
-  if (old.size() != now.size() || now.empty()) return -1;
+  if (old.size() != now.size() || now.empty()) return std::nullopt;
   const double all = now.back().second - old.back().second;
+  if (all <= 0) return std::nullopt;
   for (std::size_t i = 0; i < now.size(); ++i) {
     if (now[i].second - old[i].second >= part * all) return now[i].first;
   }
-  return -1;
+  return std::nullopt;
 }
 
 double WallNow() {
@@ -206,10 +209,10 @@ int MeasureTicks(const Http& http, const ConsulAgent& consul, Daemon& analyzer,
   Print("analyzer's CPU, " + of, cpu / took.count(), "cores", "goal", 0.5);
   Print("connections to Consul, " + of, static_cast<double>(most_connections), "connections",
         "goal", 50);
-  Print("a tick takes, 99% of them at most",
-        Quantile(*before, *after, "consul_canary_tick_duration_seconds", 0.99) *
-            kMillisecondsPerSecond,
-        "ms", "interval", kMillisecondsPerSecond);
+  const auto slowest = Quantile(*before, *after, "consul_canary_tick_duration_seconds", 0.99);
+  if (!slowest || most_connections == 0) return Fail("ticks or connections are not seen");
+  Print("a tick takes, 99% of them at most", *slowest * kMillisecondsPerSecond, "ms", "interval",
+        kMillisecondsPerSecond);
   return EXIT_SUCCESS;
 }
 
