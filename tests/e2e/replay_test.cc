@@ -142,7 +142,7 @@ TEST_F(ReplayTest, OfARolloutWhoseSplitterSomeoneElseEdited) {
   ASSERT_TRUE(WaitForStep(1));
   ASSERT_TRUE(mesh_->WriteSplitter(33));
   ASSERT_TRUE(WaitUntil([&] { return Rollout().value("foreign_edit", false); }, seconds(10)));
-  EXPECT_EQ(Ctl({"promote", "api"}).code, 0);  // refused
+  EXPECT_EQ(Ctl({"promote", "api"}).code, 1);  // refused
   ASSERT_TRUE(load_->WaitForMore(600, seconds(10)));
   EXPECT_EQ(Ctl({"resume", "api"}).code, 0);
   ASSERT_TRUE(WaitForPhase("succeeded"));

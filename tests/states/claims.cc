@@ -203,11 +203,9 @@ void CheckEnd(const Model& model, const Look& look, Broken& broken) {
         end + " while a write from before can still change the traffic");
   if (!model.IsWhole()) return;
   // Where somebody has deleted the splitter there is nothing to take back.
-  const bool traffic_back = model.truth.splitter
-                                ? model.truth.splitter->primary_percent == kPercent
-                                : after == Phase::kRolledBack;
-  Claim(broken, traffic_back,
-        end + " without all traffic at the primary");
+  const bool traffic_back = model.truth.splitter ? model.truth.splitter->primary_percent == kPercent
+                                                 : after == Phase::kRolledBack;
+  Claim(broken, traffic_back, end + " without all traffic at the primary");
   const std::string& filter = model.truth.resolver.primary_filter;
   if (after == Phase::kSucceeded) {
     Claim(broken, filter == FilterForVersion(*model.spec, look.outcome.state.canary_version),

@@ -334,8 +334,8 @@ TEST(StoredState, AnotherVersionIsRefused) {
 TEST(StoredState, EachFieldIsNeededAndOfItsType) {
   const json stored = json::parse(StateToJson(FullState()));
   // What the release before did not store.
-  const std::set<std::string> newer{"former_primaries", "revert",        "maintenance_due",
-                                    "spec",             "new_spec_said", "would_act_said"};
+  const std::set<std::string> newer{"former_primaries", "revert",        "maintenance_due", "spec",
+                                    "new_spec_said",    "would_act_said"};
   for (const auto& [key, value] : stored.items()) {
     json without = stored;
     without.erase(key);
