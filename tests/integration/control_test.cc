@@ -30,7 +30,12 @@ class Analyzer {
     client_ =
         std::make_unique<consul::Client>(io_->loop(), consul::Settings{.address = agent.address()});
     StoreEvents events{
-        .on_spec = [this](auto, auto spec) { Note([&] { has_spec = spec.has_value(); }); },
+        .on_spec =
+            [this](std::string id, auto spec) {
+              Note([&] { has_spec = spec.has_value(); });
+              // Nothing is under way here that would have to end first.
+              if (!spec) io_->loop().Post([this, id = std::move(id)] { store_->Forget(id); });
+            },
         .on_orders = [this](auto, auto pairs) { Note([&] { orders = std::move(pairs); }); },
         .on_leading =
             [this](auto, std::uint64_t new_epoch, auto stored) {
