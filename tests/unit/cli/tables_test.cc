@@ -43,8 +43,7 @@ TEST(RolloutDetails, SaysWhatLiesBehindTheRow) {
         "\nsafety     ln M 1.60, advanced at 3.00\n", "\ncallers    2, read 0.8 s ago at most\n",
         "\nmetric     failure_ratio: harm 0.52, safety 1.60\n", "\nmetric     late: harm -0.10\n",
         "\nnote       the primary has long requests itself\n", "\nstragglers web-1 applies 10%\n",
-        "\nnext       advance to step 3 of 3, 50%: the minimum duration (18 s more), proof of "
-        "safety",
+        "\nnext       advance to step 3 of 3, 50%: the minimum duration (18 s more), proof",
         "\nholds      no fresh data from web-1\n"}) {
     EXPECT_NE(details.find(line), std::string::npos) << line << "\nis not in" << details;
   }
