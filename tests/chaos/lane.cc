@@ -11,8 +11,6 @@
 namespace consul_canary::testing {
 namespace {
 
-using base::ErrorCode;
-using base::Fail;
 using base::Result;
 using nlohmann::json;
 
