@@ -356,6 +356,7 @@ TEST_F(CtlTest, DeleteWithReleaseLetsThePrimarySubsetTakeAllInstances) {
   EXPECT_EQ(resolver["Subsets"]["primary"].value("Filter", ""), "");
   EXPECT_EQ(resolver["Subsets"]["canary"]["Filter"], "Service.Meta.version == v0");
   EXPECT_EQ(resolver["ConnectTimeout"], "3s");
+  ASSERT_TRUE(WaitUntil([&] { return Ctl({"get", "api"}).code == 1; }, seconds(10)));
   Expect({"delete", "api", "--release"}, 1, "there is no rollout of \"api\"");
 }
 
