@@ -92,13 +92,6 @@ std::shared_ptr<const control::RolloutView> Complete(
   return filled;
 }
 
-base::Result<void> NotUnderWay(const std::string& id, const rollout::State& state,
-                               std::string_view remedy) {
-  if (!rollout::IsActive(state.phase)) return {};
-  return base::Fail(ErrorCode::kConflict, fmt::format("a rollout of \"{}\" is {}; abort it {}", id,
-                                                      ToString(state.phase), remedy));
-}
-
 }  // namespace
 
 Api::Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const Auth& auth)
@@ -203,8 +196,7 @@ ServerResponse Api::Put(const std::string& id, const ServerRequest& request) con
     client_.KvPut(key, text, std::nullopt, std::move(reply));
   });
   if (!put) return ErrorResponse(put.error());
-  return {.body = *create ? CreatedJson(*spec, check->contact)
-                          : AppliedJson(config::ToJson(*spec), check->warnings)};
+  return {.body = AppliedJson(*spec, check->contact, check->warnings)};
 }
 
 base::Result<void> Api::MayChange(const std::string& id, const rollout::Spec& spec) const {
@@ -213,20 +205,13 @@ base::Result<void> Api::MayChange(const std::string& id, const rollout::Spec& sp
   // Whoever only looks on may be told otherwise at any time, and whoever acts may be stopped.
   const bool only_looks_on = state && state->spec && !state->spec->act;
   if (!state || only_looks_on || !spec.act) return {};
-  return NotUnderWay(id, *state, "or wait for its end before its specification is changed");
-}
-
-base::Result<void> Api::MayDelete(const std::string& id) const {
-  const auto state = control::ReadStoredState(io_, client_, id);
-  if (!state && state.error().code != ErrorCode::kNotFound) return tl::unexpected(state.error());
-  if (!state) return {};
-  return NotUnderWay(id, *state, "first");
+  return control::NotUnderWay(id, *state,
+                              "or wait for its end before its specification is changed");
 }
 
 ServerResponse Api::Delete(const std::string& id, const ServerRequest& request) const {
   const auto release = ReadFlag(request.query, "release");
   if (!release) return ErrorResponse(release.error());
-  if (const auto may_delete = MayDelete(id); !may_delete) return ErrorResponse(may_delete.error());
   const auto view = Find(id);
   if (!view) return ErrorResponse(view.error());
   if (*release && !(*view)->spec) {

@@ -33,7 +33,6 @@ class Api {
   // kConflict while a rollout is under way.
   [[nodiscard]] base::Result<void> MayChange(const std::string& id,
                                              const rollout::Spec& spec) const;
-  [[nodiscard]] base::Result<void> MayDelete(const std::string& id) const;
   base::ServerResponse Act(const std::string& id, const std::string& action,
                            const base::ServerRequest& request, const std::string& by) const;
   base::ServerResponse Decisions(const std::string& id, const base::ServerRequest& request) const;

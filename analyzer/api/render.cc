@@ -161,13 +161,19 @@ std::string RolloutJson(const RolloutView& view) {
   return json.dump() + "\n";
 }
 
-std::string CreatedJson(const rollout::Spec& spec, const FirstContact& contact) {
+std::string AppliedJson(const rollout::Spec& spec, const FirstContact& contact,
+                        const std::vector<MeshProblem>& warnings) {
   Json created = Json::array();
   for (const auto* entry : {&contact.resolver, &contact.splitter}) {
     if (*entry) created.push_back(Json::parse(**entry));
   }
+  Json misgivings = Json::array();
+  for (const MeshProblem& warning : warnings) {
+    misgivings.push_back({{"field", warning.field}, {"problem", warning.problem}});
+  }
   const Json answer = {{"spec", Json::parse(config::ToJson(spec))},
-                       {"created", std::move(created)}};
+                       {"created", std::move(created)},
+                       {"warnings", std::move(misgivings)}};
   return answer.dump() + "\n";
 }
 
@@ -194,15 +200,6 @@ std::string DecisionsJson(const std::vector<std::string>& stored, const Decision
       range.limit && decisions.size() > *range.limit ? decisions.size() - *range.limit : 0;
   decisions.erase(decisions.begin(), decisions.begin() + static_cast<std::ptrdiff_t>(left_out));
   return Json{{"decisions", std::move(decisions)}}.dump() + "\n";
-}
-
-std::string AppliedJson(const std::string& spec_json, const std::vector<MeshProblem>& warnings) {
-  if (warnings.empty()) return spec_json + "\n";
-  Json applied = Json::parse(spec_json);
-  for (const MeshProblem& warning : warnings) {
-    applied["warnings"].push_back({{"field", warning.field}, {"problem", warning.problem}});
-  }
-  return applied.dump() + "\n";
 }
 
 base::ServerResponse SpecErrors(const std::vector<config::FieldError>& errors) {

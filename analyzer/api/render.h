@@ -19,8 +19,10 @@ namespace consul_canary::api {
 [[nodiscard]] std::string RolloutsJson(
     const std::vector<std::shared_ptr<const control::RolloutView>>& views,
     const std::string& fleet_pause);
-// {"spec": {…}, "created": [{…}]}: what was stored, and the entries that were written for it.
-[[nodiscard]] std::string CreatedJson(const rollout::Spec& spec, const FirstContact& contact);
+// {"spec": {…}, "created": [{…}], "warnings": [{"field", "problem"}]}: what was stored, the entries
+// that were written for it, and what keeps failures from being seen.
+[[nodiscard]] std::string AppliedJson(const rollout::Spec& spec, const FirstContact& contact,
+                                      const std::vector<MeshProblem>& warnings);
 
 // Which decisions are asked for.
 struct DecisionRange {
@@ -30,10 +32,6 @@ struct DecisionRange {
 // {"decisions": […]}; the stored texts, oldest first, as they are ordered here.
 [[nodiscard]] std::string DecisionsJson(const std::vector<std::string>& stored,
                                         const DecisionRange& range = {});
-
-// The specification as it is stored, and where there are any "warnings": [{"field", "problem"}].
-[[nodiscard]] std::string AppliedJson(const std::string& spec_json,
-                                      const std::vector<MeshProblem>& warnings);
 
 // {"error": …, "fields": [{"field", "problem", "line"}]}
 [[nodiscard]] base::ServerResponse SpecErrors(const std::vector<config::FieldError>& errors);

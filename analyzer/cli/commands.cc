@@ -175,7 +175,7 @@ int Apply(const Connection& connection, const std::vector<std::string>& files, b
     const std::string path = RolloutPath(spec.service) + (create ? "?create=true" : "");
     const auto done = analyzer.Call("PUT", path, config::ToJson(spec));
     if (done) {
-      if (create) PrintCreated(spec.service, *done);
+      PrintCreated(spec.service, *done);
       Print(fmt::format("{}: applied\n", spec.service));
       Print(Warnings(spec.service, *done));
       Print(SeenPlan(analyzer, spec));

@@ -3,13 +3,9 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace consul_canary::cli {
-
-// The one of `known` that was probably meant; empty: none is near.
-[[nodiscard]] std::string Nearest(std::string_view word, const std::vector<std::string>& known);
 
 // `app` as it was left by the parse that ended with `error`; `arguments` as they were given,
 // without the program's name. Lines without a newline at the end.

@@ -1,7 +1,5 @@
 #include "analyzer/control/loop.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
@@ -77,7 +75,6 @@ struct Loop::Impl {
   std::jthread thread;
 
   // --- mailbox
-  // ---------------------------------------------------------------------------------------------
 
   void Tell(std::function<void(Impl&)> news) {
     {
@@ -94,7 +91,7 @@ struct Loop::Impl {
                 },
             .on_orders =
                 [this](std::string id, std::vector<consul::KvPair> orders) {
-                  Tell([id, orders](Impl& self) { ReadOrders(self.rollouts[id], orders); });
+                  Tell([id, orders](Impl& self) { self.TakeOrders(id, orders); });
                 },
             .on_leading =
                 [this](std::string id, std::uint64_t epoch, std::optional<consul::KvPair> state) {
@@ -120,9 +117,7 @@ struct Loop::Impl {
 
   void TakeSpec(const std::string& id, const std::optional<consul::KvPair>& stored) {
     if (!stored) {
-      const auto found = rollouts.find(id);
-      if (found == rollouts.end()) return;
-      found->second.spec_deleted = true;
+      if (rollouts.contains(id)) rollouts[id].spec_deleted = true;
       return ForgetDeleted();
     }
     Managed& managed = rollouts[id];
@@ -132,14 +127,15 @@ struct Loop::Impl {
     FollowServices();
   }
 
-  // What is under way ends first, by the specification that it had.
+  // They may come before the specification; after it, only their end does.
+  void TakeOrders(const std::string& id, const std::vector<consul::KvPair>& orders) {
+    if (!orders.empty() || rollouts.contains(id)) ReadOrders(rollouts[id], orders);
+  }
+
   void ForgetDeleted() {
     const auto is_over = [this](const auto& rollout) {
       const auto& [id, managed] = rollout;
-      if (!managed.spec_deleted) return false;
-      const bool ends =
-          managed.leading && managed.loaded && managed.spec && IsActive(managed.state.phase);
-      if (ends || managed.in_flight != 0) return false;
+      if (!IsOver(managed)) return false;
       base::Log(LogLevel::kInfo, "rollout deleted", {{"service", id}});
       io.Post([this, id = id] { store.Forget(id); });
       return true;
@@ -147,8 +143,7 @@ struct Loop::Impl {
     if (std::erase_if(rollouts, is_over) > 0) FollowServices();
   }
 
-  // One attempt at a time; how it went comes with the next look, and is tried again where that is
-  // not committed.
+  // One attempt at a time; how it went comes with the next look.
   void MaintainIfDue(const std::string& id, Managed& managed,
                      const collect::ServiceSnapshot* service) {
     if (!managed.state.maintenance_due || managed.maintaining || managed.maintained) return;
@@ -188,19 +183,13 @@ struct Loop::Impl {
                 const std::optional<consul::KvPair>& stored) {
     Managed& managed = rollouts[id];
     BeginLead(managed, epoch, stored);
-    base::Log(managed.loaded ? LogLevel::kInfo : LogLevel::kError, "leading",
-              {{"service", id},
-               {"epoch", std::to_string(epoch)},
-               {"phase", std::string(ToString(managed.state.phase))},
-               {"problem", managed.state_problem}});
+    LogLead(id, managed);
   }
 
   void LoseLead(const std::string& id, const std::string& why) {
     const auto found = rollouts.find(id);
     if (found == rollouts.end()) return;
-    found->second.leading = false;
-    found->second.in_flight = 0;
-    found->second.pending.reset();
+    EndLead(found->second);
     base::Log(LogLevel::kWarn, "not leading any more", {{"service", id}, {"why", why}});
   }
 
@@ -208,36 +197,13 @@ struct Loop::Impl {
     const auto found = rollouts.find(result.id);
     for (const WriteResult& write : result.writes) NoteWrite(result.id, write);
     if (found == rollouts.end() || found->second.in_flight != result.number) return;
-    Managed& managed = found->second;
-    managed.in_flight = 0;
-    if (!result.committed) {
-      const std::string& trouble = result.committed.error().message;
-      if (trouble != managed.commit_trouble) {
-        base::Log(LogLevel::kWarn, "state not committed",
-                  {{"service", result.id}, {"error", trouble}});
-      }
-      managed.commit_trouble = trouble;
-      // What was kept in memory stands; what was to be stored is decided anew, its time included.
-      if (managed.pending) {
-        managed.last_tick = managed.previous_tick;
-        NoteUndone(managed.recorded);
-      }
-      managed.pending.reset();
-      return;
+    for (const rollout::Decision& decision : TakeCommitted(found->second, result)) {
+      ++counters.decisions[{result.id, decision.action, decision.cause}];
+      LogDecision(result.id, decision);
     }
-    managed.commit_trouble.clear();
-    managed.state_index = *result.committed;
-    if (!managed.pending) return;
-    managed.state = std::move(*managed.pending);
-    managed.pending.reset();
-    for (const rollout::Decision& decision : managed.pending_decisions) {
-      NoteDecision(result.id, decision);
-    }
-    managed.pending_decisions.clear();
   }
 
-  // Before the outcome is committed: what is stored shall be found in the recording by whoever goes
-  // on from it.
+  // Before the outcome is committed, so that whoever goes on from it finds it recorded.
   void Record(const std::string& id, Managed& managed, const Observation& seen,
               const rollout::Outcome& outcome) {
     if (!recorder) return;
@@ -261,21 +227,7 @@ struct Loop::Impl {
     managed.write_trouble = std::move(trouble);
   }
 
-  void NoteDecision(const std::string& id, const rollout::Decision& decision) {
-    ++counters.decisions[{id, decision.action, decision.cause}];
-    base::Log(LogLevel::kInfo, "decision",
-              {{"service", id},
-               {"seq", std::to_string(decision.sequence)},
-               {"action", decision.action},
-               {"cause", decision.cause},
-               {"from", std::string(ToString(decision.from))},
-               {"to", std::string(ToString(decision.to))},
-               {"weight", fmt::format("{:g}", decision.weight_percent)},
-               {"reason", decision.reason}});
-  }
-
   // --- ticks
-  // -----------------------------------------------------------------------------------------------
 
   // Whether the service's instances may be believed: not while Consul is away nor until its checks
   // have run again.
@@ -333,11 +285,10 @@ struct Loop::Impl {
       for (const WriteResult& refused : prepared.refused) NoteWrite(id, refused);
       change.writes = std::move(prepared.writes);
     }
-    const bool checkpoint_due =
-        IsActive(outcome.state.phase) && seen.unknown.empty() &&
-        (!managed.last_checkpoint || now - *managed.last_checkpoint >= options.checkpoint_every);
     const bool commit = MustStore(managed.state, outcome) || !change.taken_orders.empty() ||
-                        checkpoint_due || !change.refused_orders.empty();
+                        !change.refused_orders.empty() ||
+                        (IsActive(outcome.state.phase) && seen.unknown.empty() &&
+                         IsCheckpointDue(managed, now, options.checkpoint_every));
     managed.seen = std::move(seen);
     if (!commit) managed.state = std::move(outcome.state);
     // A write that failed or is not seen yet is tried again with the next tick, not with every

@@ -125,6 +125,68 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
   NoteLoaded(managed.state, managed.recorded);
 }
 
+void EndLead(Managed& managed) {
+  managed.leading = false;
+  managed.in_flight = 0;
+  managed.pending.reset();
+}
+
+void LogLead(const std::string& id, const Managed& managed) {
+  base::Log(managed.loaded ? base::LogLevel::kInfo : base::LogLevel::kError, "leading",
+            {{"service", id},
+             {"epoch", std::to_string(managed.epoch)},
+             {"phase", std::string(ToString(managed.state.phase))},
+             {"problem", managed.state_problem}});
+}
+
+bool IsCheckpointDue(const Managed& managed, base::MonotonicTime now, base::milliseconds every) {
+  return !managed.last_checkpoint || now - *managed.last_checkpoint >= every;
+}
+
+bool IsOver(const Managed& managed) {
+  const bool ends =
+      managed.leading && managed.loaded && managed.spec && IsActive(managed.state.phase);
+  return managed.spec_deleted && !ends && managed.in_flight == 0;
+}
+
+std::vector<rollout::Decision> TakeCommitted(Managed& managed, const ChangeResult& result) {
+  managed.in_flight = 0;
+  std::optional<rollout::State> pending = std::exchange(managed.pending, std::nullopt);
+  std::vector<rollout::Decision> decisions = std::exchange(managed.pending_decisions, {});
+  if (result.committed) {
+    managed.commit_trouble.clear();
+    managed.state_index = *result.committed;
+    if (!pending) return {};
+    managed.state = std::move(*pending);
+    return decisions;
+  }
+  const std::string& trouble = result.committed.error().message;
+  if (trouble != managed.commit_trouble) {
+    base::Log(base::LogLevel::kWarn, "state not committed",
+              {{"service", result.id}, {"error", trouble}});
+  }
+  managed.commit_trouble = trouble;
+  if (!pending) return {};
+  // What was kept in memory stands; what was to be stored is decided anew, its time included.
+  managed.last_tick = managed.previous_tick;
+  NoteUndone(managed.recorded);
+  // Without an answer it may be stored all the same. The next commit tells, so it comes at once.
+  managed.last_checkpoint.reset();
+  return {};
+}
+
+void LogDecision(const std::string& id, const rollout::Decision& decision) {
+  base::Log(base::LogLevel::kInfo, "decision",
+            {{"service", id},
+             {"seq", std::to_string(decision.sequence)},
+             {"action", decision.action},
+             {"cause", decision.cause},
+             {"from", std::string(ToString(decision.from))},
+             {"to", std::string(ToString(decision.to))},
+             {"weight", fmt::format("{:g}", decision.weight_percent)},
+             {"reason", decision.reason}});
+}
+
 void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTime now) {
   if (!write.result) {
     // It may still be carried out.

@@ -88,6 +88,24 @@ struct WriteOutcome {
 };
 [[nodiscard]] WriteOutcome OutcomeOf(const WriteResult& write);
 
+// Somebody else may hold the lock: what is under way is none of ours any more.
+void EndLead(Managed& managed);
+
+void LogLead(const std::string& id, const Managed& managed);
+
+[[nodiscard]] bool IsCheckpointDue(const Managed& managed, base::MonotonicTime now,
+                                   base::milliseconds every);
+
+// Whether nothing is left to do for it: its specification was deleted, and what was under way has
+// ended by the one that it had.
+[[nodiscard]] bool IsOver(const Managed& managed);
+
+// How the change under way went. The decisions that are stored by it.
+[[nodiscard]] std::vector<rollout::Decision> TakeCommitted(Managed& managed,
+                                                           const ChangeResult& result);
+
+void LogDecision(const std::string& id, const rollout::Decision& decision);
+
 // Remembers which entries a write has replaced, or that its answer is lost.
 void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTime now);
 

@@ -1,5 +1,7 @@
 #include "analyzer/control/orders.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -40,17 +42,21 @@ base::Result<Place> NextPlace(base::IoLoop& io, consul::Client& client, const st
   return Place{last + 1, *state ? (*state)->modify_index : 0};
 }
 
+// The state is still the one that was read; index 0: there was none.
+consul::TxnOp Unchanged(const std::string& id, std::uint64_t state_index) {
+  const std::string key = RolloutKey(id, "state");
+  if (state_index == 0) return {.verb = "check-not-exists", .key = key};
+  return {.verb = "check-index", .key = key, .index = state_index};
+}
+
 // Only where the state is still the one that was read: an order whose number has been taken by
 // another one, carried out and removed meanwhile would be passed over. And only while there is such
 // a rollout: what is left behind by a deletion would meet the next one of this name.
 std::vector<consul::TxnOp> Appending(const std::string& id, std::uint64_t spec_index,
                                      const Place& place, const rollout::Order& order) {
-  const std::string state_key = RolloutKey(id, "state");
   const std::string order_key = OrderKey(id, place.sequence);
   return {{.verb = "check-index", .key = SpecKey(id), .index = spec_index},
-          place.state_index == 0
-              ? consul::TxnOp{.verb = "check-not-exists", .key = state_key}
-              : consul::TxnOp{.verb = "check-index", .key = state_key, .index = place.state_index},
+          Unchanged(id, place.state_index),
           {.verb = "cas", .key = order_key, .value = OrderToJson(order)}};
 }
 
@@ -83,16 +89,35 @@ base::Result<std::uint64_t> AppendOrder(base::IoLoop& io, consul::Client& client
 }
 
 base::Result<void> DeleteRollout(base::IoLoop& io, consul::Client& client, const std::string& id) {
-  const std::vector<consul::TxnOp> operations = {
-      {.verb = "delete", .key = SpecKey(id)},
-      {.verb = "delete-tree", .key = OrdersKey(id)},
-      {.verb = "delete-tree", .key = RolloutKey(id, "")},
-      {.verb = "delete", .key = LockKey(id)},
-  };
-  const auto done = Await<std::vector<KvPair>>(
-      io, [&client, operations](auto reply) { client.Txn(operations, std::move(reply)); });
-  if (!done) return tl::unexpected(done.error());
-  return {};
+  constexpr int kTries = 20;  // the leader stores its state meanwhile
+  for (int i = 0; i < kTries; ++i) {
+    const auto state = Get(io, client, RolloutKey(id, "state"));
+    if (!state) return tl::unexpected(state.error());
+    if (*state) {
+      const auto parsed = StateFromJson((*state)->value);
+      if (!parsed) return tl::unexpected(parsed.error());
+      if (const auto over = NotUnderWay(id, *parsed, "first"); !over) return over;
+    }
+    const std::vector<consul::TxnOp> operations = {
+        Unchanged(id, *state ? (*state)->modify_index : 0),
+        {.verb = "delete", .key = SpecKey(id)},
+        {.verb = "delete-tree", .key = OrdersKey(id)},
+        {.verb = "delete-tree", .key = RolloutKey(id, "")},
+        {.verb = "delete", .key = LockKey(id)},
+    };
+    const auto done = Await<std::vector<KvPair>>(
+        io, [&client, operations](auto reply) { client.Txn(operations, std::move(reply)); });
+    if (done) return {};
+    if (done.error().code != ErrorCode::kConflict) return tl::unexpected(done.error());
+  }
+  return base::Fail(ErrorCode::kUnavailable, "its state changes all the time; try again");
+}
+
+base::Result<void> NotUnderWay(const std::string& id, const rollout::State& state,
+                               std::string_view remedy) {
+  if (!rollout::IsActive(state.phase)) return {};
+  return base::Fail(ErrorCode::kConflict, fmt::format("a rollout of \"{}\" is {}; abort it {}", id,
+                                                      ToString(state.phase), remedy));
 }
 
 base::Result<void> SetFleetPause(base::IoLoop& io, consul::Client& client, const std::string& by,

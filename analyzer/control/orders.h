@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "analyzer/control/stored_json.h"
 #include "analyzer/rollout/state.h"
@@ -17,7 +18,12 @@ namespace consul_canary::control {
                                                       const std::string& id,
                                                       const rollout::Order& order);
 
+// kConflict while the rollout is under way: "a rollout of "api" is paused; abort it <remedy>".
+[[nodiscard]] base::Result<void> NotUnderWay(const std::string& id, const rollout::State& state,
+                                             std::string_view remedy);
+
 // Everything that is stored of a rollout, at once: specification, orders, state, decisions, lock.
+// kConflict while it is under way, also where it has begun a moment ago.
 [[nodiscard]] base::Result<void> DeleteRollout(base::IoLoop& io, consul::Client& client,
                                                const std::string& id);
 

@@ -16,8 +16,8 @@ namespace consul_canary::base {
 namespace {
 
 // A block of its own from the kernel, for what is larger; either stops glibc from raising both.
-constexpr int kLargeAllocation = 1 << 20;
-constexpr int kMostFreeAtTheTop = 8 << 20;
+constexpr int kLargeAllocationBytes = 1 << 20;
+constexpr int kMostFreeAtTheTopBytes = 8 << 20;
 
 constexpr std::string_view kTextPlain = "text/plain; charset=utf-8";
 
@@ -163,8 +163,8 @@ void BlockSignals() {
 }
 
 void ReturnFreedMemory() {
-  (void)mallopt(M_MMAP_THRESHOLD, kLargeAllocation);
-  (void)mallopt(M_TRIM_THRESHOLD, kMostFreeAtTheTop);
+  (void)mallopt(M_MMAP_THRESHOLD, kLargeAllocationBytes);
+  (void)mallopt(M_TRIM_THRESHOLD, kMostFreeAtTheTopBytes);
 }
 
 void WaitForEnd(const std::function<void()>& on_reload) {

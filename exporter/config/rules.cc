@@ -7,8 +7,9 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 #include <optional>
+
+#include "exporter/config/nearest.h"
 
 namespace consul_canary::config {
 namespace {
@@ -71,29 +72,11 @@ bool IsAmbiguousOctal(const Node& node) {
   return text.size() > 1 && text[0] == '0' && text[1] >= '0' && text[1] <= '9';
 }
 
-// Insertions, deletions, substitutions.
-std::size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, substituted}));
-    }
-  }
-  return row.back();
-}
-
 std::string UnknownKey(std::string_view key, const Rules& rules) {
-  std::vector<std::string_view> names;
-  for (const auto& [name, rule] : rules) names.push_back(name);
-  const auto nearest = std::ranges::min_element(
-      names, {}, [&](std::string_view name) { return EditDistance(key, name); });
-  const std::size_t distance = EditDistance(key, *nearest);
-  if (distance <= std::max<std::size_t>(2, nearest->size() / 3) && distance < nearest->size() &&
-      distance < key.size()) {
-    return fmt::format("is not a known key; did you mean {}?", *nearest);
+  std::vector<std::string> names;
+  for (const auto& [name, rule] : rules) names.emplace_back(name);
+  if (const std::string nearest = Nearest(key, names); !nearest.empty()) {
+    return fmt::format("is not a known key; did you mean {}?", nearest);
   }
   return fmt::format("is not a known key; known here: {}", fmt::join(names, ", "));
 }

@@ -199,7 +199,7 @@ int MeasureTicks(const Http& http, const ConsulAgent& consul, Daemon& analyzer,
   while (std::chrono::steady_clock::now() - begin < seconds(kSecondsMeasured)) {
     most_connections = std::max(most_connections,
                                 ConnectionsTo(analyzer.process().pid(), PortOf(consul.address())));
-    testing::Pass(base::milliseconds(500));
+    testing::Pass(base::milliseconds(500));  // between two looks of a time that is measured
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   const double cpu = CpuSeconds(analyzer.process().pid()) - cpu_before;

@@ -107,12 +107,18 @@ TEST(DecisionsJson, PassesStoredTextsOnAndSkipsWhatIsNone) {
             (json{{"decisions", {{{"sequence", 1}}, {{"sequence", 2}}}}}));
 }
 
-TEST(AppliedJson, HasWarningsOnlyWhereThereAreAny) {
-  EXPECT_EQ(AppliedJson(R"({"service": "api"})", {}), "{\"service\": \"api\"}\n");
-  EXPECT_EQ(
-      nlohmann::json::parse(AppliedJson(R"({"service": "api"})", {{"service", "is blind"}})),
-      nlohmann::json::parse(
-          R"({"service": "api", "warnings": [{"field": "service", "problem": "is blind"}]})"));
+TEST(AppliedJson, HasWhatWasStoredWhatWasWrittenForItAndWarnings) {
+  rollout::Spec spec;
+  spec.service = "api";
+  spec.steps = {{.weight_percent = 5}};
+  const json plain = json::parse(AppliedJson(spec, {}, {}));
+  EXPECT_EQ(plain["spec"]["service"], "api");
+  EXPECT_EQ(plain["created"], json::array());
+  EXPECT_EQ(plain["warnings"], json::array());
+  const json answer = json::parse(AppliedJson(spec, {.splitter = R"({"Kind": "service-splitter"})"},
+                                              {{"service", "is blind"}}));
+  EXPECT_EQ(answer["created"], (json{{{"Kind", "service-splitter"}}}));
+  EXPECT_EQ(answer["warnings"], (json{{{"field", "service"}, {"problem", "is blind"}}}));
 }
 
 TEST(DecisionsJson, LeavesOutWhatIsOlderAndAllButTheNewest) {

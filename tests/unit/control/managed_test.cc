@@ -105,5 +105,56 @@ TEST(Managed, StoresDecisionsTakenOrdersAndWhatIsWantedBeforeAnythingIsWritten) 
   EXPECT_TRUE(MustStore(before, {.state = wants}));
 }
 
+// Under way: a decision to begin, made now.
+Managed Committing(base::MonotonicTime now) {
+  Managed managed;
+  managed.leading = managed.loaded = true;
+  managed.spec = ApiSpec();
+  managed.in_flight = 3;
+  managed.pending.emplace().phase = rollout::Phase::kProgressing;
+  managed.pending_decisions = {{.sequence = 7}};
+  managed.last_checkpoint = now;
+  return managed;
+}
+
+TEST(TakeCommitted, TakesOverWhatIsStored) {
+  const base::MonotonicTime now{base::seconds(100)};
+  Managed managed = Committing(now);
+  const auto decisions = TakeCommitted(managed, {.number = 3, .id = "api", .committed = 55});
+  ASSERT_EQ(decisions.size(), 1U);
+  EXPECT_EQ(decisions.front().sequence, 7U);
+  EXPECT_EQ(managed.state.phase, rollout::Phase::kProgressing);
+  EXPECT_EQ(managed.state_index, 55U);
+  EXPECT_EQ(managed.in_flight, 0U);
+  EXPECT_FALSE(IsCheckpointDue(managed, now, base::seconds(10)));
+  EXPECT_TRUE(IsCheckpointDue(managed, now + base::seconds(10), base::seconds(10)));
+}
+
+// It may be stored all the same, which only another commit tells.
+TEST(TakeCommitted, AsksAgainAtOnceWhereNoAnswerCame) {
+  const base::MonotonicTime now{base::seconds(100)};
+  Managed managed = Committing(now);
+  const auto decisions =
+      TakeCommitted(managed, {.number = 3,
+                              .id = "api",
+                              .committed = base::Fail(base::ErrorCode::kUnavailable, "no answer")});
+  EXPECT_TRUE(decisions.empty());
+  EXPECT_EQ(managed.state.phase, rollout::Phase::kIdle);
+  EXPECT_EQ(managed.commit_trouble, "no answer");
+  EXPECT_TRUE(IsCheckpointDue(managed, now, base::seconds(10)));
+}
+
+TEST(IsOver, OnceWhatIsUnderWayHasEndedAfterTheSpecificationWasDeleted) {
+  Managed managed = Committing({});
+  managed.spec_deleted = true;
+  EXPECT_FALSE(IsOver(managed));  // a change is under way
+  (void)TakeCommitted(managed, {.number = 3, .id = "api", .committed = 55});
+  EXPECT_FALSE(IsOver(managed));  // the rollout is
+  managed.state.phase = rollout::Phase::kRolledBack;
+  EXPECT_TRUE(IsOver(managed));
+  managed.spec_deleted = false;
+  EXPECT_FALSE(IsOver(managed));
+}
+
 }  // namespace
 }  // namespace consul_canary::control
