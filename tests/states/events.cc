@@ -177,6 +177,10 @@ const Event kEvents[] = {
 
     {"the specification is changed", Always,
      [](Model& model) { std::swap(model.spec, model.changed); }},
+    {"the specification cannot be read", [](const Model& model) { return !model.unreadable; },
+     [](Model& model) { model.unreadable = true; }},
+    {"it can be read again", [](const Model& model) { return model.unreadable; },
+     [](Model& model) { model.unreadable = false; }},
     {"Consul is away", [](const Model& model) { return !model.consul_away; },
      [](Model& model) { model.consul_away = true; }},
     {"Consul is back", [](const Model& model) { return model.consul_away; },
@@ -224,7 +228,7 @@ void Happen(Model& model, const Event& event) {
 
 void BringQuiet(Model& model) {
   if (model.consul_away) model.ReturnConsul();
-  model.view_lags = false;
+  model.view_lags = model.unreadable = false;
   model.write_fate = WriteFate::kLands;
   model.commit_fate = CommitFate::kStands;
   model.requests_of_a_caller = kManyRequests;

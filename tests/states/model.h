@@ -142,6 +142,7 @@ struct Model {
 
   const rollout::Spec* spec;     // outlives the model, as the next
   const rollout::Spec* changed;  // what its owner may make of it, and back
+  bool unreadable = false;       // what stands there instead cannot be read
   Entries truth, view;
   std::uint64_t last_index = 1;  // Consul counts all its writes together
   bool view_lags = false;
