@@ -162,12 +162,13 @@ void Model::Glance() { Rule(0, Requests::kNone); }
 
 void Model::Rule(double elapsed_seconds, Requests requests) {
   wall_seconds += elapsed_seconds;
-  const auto there = unreadable ? std::nullopt : std::optional(*spec);
-  const rollout::Spec* const given = control::SpecToRuleBy(there, memory);
+  const rollout::Spec* const given =
+      unreadable ? control::SpecToRuleBy(std::nullopt, memory) : spec;
   if (given == nullptr) return;
   last.emplace();
   Look& look = *last;
   look.before = memory;
+  if (unreadable) look.former = *given;
   look.seen = Observe(elapsed_seconds, requests);
   look.callers = callers;
   look.outcome = rollout::Decide(*given, memory, look.seen);

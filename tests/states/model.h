@@ -96,6 +96,7 @@ enum class Requests {
 // One call of Decide() and what came of it.
 struct Look {
   rollout::State before;
+  std::optional<rollout::Spec> former;  // by which it ruled, since the one there cannot be read
   rollout::Observation seen;
   rollout::Outcome outcome;
   std::vector<Caller> callers;  // what their sidecars really did
