@@ -146,7 +146,8 @@ Rule Strategy(Spec& spec) {
               {"deadline", Duration(spec.deadline, false)},
               {"on_deadline",
                Choice<OnDeadline>(spec.on_deadline, {{"hold", OnDeadline::kHold},
-                                                     {"rollback", OnDeadline::kRollBack}})}});
+                                                     {"rollback", OnDeadline::kRollBack}})},
+              {"after_promotion", Duration(spec.after_promotion, true)}});
 }
 
 void CheckStrategy(const Spec& spec, Findings& findings) {
