@@ -110,8 +110,8 @@ NextDecision OfWatch(const Spec& spec, const State& state) {
   NextDecision next{.decision = "the primary subset takes version " + state.canary_version,
                     .waits_for = Cause(state)};
   if (state.deadline_passed) return next;
-  next.deadline_seconds = std::max(
-      0.0, (spec.deadline + spec.after_promotion).count() - state.stage_seconds);
+  next.deadline_seconds =
+      std::max(0.0, (spec.deadline + spec.after_promotion).count() - state.stage_seconds);
   next.on_deadline = OnDeadlineText(spec);
   return next;
 }

@@ -31,8 +31,7 @@ std::string HarmReason(const Transition& t) {
 
 // All traffic is at the canary, and the old version is not there any more.
 bool IsStranded(const Transition& t) {
-  const bool is_full =
-      t.state.stage == Stage::kCanaryFull || t.state.stage == Stage::kWatching;
+  const bool is_full = t.state.stage == Stage::kCanaryFull || t.state.stage == Stage::kWatching;
   return is_full && t.seen.instances_known && t.seen.primary_passing == 0;
 }
 

@@ -283,8 +283,8 @@ void BeginWatchEvidence(const Spec& spec, Evidence& evidence) {
   // Of each metric: that its limit is too low by chance.
   const double chance =
       kLimitChance * spec.false_rollback / static_cast<double>(1 + evidence.latency.size());
-  const double failures = stats::UpperRate(
-      evidence.rollout_primary, DispersionOf(evidence, evidence.dispersion), chance);
+  const double failures = stats::UpperRate(evidence.rollout_primary,
+                                           DispersionOf(evidence, evidence.dispersion), chance);
   // What was no obstacle to the promotion is no reason to take it back.
   evidence.failure_limit = std::max(stats::CanaryLimit(spec.failure_margin, failures),
                                     stats::CanaryLimit(spec.rollback_margin, failures));

@@ -271,8 +271,7 @@ std::string StepObstacle(const Transition& t) {
 void CheckDeadline(Transition& t) {
   State& state = t.state;
   const bool watching = state.stage == Stage::kWatching;
-  const double limit =
-      t.spec.deadline.count() + (watching ? t.spec.after_promotion.count() : 0.0);
+  const double limit = t.spec.deadline.count() + (watching ? t.spec.after_promotion.count() : 0.0);
   if (state.deadline_passed || state.stage_seconds <= limit) return;
   // A deadline is no reason to write over weights of someone else's; it passes once they are gone.
   if (t.spec.on_deadline == OnDeadline::kRollBack && state.foreign_edit) return;

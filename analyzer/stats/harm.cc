@@ -58,9 +58,8 @@ void CloseBlock(const HarmPlan& plan, std::optional<double> limit, HarmState& st
   BeginEpochs(RestartsOf(state), HarmGrid().log_weights, plan.planned_epochs, has_requests,
               plan.epoch_seconds);
   if (has_requests) {
-    const auto gains = limit
-                           ? BlocksBeyond(*limit, block.canary)
-                           : Blocks(plan.tolerance, state.primary, block.primary, block.canary);
+    const auto gains = limit ? BlocksBeyond(*limit, block.canary)
+                             : Blocks(plan.tolerance, state.primary, block.primary, block.canary);
     for (std::size_t k = 0; k < kHarmGridSize; ++k) {
       state.log_sums[k] += gains[k] / block.overdispersion;
     }

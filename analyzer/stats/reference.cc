@@ -25,8 +25,7 @@ double UpperRate(const Counts& counts, double overdispersion, double chance) {
   double low = observed;
   double high = 1;
   // Halved until the two are neighbours.
-  for (double middle = (low + high) / 2; low < middle && middle < high;
-       middle = (low + high) / 2) {
+  for (double middle = (low + high) / 2; low < middle && middle < high; middle = (low + high) / 2) {
     (Divergence(observed, middle) < needed ? low : high) = middle;
   }
   return high;

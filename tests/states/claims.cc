@@ -170,9 +170,9 @@ void CheckRollback(const Look& look, Broken& broken) {
                                 [](const Decision& d) { return d.to == Phase::kRollingBack; }),
         "an abort does not roll back");
   if (look.outcome.verdict.kind != rollout::VerdictKind::kHarm || !NewOrders(look).empty()) return;
-  Claim(broken, is_back != IsStranded(look),
-        is_back ? "harm takes all traffic to a subset without instances"
-                : "harm does not roll back");
+  Claim(
+      broken, is_back != IsStranded(look),
+      is_back ? "harm takes all traffic to a subset without instances" : "harm does not roll back");
   Claim(broken, is_back || look.outcome.state.stage == before.stage,
         "a harmful canary goes on to the next stage");
 }

@@ -42,9 +42,10 @@ TEST_F(Watch, LastsItsTimeWithAllTrafficAndTheOldFilter) {
 TEST_F(Watch, SaysWhatTheCanaryIsHeldAgainst) {
   world.ReachStage(Stage::kWatching);
   const std::string reason = world.decisions.back().reason;
-  EXPECT_TRUE(reason.starts_with("all traffic is at the canary, and is watched there for 20 s before "
-                                 "the primary subset takes its version; harm is a failure ratio "
-                                 "above 1."))
+  EXPECT_TRUE(
+      reason.starts_with("all traffic is at the canary, and is watched there for 20 s before "
+                         "the primary subset takes its version; harm is a failure ratio "
+                         "above 1."))
       << reason;
   // The upper bound of the primary's ratio and the margin of a point.
   EXPECT_GT(world.state.evidence.failure_limit, 0.01);

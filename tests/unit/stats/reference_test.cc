@@ -59,9 +59,9 @@ void ExpectNear(const std::vector<double>& actual, const std::vector<double>& ex
 }
 
 TEST(HarmBeyond, AgreesWithFortyDigitArithmetic) {
-  ExpectNear(LogHarmAfterEach({3}, 0.02, 1), {-0.6146790903378621, -0.6146790903378621,
-                                              -1.365353537035451, 0.4120654184747739,
-                                              3.911516657779842});
+  ExpectNear(LogHarmAfterEach({3}, 0.02, 1),
+             {-0.6146790903378621, -0.6146790903378621, -1.365353537035451, 0.4120654184747739,
+              3.911516657779842});
   ExpectNear(LogHarmAfterEach({0}, 0.02, 2.5),
              {-0.5590481019109986, -0.5590481019109986, -1.17416704019799, -0.321494164339693,
               0.9163304618440715});
