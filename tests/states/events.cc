@@ -177,10 +177,6 @@ const Event kEvents[] = {
 
     {"the specification is changed", Always,
      [](Model& model) { std::swap(model.spec, model.changed); }},
-    {"the specification cannot be read", [](const Model& model) { return !model.unreadable; },
-     [](Model& model) { model.unreadable = true; }},
-    {"it can be read again", [](const Model& model) { return model.unreadable; },
-     [](Model& model) { model.unreadable = false; }},
     {"Consul is away", [](const Model& model) { return !model.consul_away; },
      [](Model& model) { model.consul_away = true; }},
     {"Consul is back", [](const Model& model) { return model.consul_away; },
