@@ -200,6 +200,7 @@ TEST(ReadSpec, DeletedWhatCannotBeReadTakesTheTrafficBackBeforeItIsOver) {
   seen.splitter = rollout::SplitterView{.canary_percent = 25, .primary_percent = 75};
   AddDoubts(managed, {}, {}, seen);
   const rollout::Spec* const spec = SpecToRuleBy(managed.spec, managed.state);
+  ASSERT_NE(spec, nullptr);
   const rollout::Outcome outcome = rollout::Decide(*spec, managed.state, seen);
   EXPECT_EQ(outcome.state.phase, rollout::Phase::kRollingBack);
   ASSERT_EQ(outcome.decisions.size(), 1U);
