@@ -13,7 +13,9 @@ namespace {
 using base::ErrorCode;
 using consul::KvPair;
 
-constexpr std::size_t kBatch = 64;  // a Consul transaction holds no more operations
+// A transaction holds 64 operations (128 in Consul 1.16). 64 states of 25 kB, with what some 50
+// callers have counted, are an answer of 2.1 MB; more than 16 MB are not read.
+constexpr std::size_t kBatch = 64;
 
 struct Batch {
   std::vector<std::string> ids;
