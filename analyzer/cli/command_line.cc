@@ -32,8 +32,8 @@ constexpr int kWrongFlags = kWrongInput;
 
 // Whether all of the output has arrived; complains where it has not.
 bool IsWritten() {
-  std::cout.flush();  // of --help
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
+  const bool help_is_written = std::cout.flush().good();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && help_is_written) return true;
   Complain("standard output could not be written");
   return false;
 }

@@ -8,6 +8,7 @@
 
 #include <cstdio>
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -169,6 +170,7 @@ int RunWithoutOutput(const Analyzer& analyzer, std::vector<std::string> argument
   close(full);
   close(kept);
   std::clearerr(stdout);
+  std::cout.clear();
   return code;
 }
 
