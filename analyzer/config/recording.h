@@ -72,7 +72,7 @@ struct RecordedTick {
   std::uint64_t sequence = 0;  // of the last decision; 0: as before, or not said
   bool restarted = false;      // before this line; what is not stored was lost
   // Without sequences; alert_started_wall_seconds is on the clock of t, where the rollout began at
-  // 0.
+  // 0; seen_decisions is 0 where the order was refused as outdated, else not told.
   std::vector<rollout::Order> orders;
 
   bool operator==(const RecordedTick&) const = default;

@@ -57,6 +57,7 @@ Json ToValue(const rollout::Order& order) {
   Json value = {{"order", ToString(order.kind)}, {"by", order.by}};
   if (!order.version.empty()) value["version"] = order.version;
   if (order.full) value["full"] = true;
+  if (order.seen_decisions == 0U) value["outdated"] = true;
   if (!order.alert.empty()) value["alert"] = order.alert;
   if (!order.alert_key.empty()) value["alert_key"] = order.alert_key;
   if (std::not_equal_to<>{}(order.alert_started_wall_seconds, 0.0)) {

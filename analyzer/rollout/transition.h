@@ -17,7 +17,8 @@ struct Transition {
   Verdict verdict;
   State state;
   std::vector<Decision> decisions;
-  std::string waits;  // as in Outcome
+  std::string waits;        // as in Outcome
+  std::uint64_t order = 0;  // number of the one that is being taken; 0: none
 
   // Appends to the decision log; `from` is the phase before the move, the state holds the one after
   // it.

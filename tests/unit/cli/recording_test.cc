@@ -215,7 +215,7 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
       {TickWith(R"("orders": [{"order": "abort", "why": "x"}])"),
        "orders.why: is not known; there are alert, alert_key, alert_started_wall_seconds, by, "
        "full, "
-       "order, version"},
+       "order, outdated, version"},
       {TickWith(R"("weight": -1)"), "weight: must be a number from 0 to 100"},
       {TickWith(R"("age": null)"), "age: must be a number from 0 to 1e+09"},
       {TickWith(R"("healthy": "yes")"), "healthy: must be true, false or a whole number"},

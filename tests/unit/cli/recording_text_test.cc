@@ -68,6 +68,7 @@ rollout::Order AnyOrder(Draw& draw) {
           .by = draw.Text(),
           .version = draw.Text(),
           .full = draw.Yes(),
+          .seen_decisions = draw.Yes() ? std::optional<std::uint64_t>(0) : std::nullopt,
           .alert = draw.Text(),
           .alert_key = draw.Text(),
           .alert_started_wall_seconds = draw.Number() - draw.Number()};
