@@ -221,6 +221,10 @@ ServerResponse Api::Delete(const std::string& id, const ServerRequest& request) 
                                       "release and widen the subset's Filter by hand",
                                       id)});
   }
+  if (*release) {
+    const auto may = MayWidenPrimary(io_, client_, *(*view)->spec);
+    if (!may) return ErrorResponse({may.error().code, "not deleted: " + may.error().message});
+  }
   const auto done = control::DeleteRollout(io_, client_, id);
   if (!done) return ErrorResponse(done.error());
   nlohmann::json answer = {{"deleted", id}};

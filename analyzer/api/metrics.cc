@@ -178,7 +178,7 @@ void WriteCounters(const FleetView& fleet, const std::map<std::string, std::uint
     page.AddCount({{"service_name", service}, {"action", action}, {"cause", cause}}, count);
   }
   WriteResults("consul_canary_splitter_writes_total",
-               "Writes of splitters and resolvers, by result.", {"ok", "conflict", "error"},
+               "Writes of splitters and resolvers, by result.", {"ok", "conflict", "owned", "error"},
                fleet.counters.writes, page);
   WriteResults("consul_canary_hook_requests_total", "Requests to the Alertmanager hook, by result.",
                {"acted", "ignored", "refused", "invalid", "unavailable"}, hook_results, page);

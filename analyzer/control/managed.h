@@ -81,7 +81,7 @@ void AddDoneOrders(const Managed& managed, const rollout::Observation& seen,
 // We hold the lock: everything that was believed of the rollout gives way to what is stored.
 void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul::KvPair>& stored);
 
-// "ok", "conflict" or "error", and what is wrong, in words; empty: nothing.
+// "ok", "conflict", "owned" (by Kubernetes) or "error", and what is wrong, in words; empty: nothing.
 struct WriteOutcome {
   std::string name;
   std::string trouble;

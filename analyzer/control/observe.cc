@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "analyzer/control/entry_writer.h"
 #include "analyzer/rollout/judge.h"
 
 namespace consul_canary::control {
@@ -318,8 +319,16 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
     seen.unknown = WhyUnusable(*service);
   }
   if (service == nullptr) return seen;
-  if (service->splitter) seen.splitter = ViewOf(*service->splitter, spec);
-  if (service->resolver) seen.resolver_epoch = EpochOf(service->resolver->meta);
+  if (service->splitter) {
+    seen.splitter = ViewOf(*service->splitter, spec);
+    seen.splitter_unwritable =
+        WhyNotWritable("service-splitter", service->service, service->splitter->meta);
+  }
+  if (service->resolver) {
+    seen.resolver_epoch = EpochOf(service->resolver->meta);
+    seen.resolver_unwritable =
+        WhyNotWritable("service-resolver", service->service, service->resolver->meta);
+  }
   AddSubsets(*service, spec, seen);
   seen.instances_known = service->instances_known && !mesh.consul_error;
   for (const CallerReading& caller : service->callers) {

@@ -112,6 +112,7 @@ void ReadLifeCycle(const Json& json, State& state) {
   state.maintenance_due = json.value("maintenance_due", false);
   state.new_spec_said = json.value("new_spec_said", false);
   state.would_act_said = json.value("would_act_said", false);
+  state.unwritable = json.value("unwritable", false);
   if (!json.contains("spec") || json.at("spec").is_null()) return;
   auto spec = config::ParseSpec(json.at("spec").dump());
   if (!spec) throw std::invalid_argument("spec: " + config::ToString(spec.error().front()));
@@ -162,6 +163,7 @@ std::string StateToJson(const State& state) {
                      {"spec", SpecToJson(state.spec)},
                      {"new_spec_said", state.new_spec_said},
                      {"would_act_said", state.would_act_said},
+                     {"unwritable", state.unwritable},
                      {"wanted",
                       {{"canary_percent", state.wanted.canary_percent},
                        {"canary_filter", OptionalToJson(state.wanted.canary_filter)},
