@@ -367,6 +367,14 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   return view;
 }
 
+std::string MissingPermission(const RolloutView& view, const collect::MeshSnapshot& mesh) {
+  if (mesh.refusals.empty()) return "";
+  const consul::Refusal& first = mesh.refusals.front();
+  // Who is left out may be no matter to this rollout, and on purpose.
+  const bool sees_all = view.unknown.empty() && view.callers > 0 && view.primary_passing > 0;
+  return first.left_out && sees_all ? "" : InWords(first);
+}
+
 double OutcomesAge(const Managed& managed, const collect::MeshSnapshot& mesh,
                    base::MonotonicTime now) {
   if (!managed.spec) return 0;

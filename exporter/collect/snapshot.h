@@ -73,6 +73,8 @@ struct MeshSnapshot {
   // Every question that fails at this moment, by what it asks for ("service-splitter", "health",
   // …): what was answered last stands meanwhile. Of many of one kind, one error.
   std::map<std::string, base::Error> consul_failures;
+  // What the token may not do or see, with the rule that its policy lacks.
+  std::vector<consul::Refusal> refusals;
   std::optional<base::MonotonicTime> consul_answered_at;  // last success of any watch or read
   bool ready = false;                                     // all first answers have come
   std::map<std::string, std::shared_ptr<const ServiceSnapshot>> services;

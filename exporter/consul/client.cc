@@ -76,6 +76,10 @@ base::IoLoop& Client::loop() const { return impl_->loop; }
 
 const Settings& Client::settings() const { return impl_->settings; }
 
+std::vector<Refusal> Client::Refused() const {
+  return impl_->refusals.Lately(std::chrono::steady_clock::now());
+}
+
 void Client::ReadEntry(std::string_view kind, std::string_view name, bool consistent,
                        Reply<std::optional<std::string>> reply) {
   impl_->Ask<std::optional<std::string>>(

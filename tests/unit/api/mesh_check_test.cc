@@ -142,7 +142,8 @@ TEST(CheckEntries, RefusesWhatKubernetesOwnsUnlessItIsNotToBeWritten) {
       Check(entries),
       (std::vector<MeshProblem>{
           {"service",
-           "the service-splitter \"api\" is owned by Kubernetes: the ServiceSplitter custom resource "
+           "the service-splitter \"api\" is owned by Kubernetes: the ServiceSplitter custom "
+           "resource "
            "\"api\" in the cluster of datacenter \"dc1\" would write over whatever is put there, "
            "and no writer for entries owned by Kubernetes is built yet. Set `act: false`, which "
            "judges and writes nothing, or delete the custom resource and write the entry with "

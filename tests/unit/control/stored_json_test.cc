@@ -335,7 +335,7 @@ TEST(StoredState, AnotherVersionIsRefused) {
 TEST(StoredState, EachFieldIsNeededAndOfItsType) {
   const json stored = json::parse(StateToJson(FullState()));
   // What the release before did not store.
-  const std::set<std::string> newer{"former_primaries", "revert",        "maintenance_due", "spec",
+  const std::set<std::string> newer{"former_primaries", "revert",         "maintenance_due", "spec",
                                     "new_spec_said",    "would_act_said", "unwritable"};
   for (const auto& [key, value] : stored.items()) {
     json without = stored;
