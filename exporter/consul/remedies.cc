@@ -125,7 +125,7 @@ std::string RemedyForFailure(std::string_view reason) {
       {"alert certificate expired", "CONSUL_CLIENT_CERT has expired: make a new one"},
       {"wrong version number",
        "Consul speaks no TLS there: unset CONSUL_HTTP_SSL, or set http:// in CONSUL_HTTP_ADDR"},
-      {"setting certificate verify locations", "CONSUL_CACERT or CONSUL_CAPATH cannot be used"},
+      {"error setting certificate", "CONSUL_CACERT or CONSUL_CAPATH holds no certificate in PEM"},
       {"unable to set private key file", "CONSUL_CLIENT_KEY is no key of CONSUL_CLIENT_CERT"},
       {"private key does not match", "CONSUL_CLIENT_KEY is no key of CONSUL_CLIENT_CERT"},
       {"could not load PEM client certificate", "CONSUL_CLIENT_CERT is no certificate in PEM"},

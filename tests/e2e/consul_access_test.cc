@@ -165,7 +165,7 @@ TEST_F(Tls, SaysWhichVariableIsWrong) {
                   "CONSUL_CLIENT_KEY is no key of CONSUL_CLIENT_CERT");
   ExpectReadySays(
       *consul_, With(Good(), {{"CONSUL_CACERT", consul_->folder().Write("ca.pem", "x").string()}}),
-      "CONSUL_CACERT or CONSUL_CAPATH cannot be used");
+      "CONSUL_CACERT or CONSUL_CAPATH holds no certificate in PEM");
 }
 
 TEST_F(Tls, SaysWhereOneSideSpeaksPlainHttp) {

@@ -90,10 +90,10 @@ TEST(Ownership, SaysThatARollbackIsToBeWrittenByHandAndEndsOnceItWas) {
   EXPECT_EQ(world.state.phase, Phase::kRollingBack);
   EXPECT_EQ(world.LastDecision(), "rollback/harm");
   const std::string& reason = world.decisions.back().reason;
+  EXPECT_TRUE(Says(reason, "in failure_ratio: ")) << reason;
   EXPECT_TRUE(Says(reason,
-                   "failed at once, and the primary's did not; but the canary's traffic "
-                   "cannot be taken back from here: set the canary's weight to 0 in the "
-                   "custom resource by hand, now; "))
+                   "; but the canary's traffic cannot be taken back from here: set the canary's "
+                   "weight to 0 in the custom resource by hand, now; the service-splitter"))
       << reason;
   EXPECT_TRUE(Says(world.last.waits, "by hand, now")) << world.last.waits;
   world.EditSplitter(0);  // a person does
