@@ -63,7 +63,7 @@ void MeshLog::ObserveConsul(const MeshSnapshot& snapshot) {
   for (const consul::Refusal& refusal : snapshot.refusals) {
     missing.insert(refusal.rule);
     if (missing_rules_.contains(refusal.rule)) continue;
-    Log(LogLevel::kWarn, "the Consul token may too little", {{"what", InWords(refusal)}});
+    Log(LogLevel::kWarn, "the Consul token lacks a rule", {{"what", InWords(refusal)}});
   }
   missing_rules_ = std::move(missing);
   if (snapshot.ready && !std::exchange(ready_, true)) {

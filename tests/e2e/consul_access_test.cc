@@ -29,15 +29,24 @@ constexpr const char* kManagementToken = "8a4f2f8e-0000-4000-8000-000000000006";
 // addresses: the certificates bear the first one alone.
 class Authority {
  public:
-  explicit Authority(const std::string& server_flags = "") : folder_("tls") {
+  Authority() : folder_("tls") {
     const auto consul = FindPart("consul");
     EXPECT_TRUE(consul) << consul.error().message;
     const std::string script = fmt::format(
-        "cd {0} && {1} tls ca create && {1} tls cert create -server -dc dc1 {2} && "
+        "cd {0} && {1} tls ca create && {1} tls cert create -server -dc dc1 && "
         "{1} tls cert create -client -dc dc1",
-        folder_.path().string(), consul.value_or(""), server_flags);
-    const auto made = RunCommand({.argv = {"/bin/sh", "-c", script}}, seconds(20));
-    EXPECT_TRUE(made) << made.error().message;
+        folder_.path().string(), consul.value_or(""));
+    Run(script);
+  }
+
+  // The server gets another certificate, which has expired.
+  void Expire() {
+    Run(fmt::format(
+        "cd {} && openssl req -new -key {} -subj /CN=server.dc1.consul -out server.csr && "
+        "echo subjectAltName=IP:127.0.0.1 > names && openssl x509 -req -in server.csr -days -1 "
+        "-CA {} -CAkey {} -CAcreateserial -extfile names -out {}",
+        folder_.path().string(), Path("dc1-server-consul-0-key.pem"), ca(),
+        Path("consul-agent-ca-key.pem"), Path("dc1-server-consul-0.pem")));
   }
 
   [[nodiscard]] std::string Path(const std::string& file) const { return folder_.path() / file; }
@@ -65,6 +74,11 @@ class Authority {
   }
 
  private:
+  static void Run(const std::string& script) {
+    const auto made = RunCommand({.argv = {"/bin/sh", "-c", script}}, seconds(20));
+    EXPECT_TRUE(made) << made.error().message;
+  }
+
   TempDir folder_;
 };
 
@@ -178,7 +192,8 @@ TEST_F(Tls, SaysWhereOneSideSpeaksPlainHttp) {
 }
 
 TEST(TlsOfAnAgent, WhoseCertificateHasExpiredIsNamed) {
-  const Authority authority("-days 0");
+  Authority authority;
+  authority.Expire();
   Ports ports;
   const int port = ports.Next();
   auto consul = ConsulAgent::Start({.configuration = authority.Configuration(port)});
@@ -212,7 +227,9 @@ TEST(TlsOfAnAgent, CarriesAWholeRollout) {
     const auto got = RunCtl((*analyzer)->address(), {"get", "api", "-o", "json"});
     return got ? json::parse(got->output, nullptr, false).value("phase", "") : "";
   };
-  EXPECT_TRUE(WaitUntil([&] { return phase() == "succeeded"; }, seconds(60))) << phase();
+  EXPECT_TRUE(WaitUntil([&] { return phase() == "succeeded"; }, seconds(120)))
+      << phase() << RunCtl((*analyzer)->address(), {"get", "api", "-o", "json"})->output
+      << ReadFile((*analyzer)->process().output());
   const std::string log = ReadFile((*analyzer)->process().output());
   EXPECT_NE(log.find("registered in Consul"), std::string::npos) << log;
   EXPECT_EQ(log.find("ends by its TTL alone"), std::string::npos) << log;

@@ -129,6 +129,25 @@ TEST_F(Permissions, OfTheAnalyzerSufficeForAWholeRollout) {
 
   EXPECT_EQ(StatusOfPut(token, "/v1/config", std::string(kOtherResolver)), 403);
   EXPECT_EQ(StatusOfPut(token, "/v1/kv/other", ""), 403);
+
+  // Another one goes back, and its instance into maintenance mode.
+  ASSERT_TRUE(mesh_->RemoveInstance(mesh_->InstancesOf("v1").front()));
+  const auto changed = BodyOf(
+      consul().http().Call("PUT", url,
+                           "service: api\nstrategy: {steps: [{weight: 50, min_duration: 10m}], "
+                           "warmup: 1s}\non_rollback: {maintenance: true}\n"),
+      "PUT the specification");
+  ASSERT_TRUE(changed) << changed.error().message;
+  const auto bad = mesh_->AddInstance("v3");
+  ASSERT_TRUE(bad) << bad.error().message;
+  ASSERT_TRUE(mesh_->Control("v3", "failure_ratio=1"));
+  EXPECT_TRUE(WaitUntil([&] { return phase() == "rolled-back"; }, seconds(60))) << phase();
+  const auto checks = [&] {
+    return consul().Get("/v1/health/checks/api").value_or("").find("_service_maintenance:" + *bad);
+  };
+  EXPECT_TRUE(WaitUntil([&] { return checks() != std::string::npos; }, seconds(15)));
+  EXPECT_EQ(ReadFile((*analyzer)->process().output()).find("ermission denied"), std::string::npos);
+  EXPECT_EQ(ReadFile((*analyzer)->process().output()).find("lacks a rule"), std::string::npos);
 }
 
 TEST_F(Permissions, OfTheExporterSufficeForAllItsMetrics) {
@@ -288,6 +307,45 @@ TEST_F(OneRuleLess, IsNamedWhereItIsMissed) {
     daemon_.reset();
     (void)consul().Delete("/v1/kv/consul-canary/?recurse");
   }
+}
+
+// What was allowed at the start may not be so when it is needed most.
+TEST_F(Permissions, ThatGoInTheMiddleAreNamedAndAwaitedByTheRollback) {
+  const std::string rules = RepositoryFile("deploy/acl/analyzer.hcl");
+  const std::string needed = R"(service "api" { policy = "write" })";
+  const std::string token = TokenWith(consul(), {{"going", rules}});
+  const json policies = json::parse(consul().Get("/v1/acl/policies").value_or("[]"));
+  const auto going = std::find_if(policies.begin(), policies.end(),
+                                  [](const json& each) { return each["Name"] == "going"; });
+  ASSERT_NE(going, policies.end());
+  const auto give = [&](const std::string& text) {
+    const json policy = {{"Name", "going"}, {"Rules", text}};
+    const auto put =
+        consul().Put("/v1/acl/policy/" + (*going)["ID"].get<std::string>(), policy.dump());
+    EXPECT_TRUE(put) << put.error().message;
+  };
+  const WithToken with(consul(), token);
+  const auto analyzer = StartAnalyzer(consul());
+  ASSERT_TRUE(analyzer) << analyzer.error().message;
+  const Load load({.url = mesh_->url(), .rate = 200});
+  const auto file = consul().folder().Write(
+      "spec.yaml", "service: api\nstrategy: {steps: [{weight: 50, min_duration: 10m}]}\n");
+  const auto applied = RunCtl((*analyzer)->address(), {"apply", "-f", file.string()});
+  ASSERT_TRUE(applied && applied->code == 0) << applied->output;
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitUntil([&] { return mesh_->Weights()["canary"] == 50; }, seconds(30)));
+
+  give(Joined(RulesOf(rules), needed));
+  ASSERT_TRUE(RunCtl((*analyzer)->address(), {"abort", "api"}));
+  const auto says = [&] {
+    const auto got = RunCtl((*analyzer)->address(), {"get", "api"});
+    return got && got->output.find("the token's policy lacks " + needed) != std::string::npos;
+  };
+  EXPECT_TRUE(WaitUntil(says, seconds(20))) << ReadFile((*analyzer)->process().output());
+  EXPECT_EQ(mesh_->Weights()["canary"], 50);
+
+  give(rules);
+  EXPECT_TRUE(WaitUntil([&] { return mesh_->Weights()["canary"] == 0; }, seconds(20)));
 }
 
 }  // namespace
