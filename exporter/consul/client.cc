@@ -76,6 +76,8 @@ base::IoLoop& Client::loop() const { return impl_->loop; }
 
 const Settings& Client::settings() const { return impl_->settings; }
 
+std::set<std::string> Client::LeftOut() const { return impl_->refusals.LeftOut(); }
+
 std::vector<Refusal> Client::Refused() const {
   return impl_->refusals.Lately(std::chrono::steady_clock::now());
 }

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -109,6 +110,7 @@ class Client {
   // What Consul has refused lately, or leaves out of what it answers, for want of a rule in the
   // token's policy. Loop's thread.
   [[nodiscard]] std::vector<Refusal> Refused() const;
+  [[nodiscard]] std::set<std::string> LeftOut() const;  // as Refusals::LeftOut()
 
   // kind: service-splitter, service-resolver, service-router, service-defaults, proxy-defaults.
   // Absent: nullopt. consistent: asks the leader (`?consistent`) instead of any server's possibly

@@ -127,6 +127,15 @@ std::string_view ResultName(const base::Error* error) {
   return "invalid";
 }
 
+// The path of a blocking query as it was before watch.cc added to it.
+std::string WithoutIndex(const std::string& path) {
+  std::size_t end = path.size();
+  for (const char* added : {"?index=", "&index=", "?consistent", "&consistent"}) {
+    end = std::min(end, path.rfind(added));
+  }
+  return path.substr(0, end);
+}
+
 void AddParameter(std::string& url, std::string_view name, std::string_view value) {
   if (value.empty()) return;
   url += url.find('?') == std::string::npos ? '?' : '&';
@@ -211,7 +220,8 @@ Result<HttpResponse> Client::Impl::Judge(const Call& call, std::string_view sent
   if (!checked && checked.error().code == ErrorCode::kForbidden) {
     rule = MissingRule(checked.error().message);
   }
-  refusals.Note(Name(call), rule, left_out, std::chrono::steady_clock::now());
+  refusals.Note(call.method + WithoutIndex(call.path), {Name(call), rule, left_out},
+                std::chrono::steady_clock::now());
   return checked;
 }
 

@@ -14,8 +14,8 @@ constexpr std::string_view kAllServices = "service_prefix \"\" { policy = \"read
 constexpr std::string_view kAllNodes = "node_prefix \"\" { policy = \"read\" }";
 // What fails is asked again within ten seconds; what is not is a matter of the past.
 constexpr base::milliseconds kLately{15'000};
-// Names of requests may differ each time.
-constexpr std::size_t kMostRemembered = 100;
+// Some for each service that is watched.
+constexpr std::size_t kMostRemembered = 100'000;
 
 bool Has(std::string_view text, std::string_view words) {
   return text.find(words) != std::string_view::npos;
@@ -143,23 +143,30 @@ std::string InWords(const Refusal& refusal) {
                            refusal.rule);
 }
 
-void Refusals::Note(const std::string& request, const std::string& rule, bool left_out,
-                    base::MonotonicTime now) {
-  if (rule.empty()) {
-    by_request_.erase(request);
+void Refusals::Note(const std::string& path, Refusal refusal, base::MonotonicTime now) {
+  if (refusal.rule.empty()) {
+    by_path_.erase(path);
     return;
   }
-  std::erase_if(by_request_, [now](const auto& each) {
+  std::erase_if(by_path_, [now](const auto& each) {
     return !each.second.refusal.left_out && now - each.second.at > kLately;
   });
-  if (by_request_.size() >= kMostRemembered && !by_request_.contains(request)) return;
-  by_request_[request] = {{request, rule, left_out}, now};
+  if (by_path_.size() >= kMostRemembered && !by_path_.contains(path)) return;
+  by_path_[path] = {std::move(refusal), now};
+}
+
+std::set<std::string> Refusals::LeftOut() const {
+  std::set<std::string> requests;
+  for (const auto& [path, seen] : by_path_) {
+    if (seen.refusal.left_out) requests.insert(seen.refusal.request);
+  }
+  return requests;
 }
 
 std::vector<Refusal> Refusals::Lately(base::MonotonicTime now) const {
   std::vector<Refusal> found;
   for (const bool left_out : {false, true}) {
-    for (const auto& [request, seen] : by_request_) {
+    for (const auto& [path, seen] : by_path_) {
       if (seen.refusal.left_out != left_out) continue;
       if (!left_out && now - seen.at > kLately) continue;
       const bool known = std::any_of(found.begin(), found.end(), [&](const Refusal& each) {

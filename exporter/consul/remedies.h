@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,19 +40,21 @@ struct Refusal {
 // Remembers what was refused lately. Not for several threads.
 class Refusals {
  public:
-  // `left_out`: Consul's header says so. A rule is empty where nothing was refused.
-  void Note(const std::string& request, const std::string& rule, bool left_out,
-            base::MonotonicTime now);
+  // `path` tells requests of one name apart. The refusal's rule is empty where nothing was refused.
+  void Note(const std::string& path, Refusal refusal, base::MonotonicTime now);
 
   // One for each rule; first those for want of which requests fail.
   [[nodiscard]] std::vector<Refusal> Lately(base::MonotonicTime now) const;
+
+  // Requests whose answers lack something, by name: what is not in them may be there all the same.
+  [[nodiscard]] std::set<std::string> LeftOut() const;
 
  private:
   struct Seen {
     Refusal refusal;
     base::MonotonicTime at{};
   };
-  std::map<std::string, Seen> by_request_;
+  std::map<std::string, Seen> by_path_;
 };
 
 }  // namespace consul_canary::consul

@@ -67,11 +67,13 @@ TEST(RemedyForFailure, NamesTheVariable) {
 
 TEST(Refusals, AreRememberedUntilAnsweredOrOld) {
   Refusals refusals;
-  refusals.Note("PUT /v1/kv/consul-canary/x", "key rule", false, kStart);
-  refusals.Note("PUT /v1/kv/consul-canary/y", "key rule", false, kStart);
+  refusals.Note("PUT /v1/kv/consul-canary/x", {"PUT /v1/kv/consul-canary/x", "key rule", false},
+                kStart);
+  refusals.Note("PUT /v1/kv/consul-canary/y", {"PUT /v1/kv/consul-canary/y", "key rule", false},
+                kStart);
   EXPECT_THAT(refusals.Lately(kStart),
               ElementsAre(Refusal{"PUT /v1/kv/consul-canary/x", "key rule", false}));
-  refusals.Note("PUT /v1/kv/consul-canary/x", "", false, kStart);
+  refusals.Note("PUT /v1/kv/consul-canary/x", {"PUT /v1/kv/consul-canary/x", "", false}, kStart);
   EXPECT_THAT(refusals.Lately(kStart),
               ElementsAre(Refusal{"PUT /v1/kv/consul-canary/y", "key rule", false}));
   EXPECT_THAT(refusals.Lately(kStart + base::seconds(16)), IsEmpty());
@@ -81,14 +83,15 @@ TEST(Refusals, AreRememberedUntilAnsweredOrOld) {
 TEST(Refusals, OfAnswersInPartAreNotForgottenByTime) {
   Refusals refusals;
   const std::string health = "/v1/health/connect/api?filter=x";
-  refusals.Note("GET " + health, RuleToSeeAll(health), true, kStart);
+  refusals.Note(health, {"GET /v1/health/connect/api", RuleToSeeAll(health), true}, kStart);
+  EXPECT_THAT(refusals.LeftOut(), ElementsAre("GET /v1/health/connect/api"));
   ASSERT_EQ(refusals.Lately(kStart + base::seconds(100)).size(), 1U);
   EXPECT_EQ(InWords(refusals.Lately(kStart)[0]),
-            "Consul leaves out of GET /v1/health/connect/api?filter=x what the token may not read; "
+            "Consul leaves out of GET /v1/health/connect/api what the token may not read; "
             "to see all, its policy needs node_prefix \"\" { policy = \"read\" }");
   // Where services are left out too, it is they.
   const std::string catalog = "/v1/catalog/services";
-  refusals.Note("GET " + catalog, RuleToSeeAll(catalog), true, kStart);
+  refusals.Note(catalog, {"GET " + catalog, RuleToSeeAll(catalog), true}, kStart);
   ASSERT_EQ(refusals.Lately(kStart).size(), 1U);
   EXPECT_EQ(refusals.Lately(kStart)[0].rule, R"(service_prefix "" { policy = "read" })");
 }
@@ -96,8 +99,8 @@ TEST(Refusals, OfAnswersInPartAreNotForgottenByTime) {
 // What fails comes first: what is left out may be so on purpose.
 TEST(Refusals, OfWhatFailsComeFirst) {
   Refusals refusals;
-  refusals.Note("GET /v1/a", "rule a", true, kStart);
-  refusals.Note("GET /v1/b", "rule b", false, kStart);
+  refusals.Note("GET /v1/a", {"GET /v1/a", "rule a", true}, kStart);
+  refusals.Note("GET /v1/b", {"GET /v1/b", "rule b", false}, kStart);
   ASSERT_EQ(refusals.Lately(kStart).size(), 2U);
   EXPECT_EQ(refusals.Lately(kStart)[0].rule, "rule b");
 }
