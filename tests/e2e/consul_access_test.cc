@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -111,6 +112,7 @@ void ExpectReadySays(ConsulAgent& consul, const Variables& env, const std::strin
     const auto says = [&] { return WhyNotReady(*daemon, consul.http()); };
     EXPECT_TRUE(WaitUntil([&] { return says().find(words) != std::string::npos; }, seconds(10)))
         << program << " does not say: " << words << "\nbut: " << says();
+    if (words != "ready" && program == ExporterProgram()) std::cout << says();
   }
 }
 

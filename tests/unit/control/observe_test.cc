@@ -151,7 +151,7 @@ TEST(Observe, KnowsThatEntriesAreGoneOnlyWhereConsulSaysSo) {
 
 // A token that lost a rule must not pass for a canary that is gone or a splitter that was deleted.
 TEST(Observe, WhatConsulLeavesOutIsNotGone) {
-  const ServiceSnapshot service = ApiService();
+  const ServiceSnapshot service = ApiSnapshot();
   MeshSnapshot mesh = ReadyMesh();
   mesh.left_out = {"GET /v1/health/connect/other"};
   EXPECT_TRUE(Observe(ApiSpec(), mesh, &service, kNow).instances_known);
