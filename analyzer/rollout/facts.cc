@@ -81,11 +81,23 @@ std::string Unwritable(const Transition& t) {
 }
 
 std::string WayBackByHand(const Transition& t) {
-  const std::string why = Unwritable(t);
-  if (why.empty()) return "";
-  return "the canary's traffic cannot be taken back from here: set the canary's weight to 0 in the "
-         "custom resource by hand, now; " +
-         why;
+  if (!t.spec.act) return "";
+  std::string by_hand;
+  if (const std::string& why = t.seen.splitter_unwritable; !why.empty()) {
+    by_hand =
+        "the canary's traffic cannot be taken back from here: set the canary's weight to 0 in the "
+        "custom resource by hand, now; " +
+        why;
+  }
+  const auto& filter = t.state.wanted.primary_filter;
+  if (const std::string& why = t.seen.resolver_unwritable;
+      !why.empty() && filter && t.seen.primary_filter != filter) {
+    by_hand += fmt::format(
+        "{}the filter of subset {} cannot be put back from here: set it to {} in the custom "
+        "resource by hand, now; {}",
+        by_hand.empty() ? "" : "; ", t.spec.primary_subset, *filter, why);
+  }
+  return by_hand;
 }
 
 void ObserveOwner(Transition& t) {
@@ -99,8 +111,9 @@ void ObserveOwner(Transition& t) {
   if (why.empty()) {
     t.Log(state.phase, "resume", "owned", "splitter and resolver may be written again");
   } else {
+    const std::string by_hand = rolls_back ? WayBackByHand(t) : "";
     t.Log(state.phase, "hold", "owned",
-          rolls_back ? WayBackByHand(t) : "nothing can be written any more: " + why);
+          by_hand.empty() ? "it cannot be written any more: " + why : by_hand);
   }
   if (rolls_back) state.reason = before;
 }

@@ -114,6 +114,24 @@ TEST(Ownership, ThatComesDuringARollbackIsSaidOnce) {
   EXPECT_EQ(world.state.reason, "aborted by ann");
 }
 
+// The weight goes back, but the primary subset holds the new version.
+TEST(Ownership, OfTheResolverAsksForItsFilterByHand) {
+  World world;
+  world.ReachStage(Stage::kPrimaryFull);
+  const std::string old = *world.state.old_primary_filter;
+  world.seen.resolver_unwritable = "owned";
+  world.Give(OrderKind::kAbort);
+  for (int i = 0; i < 3; ++i) world.TickWithoutWriting();
+  EXPECT_EQ(world.state.phase, Phase::kRollingBack);
+  EXPECT_EQ(world.last.waits,
+            "the filter of subset primary cannot be put back from here: set it to " + old +
+                " in the custom resource by hand, now; owned");
+  world.EditFilters("v1", "v2");  // a person does
+  world.EditSplitter(0);
+  world.TickWithoutWriting();
+  EXPECT_EQ(world.state.phase, Phase::kRolledBack);
+}
+
 TEST(Ownership, IsNotResumedOverAsForeignWeightsAre) {
   World world;
   world.ReachStep(0);
