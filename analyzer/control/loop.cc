@@ -350,6 +350,7 @@ struct Loop::Impl {
       // Orders may come before the specification, or after it was deleted.
       if (!managed.spec && managed.spec_problem.empty()) continue;
       auto rollout = std::make_shared<RolloutView>(ViewOf(id, managed));
+      if (rollout->problem.empty()) rollout->problem = MissingPermission(*rollout, mesh);
       rollout->outcomes_age_seconds = OutcomesAge(managed, mesh, Clock::now());
       fleet->rollouts[id] = std::move(rollout);
     }
