@@ -1,19 +1,19 @@
 #include "analyzer/control/loop.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
 #include <future>
 #include <mutex>
 #include <set>
 #include <thread>
 #include <utility>
 
+#include "analyzer/control/mailbox.h"
 #include "analyzer/control/maintenance.h"
 #include "analyzer/control/managed.h"
 #include "analyzer/control/observe.h"
 #include "analyzer/control/record.h"
 #include "analyzer/control/store.h"
+#include "analyzer/control/tick_clock.h"
 #include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
 
@@ -31,7 +31,6 @@ constexpr std::size_t kOrdersPerTick = 16;
 // A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
 // is widened or ended.
 constexpr base::milliseconds kReadBack{2000};
-constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05, .1, .5};
 
 double WallNow() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -60,14 +59,16 @@ struct Loop::Impl {
   Store store;                       // lives on the I/O thread
   std::optional<Recorder> recorder;  // the same
 
-  std::mutex mutex;  // guards mailbox, view
-  std::condition_variable_any wake;
-  std::deque<std::function<void(Impl&)>> mailbox;
+  Mailbox<std::function<void(Impl&)>> mailbox;
+  std::mutex mutex;  // guards view
   std::shared_ptr<const FleetView> view;
 
   // The tick thread's own.
   std::map<std::string, Managed> rollouts;
   LoopCounters counters;
+  bool counted = false;             // since they were shown
+  std::set<std::string> concerned;  // by news since the last look
+  bool all_concerned = false;
   std::string fleet_pause;  // in words; empty: none
   std::optional<MonotonicTime> consul_away_at;
   bool round_over = false;
@@ -76,13 +77,7 @@ struct Loop::Impl {
 
   // --- mailbox
 
-  void Tell(std::function<void(Impl&)> news) {
-    {
-      const std::scoped_lock lock(mutex);
-      mailbox.push_back(std::move(news));
-    }
-    wake.notify_one();
-  }
+  void Tell(std::function<void(Impl&)> news) { mailbox.Put(std::move(news)); }
 
   StoreEvents Events() {
     return {.on_spec =
@@ -103,7 +98,7 @@ struct Loop::Impl {
                 },
             .on_holder =
                 [this](std::string id, std::string analyzer) {
-                  Tell([id, analyzer](Impl& self) { self.rollouts[id].holder = analyzer; });
+                  Tell([id, analyzer](Impl& self) { self.Concerning(id).holder = analyzer; });
                 },
             .on_fleet_pause =
                 [this](std::string stored) {
@@ -115,12 +110,18 @@ struct Loop::Impl {
                 }};
   }
 
+  // The rollout that news are about; added where it is new.
+  Managed& Concerning(const std::string& id) {
+    concerned.insert(id);
+    return rollouts[id];
+  }
+
   void TakeSpec(const std::string& id, const std::optional<consul::KvPair>& stored) {
     if (!stored) {
-      if (rollouts.contains(id)) rollouts[id].spec_deleted = true;
+      if (rollouts.contains(id)) Concerning(id).spec_deleted = true;
       return ForgetDeleted();
     }
-    Managed& managed = rollouts[id];
+    Managed& managed = Concerning(id);
     ReadSpec(managed, *stored);
     base::Log(managed.spec_problem.empty() ? LogLevel::kInfo : LogLevel::kError,
               "specification read", {{"service", id}, {"problem", managed.spec_problem}});
@@ -129,7 +130,7 @@ struct Loop::Impl {
 
   // They may come before the specification; after it, only their end does.
   void TakeOrders(const std::string& id, const std::vector<consul::KvPair>& orders) {
-    if (!orders.empty() || rollouts.contains(id)) ReadOrders(rollouts[id], orders);
+    if (!orders.empty() || rollouts.contains(id)) ReadOrders(Concerning(id), orders);
   }
 
   void ForgetDeleted() {
@@ -154,10 +155,10 @@ struct Loop::Impl {
              reason = "consul-canary: " + managed.state.reason] {
       BeginMaintenance(client, instances, reason, [this, id](std::string outcome) {
         Tell([id, outcome = std::move(outcome)](Impl& self) {
-          const auto found = self.rollouts.find(id);
-          if (found == self.rollouts.end()) return;
-          found->second.maintaining = false;
-          found->second.maintained = outcome;
+          if (!self.rollouts.contains(id)) return;
+          Managed& asked = self.Concerning(id);
+          asked.maintaining = false;
+          asked.maintained = outcome;
         });
       });
     });
@@ -166,6 +167,7 @@ struct Loop::Impl {
   void TakeFleetPause(const std::string& stored) {
     std::string words = FleetPauseInWords(stored);
     if (words == fleet_pause) return;
+    all_concerned = true;
     fleet_pause = std::move(words);
     base::Log(LogLevel::kWarn, fleet_pause.empty() ? "the fleet goes on" : "the fleet is paused",
               {{"why", fleet_pause}});
@@ -181,23 +183,24 @@ struct Loop::Impl {
 
   void TakeLead(const std::string& id, std::uint64_t epoch,
                 const std::optional<consul::KvPair>& stored) {
-    Managed& managed = rollouts[id];
+    Managed& managed = Concerning(id);
     BeginLead(managed, epoch, stored);
     LogLead(id, managed);
   }
 
   void LoseLead(const std::string& id, const std::string& why) {
-    const auto found = rollouts.find(id);
-    if (found == rollouts.end()) return;
-    EndLead(found->second);
+    if (!rollouts.contains(id)) return;
+    EndLead(Concerning(id));
     base::Log(LogLevel::kWarn, "not leading any more", {{"service", id}, {"why", why}});
   }
 
   void TakeResult(const ChangeResult& result) {
-    const auto found = rollouts.find(result.id);
     for (const WriteResult& write : result.writes) NoteWrite(result.id, write);
-    if (found == rollouts.end() || found->second.in_flight != result.number) return;
-    for (const rollout::Decision& decision : TakeCommitted(found->second, result)) {
+    if (!rollouts.contains(result.id)) return;
+    Managed& managed = Concerning(result.id);
+    if (managed.in_flight != result.number) return;
+    for (const rollout::Decision& decision : TakeCommitted(managed, result)) {
+      counted = true;
       ++counters.decisions[{result.id, decision.action, decision.cause}];
       LogDecision(result.id, decision);
     }
@@ -215,6 +218,7 @@ struct Loop::Impl {
   // Logged when it succeeds and when its trouble changes, not at each try.
   void NoteWrite(const std::string& id, const WriteResult& write) {
     auto [outcome, trouble] = OutcomeOf(write);
+    counted = true;
     ++counters.writes[outcome];
     const auto found = rollouts.find(id);
     if (found == rollouts.end()) return;
@@ -228,12 +232,6 @@ struct Loop::Impl {
   }
 
   // --- ticks
-
-  // Whether the service's instances may be believed: not while Consul is away nor until its checks
-  // have run again.
-  [[nodiscard]] bool InstancesSettled(MonotonicTime now) const {
-    return !consul_away_at || now - *consul_away_at > options.settle;
-  }
 
   void Rule(const std::string& id, Managed& managed, const collect::MeshSnapshot& mesh,
             bool with_counts) {
@@ -251,7 +249,8 @@ struct Loop::Impl {
     seen.spec_deleted = managed.spec_deleted;
     seen.maintenance = std::exchange(managed.maintained, std::nullopt);
     const bool away = mesh.consul_error.has_value();
-    AddDoubts(managed, {InstancesSettled(now), away, outdated}, now, seen);
+    const bool settled = !consul_away_at || now - *consul_away_at > options.settle;
+    AddDoubts(managed, {settled, away, outdated}, now, seen);
     seen.fleet_pause = fleet_pause;
     seen.wall_seconds = WallNow();
     if (with_counts) AddTime(managed, Seconds(options.interval), now, seen);
@@ -306,55 +305,58 @@ struct Loop::Impl {
     io.Post([this, change = std::move(change)]() mutable { store.Apply(std::move(change)); });
   }
 
-  void Tick(bool with_counts) {
+  // At all rollouts, or at those that news concern: each commit's result comes by itself, and of a
+  // thousand rollouts some hundred are committed each second.
+  void Look(bool with_counts) {
     const MonotonicTime start = Clock::now();
     const auto mesh = collector.Latest();
     if (mesh->consul_error) consul_away_at = start;
-    for (auto& [id, managed] : rollouts) Rule(id, managed, *mesh, with_counts);
+    const bool at_all = with_counts || all_concerned;
+    for (auto& [id, managed] : rollouts) {
+      if (at_all || concerned.contains(id)) Rule(id, managed, *mesh, with_counts);
+    }
     ForgetDeleted();
-    const double seconds = Seconds(Clock::now() - start);
-    for (const double bound : kTickBuckets) counters.tick_buckets[bound] += seconds <= bound;
-    counters.tick_sum_seconds += seconds;
-    ++counters.ticks;
-    Publish(*mesh);
+    if (at_all) {
+      counters.tick_duration.Observe(Seconds(Clock::now() - start));
+      counted = true;
+    }
+    Publish(*mesh, at_all);
+    concerned.clear();
+    all_concerned = false;
   }
 
-  void Publish(const collect::MeshSnapshot& mesh) {
+  void Publish(const collect::MeshSnapshot& mesh, bool all) {
     auto fleet = std::make_shared<FleetView>();
     for (const auto& [id, managed] : rollouts) {
       // Orders may come before the specification, or after it was deleted.
       if (!managed.spec && managed.spec_problem.empty()) continue;
+      const auto shown = view->rollouts.find(id);
+      if (!all && shown != view->rollouts.end() && !concerned.contains(id)) {
+        fleet->rollouts.insert(fleet->rollouts.end(), *shown);
+        continue;
+      }
       auto rollout = std::make_shared<RolloutView>(ViewOf(id, managed));
       rollout->outcomes_age_seconds = OutcomesAge(managed, mesh, Clock::now());
       fleet->rollouts[id] = std::move(rollout);
     }
-    fleet->counters = counters;
+    fleet->counters = view->counters;
+    if (std::exchange(counted, false)) fleet->counters = std::make_shared<LoopCounters>(counters);
     fleet->fleet_pause = fleet_pause;
     const std::scoped_lock lock(mutex);
     view = std::move(fleet);
   }
 
   // The only place that waits: for news or for the next tick. News are acted upon at once, but
-  // carry no counts, so that what happens does not choose the ticks' boundaries. A tick comes when
-  // a round of scrapes is over, so that what was counted is not left lying; without one, when it is
-  // overdue.
+  // carry no counts, so that what happens does not choose the ticks' boundaries.
   void Run(const std::stop_token& stop) {
-    MonotonicTime last_tick = Clock::now();
+    TickClock ticks(options.interval, Clock::now());
     while (!stop.stop_requested()) {
-      std::deque<std::function<void(Impl&)>> news;
-      {
-        std::unique_lock lock(mutex);
-        wake.wait_until(lock, stop, last_tick + options.interval * 3 / 2,
-                        [this] { return !mailbox.empty(); });
-        news.swap(mailbox);
-      }
       round_over = false;
-      for (const auto& item : news) item(*this);
-      // A sidecar that appears is read in a round of its own: not each round is a tick.
-      const auto since = Clock::now() - last_tick;
-      const bool due = since >= options.interval * (round_over ? 0.5 : 1.5);
-      if (due) last_tick = Clock::now();
-      if (!stop.stop_requested()) Tick(due);
+      for (const auto& item : mailbox.Take(stop, ticks.overdue_at())) item(*this);
+      const auto lateness = ticks.Begin(Clock::now(), round_over);
+      if (lateness) counters.tick_lateness.Observe(Seconds(*lateness));
+      all_concerned = all_concerned || round_over;
+      if (!stop.stop_requested()) Look(lateness.has_value());
     }
   }
 };
@@ -367,7 +369,9 @@ Loop::~Loop() { Stop(); }
 
 void Loop::Start() {
   impl_->collector.OnConsulChange([weak = std::weak_ptr<Impl>(impl_)] {
-    if (const auto impl = weak.lock()) impl->Tell([](Impl&) {});
+    if (const auto impl = weak.lock()) {
+      impl->Tell([](Impl& self) { self.all_concerned = true; });
+    }
   });
   impl_->collector.OnRound([weak = std::weak_ptr<Impl>(impl_)] {
     if (const auto impl = weak.lock()) impl->Tell([](Impl& self) { self.round_over = true; });
