@@ -25,7 +25,7 @@ constexpr base::milliseconds kTimeForEach{2000};
 // The preferred one did not take what we gave it: it may be unable to.
 constexpr base::milliseconds kKeepAfterReturn{20'000};
 // An agent serves 200 connections to one address, and watches need some.
-constexpr std::size_t kMostAtOnce = 8;
+constexpr std::size_t kMostAtOnce = 16;
 
 }  // namespace
 

@@ -19,7 +19,7 @@ using consul::KvPair;
 constexpr base::milliseconds kPatienceWithChanges{500};
 constexpr std::uint64_t kDecisionsKept = 500;
 // An agent serves 200 connections to one address, and watches need some.
-constexpr std::size_t kMostAtOnce = 8;
+constexpr std::size_t kMostAtOnce = 32;
 
 }  // namespace
 

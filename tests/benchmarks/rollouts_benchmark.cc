@@ -1,6 +1,7 @@
 // What an analyzer with a thousand live rollouts costs, and how long it takes from a decision to
 // the splitter: the real program on a real Consul, nginx in place of a thousand sidecars. Prints
-// JSON lines; exits with 1 where a part is missing. An argument sets how many rollouts.
+// JSON lines; exits with 1 where a part is missing. Arguments, each with its default: how many
+// rollouts, for how many seconds, and how many of them are rolled back one after the other.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -34,8 +35,6 @@ using testing::Daemon;
 using testing::Http;
 using Json = nlohmann::json;
 
-constexpr int kSecondsMeasured = 30;
-constexpr std::size_t kRolledBack = 21;
 constexpr double kMillisecondsPerSecond = 1000;
 
 void Print(std::string_view name, double value, std::string_view unit, std::string_view peer,
@@ -45,6 +44,12 @@ void Print(std::string_view name, double value, std::string_view unit, std::stri
   fmt::print("{}\n", line.dump());
   std::fflush(stdout);
 }
+
+struct Extent {
+  std::size_t rollouts = 1000;
+  std::size_t seconds = 30;      // measured
+  std::size_t rolled_back = 21;  // one after the other
+};
 
 int Fail(const std::string& reason) {
   fmt::print(stderr, "rollouts_benchmark: {}\n", reason);
@@ -211,13 +216,13 @@ int PortOf(const std::string& address) {
 }
 
 int MeasureTicks(const Http& http, const ConsulAgent& consul, Daemon& analyzer,
-                 std::size_t rollouts, double blocking_without) {
+                 const Extent& extent, double blocking_without) {
   const auto before = http.Get(analyzer.address() + "/metrics");
   const double cpu_before = CpuSeconds(analyzer.process().pid());
   const auto begin = std::chrono::steady_clock::now();
   std::size_t most_connections = 0;
   double most_blocking = 0;
-  while (std::chrono::steady_clock::now() - begin < seconds(kSecondsMeasured)) {
+  while (std::chrono::steady_clock::now() - begin < seconds(extent.seconds)) {
     most_connections = std::max(most_connections,
                                 ConnectionsTo(analyzer.process().pid(), PortOf(consul.address())));
     most_blocking = std::max(most_blocking, BlockingQueries(consul).value_or(0));
@@ -227,7 +232,7 @@ int MeasureTicks(const Http& http, const ConsulAgent& consul, Daemon& analyzer,
   const double cpu = CpuSeconds(analyzer.process().pid()) - cpu_before;
   const auto after = http.Get(analyzer.address() + "/metrics");
   if (!before || !after) return Fail("the analyzer's /metrics does not answer");
-  const std::string of = fmt::format("{} live rollouts", rollouts);
+  const std::string of = fmt::format("{} live rollouts", extent.rollouts);
   Print("analyzer's CPU, " + of, cpu / took.count(), "cores", "goal", 0.5);
   Print("blocking queries at Consul, " + of, most_blocking - blocking_without, "queries", "goal",
         50);
@@ -258,7 +263,8 @@ class Progress {
   std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
 };
 
-int Main(std::size_t rollouts) {
+int Main(const Extent& extent) {
+  const std::size_t rollouts = extent.rollouts;
   const Http http;
   Progress progress;
   auto consul = ConsulAgent::Start();
@@ -270,8 +276,11 @@ int Main(std::size_t rollouts) {
     return Fail(stored.error().message);
   }
   progress.Done("specifications are stored");
-  const std::optional<double> blocking_without = BlockingQueries(**consul);
-  if (!blocking_without) return Fail("Consul does not tell its blocking queries");
+  std::optional<double> blocking_without;
+  const auto is_told = [&] { return (blocking_without = BlockingQueries(**consul)).has_value(); };
+  if (!testing::WaitUntil(is_told, seconds(60), seconds(1))) {
+    return Fail("Consul does not tell its blocking queries");
+  }
   auto analyzer = testing::StartAnalyzer(**consul);
   if (!analyzer) return Fail(analyzer.error().message);
   const bool live = testing::WaitUntil([&] { return LiveRollouts(http, **analyzer) == rollouts; },
@@ -281,12 +290,12 @@ int Main(std::size_t rollouts) {
         fmt::format("{} of {} rollouts are live", LiveRollouts(http, **analyzer), rollouts));
   }
   progress.Done("every canary gets half of the traffic");
-  if (const int failed = MeasureTicks(http, **consul, **analyzer, rollouts, *blocking_without);
+  if (const int failed = MeasureTicks(http, **consul, **analyzer, extent, *blocking_without);
       failed != 0) {
     return failed;
   }
   std::vector<double> milliseconds;
-  for (std::size_t i = 0; i < std::min(kRolledBack, rollouts); ++i) {
+  for (std::size_t i = 0; i < std::min(extent.rolled_back, rollouts); ++i) {
     const auto latency =
         RollBackLatency(http, **consul, **analyzer, **farm, (*farm)->services()[i]);
     if (!latency) return Fail(latency.error().message);
@@ -302,5 +311,9 @@ int Main(std::size_t rollouts) {
 }  // namespace consul_canary::benchmarks
 
 int main(int argc, char** argv) {
-  return consul_canary::benchmarks::Main(argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 1000);
+  consul_canary::benchmarks::Extent extent;
+  if (argc > 1) extent.rollouts = std::strtoul(argv[1], nullptr, 10);
+  if (argc > 2) extent.seconds = std::strtoul(argv[2], nullptr, 10);
+  if (argc > 3) extent.rolled_back = std::strtoul(argv[3], nullptr, 10);
+  return consul_canary::benchmarks::Main(extent);
 }
