@@ -69,7 +69,8 @@ struct Loop::Impl {
   bool counted = false;             // since they were shown
   std::set<std::string> concerned;  // by news since the last look
   bool all_concerned = false;
-  std::string fleet_pause;  // in words; empty: none
+  bool specs_moved = false;  // since the services were followed
+  std::string fleet_pause;   // in words; empty: none
   std::optional<MonotonicTime> consul_away_at;
   bool round_over = false;
   std::uint64_t last_change = 0;
@@ -79,35 +80,22 @@ struct Loop::Impl {
 
   void Tell(std::function<void(Impl&)> news) { mailbox.Put(std::move(news)); }
 
+  // For the store to call on its thread: `take` is called with the same on the thread of ticks.
+  template <class... Params>
+  auto ToTicks(void (Impl::*take)(Params...)) {
+    return [this, take](std::decay_t<Params>... news) {
+      Tell([take, ... news = std::move(news)](Impl& self) { (self.*take)(news...); });
+    };
+  }
+
   StoreEvents Events() {
-    return {.on_spec =
-                [this](std::string id, std::optional<consul::KvPair> spec) {
-                  Tell([id, spec](Impl& self) { self.TakeSpec(id, spec); });
-                },
-            .on_orders =
-                [this](std::string id, std::vector<consul::KvPair> orders) {
-                  Tell([id, orders](Impl& self) { self.TakeOrders(id, orders); });
-                },
-            .on_leading =
-                [this](std::string id, std::uint64_t epoch, std::optional<consul::KvPair> state) {
-                  Tell([id, epoch, state](Impl& self) { self.TakeLead(id, epoch, state); });
-                },
-            .on_lost =
-                [this](std::string id, std::string why) {
-                  Tell([id, why](Impl& self) { self.LoseLead(id, why); });
-                },
-            .on_holder =
-                [this](std::string id, std::string analyzer) {
-                  Tell([id, analyzer](Impl& self) { self.Concerning(id).holder = analyzer; });
-                },
-            .on_fleet_pause =
-                [this](std::string stored) {
-                  Tell([stored](Impl& self) { self.TakeFleetPause(stored); });
-                },
-            .on_changed =
-                [this](ChangeResult result) {
-                  Tell([result](Impl& self) { self.TakeResult(result); });
-                }};
+    return {.on_spec = ToTicks(&Impl::TakeSpec),
+            .on_orders = ToTicks(&Impl::TakeOrders),
+            .on_leading = ToTicks(&Impl::TakeLead),
+            .on_lost = ToTicks(&Impl::LoseLead),
+            .on_holder = ToTicks(&Impl::TakeHolder),
+            .on_fleet_pause = ToTicks(&Impl::TakeFleetPause),
+            .on_changed = ToTicks(&Impl::TakeResult)};
   }
 
   // The rollout that news are about; added where it is new.
@@ -125,12 +113,16 @@ struct Loop::Impl {
     ReadSpec(managed, *stored);
     base::Log(managed.spec_problem.empty() ? LogLevel::kInfo : LogLevel::kError,
               "specification read", {{"service", id}, {"problem", managed.spec_problem}});
-    FollowServices();
+    specs_moved = true;
   }
 
   // They may come before the specification; after it, only their end does.
   void TakeOrders(const std::string& id, const std::vector<consul::KvPair>& orders) {
     if (!orders.empty() || rollouts.contains(id)) ReadOrders(Concerning(id), orders);
+  }
+
+  void TakeHolder(const std::string& id, const std::string& analyzer) {
+    Concerning(id).holder = analyzer;
   }
 
   void ForgetDeleted() {
@@ -141,7 +133,7 @@ struct Loop::Impl {
       io.Post([this, id = id] { store.Forget(id); });
       return true;
     };
-    if (std::erase_if(rollouts, is_over) > 0) FollowServices();
+    if (std::erase_if(rollouts, is_over) > 0) specs_moved = true;
   }
 
   // One attempt at a time; how it went comes with the next look.
@@ -316,6 +308,7 @@ struct Loop::Impl {
       if (at_all || concerned.contains(id)) Rule(id, managed, *mesh, with_counts);
     }
     ForgetDeleted();
+    if (std::exchange(specs_moved, false)) FollowServices();
     if (at_all) {
       counters.tick_duration.Observe(Seconds(Clock::now() - start));
       counted = true;
