@@ -49,6 +49,7 @@ const std::vector<Rules>& AllRules() {
             })),
       Named("DeadlineRollsBack",
             With([](Spec& spec) { spec.on_deadline = rollout::OnDeadline::kRollBack; })),
+      Named("Watch", With([](Spec& spec) { spec.after_promotion = Seconds(3); })),
       Named("StartManual", With([](Spec& spec) { spec.start = rollout::StartMode::kManual; })),
   };
   return kAll;
