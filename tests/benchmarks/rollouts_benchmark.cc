@@ -286,6 +286,11 @@ int Main(const Extent& extent) {
   Progress progress;
   auto consul = ConsulAgent::Start();
   if (!consul) return Fail(consul.error().message);
+  std::optional<double> blocking_without;
+  const auto is_told = [&] { return (blocking_without = BlockingQueries(**consul)).has_value(); };
+  if (!testing::WaitUntil(is_told, seconds(20), base::milliseconds(200))) {
+    return Fail("Consul does not tell its blocking queries");
+  }
   auto farm = RolloutFarm::Start(**consul, rollouts);
   if (!farm) return Fail(farm.error().message);
   progress.Done("services stand in Consul");
@@ -293,11 +298,6 @@ int Main(const Extent& extent) {
     return Fail(stored.error().message);
   }
   progress.Done("specifications are stored");
-  std::optional<double> blocking_without;
-  const auto is_told = [&] { return (blocking_without = BlockingQueries(**consul)).has_value(); };
-  if (!testing::WaitUntil(is_told, seconds(60), seconds(1))) {
-    return Fail("Consul does not tell its blocking queries");
-  }
   auto analyzer = testing::StartAnalyzer(**consul);
   if (!analyzer) return Fail(analyzer.error().message);
   const bool live = testing::WaitUntil([&] { return LiveRollouts(http, **analyzer) == rollouts; },
