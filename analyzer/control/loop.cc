@@ -7,6 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include "analyzer/control/contained.h"
+#include "analyzer/control/gone_callers.h"
 #include "analyzer/control/mailbox.h"
 #include "analyzer/control/maintenance.h"
 #include "analyzer/control/managed.h"
@@ -35,6 +37,9 @@ constexpr base::milliseconds kReadBack{2000};
 double WallNow() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
+
+// A fleet's pause that nobody has read yet may be there.
+constexpr const char* kPauseNotKnown = "whether the fleet is paused is not known yet";
 
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -69,8 +74,8 @@ struct Loop::Impl {
   bool counted = false;             // since they were shown
   std::set<std::string> concerned;  // by news since the last look
   bool all_concerned = false;
-  bool specs_moved = false;  // since the services were followed
-  std::string fleet_pause;   // in words; empty: none
+  bool specs_moved = false;                  // since the services were followed
+  std::string fleet_pause = kPauseNotKnown;  // in words; empty: none
   std::optional<MonotonicTime> consul_away_at;
   bool round_over = false;
   std::uint64_t last_change = 0;
@@ -137,13 +142,12 @@ struct Loop::Impl {
   }
 
   // One attempt at a time; how it went comes with the next look.
-  void MaintainIfDue(const std::string& id, Managed& managed,
+  void MaintainIfDue(const std::string& id, Managed& managed, const rollout::Spec& spec,
                      const collect::ServiceSnapshot* service) {
     if (!managed.state.maintenance_due || managed.maintaining || managed.maintained) return;
     if (managed.state.phase != rollout::Phase::kRolledBack || service == nullptr) return;
     managed.maintaining = true;
-    io.Post([this, id,
-             instances = CanaryInstances(*managed.spec, managed.state.canary_version, *service),
+    io.Post([this, id, instances = CanaryInstances(spec, managed.state.canary_version, *service),
              reason = "consul-canary: " + managed.state.reason] {
       BeginMaintenance(client, instances, reason, [this, id](std::string outcome) {
         Tell([id, outcome = std::move(outcome)](Impl& self) {
@@ -160,7 +164,9 @@ struct Loop::Impl {
     std::string words = FleetPauseInWords(stored);
     if (words == fleet_pause) return;
     all_concerned = true;
+    const bool begins = fleet_pause == kPauseNotKnown;
     fleet_pause = std::move(words);
+    if (begins && fleet_pause.empty()) return;
     base::Log(LogLevel::kWarn, fleet_pause.empty() ? "the fleet goes on" : "the fleet is paused",
               {{"why", fleet_pause}});
   }
@@ -168,7 +174,7 @@ struct Loop::Impl {
   void FollowServices() {
     std::set<std::string> services;
     for (const auto& [id, managed] : rollouts) {
-      if (managed.spec) services.insert(managed.spec->service);
+      if (!managed.service.empty()) services.insert(managed.service);
     }
     collector.Follow(std::move(services));
   }
@@ -178,6 +184,8 @@ struct Loop::Impl {
     Managed& managed = Concerning(id);
     BeginLead(managed, epoch, stored);
     LogLead(id, managed);
+    // The state may tell what a specification that cannot be read was for.
+    if (!managed.spec) specs_moved = true;
   }
 
   void LoseLead(const std::string& id, const std::string& why) {
@@ -199,10 +207,10 @@ struct Loop::Impl {
   }
 
   // Before the outcome is committed, so that whoever goes on from it finds it recorded.
-  void Record(const std::string& id, Managed& managed, const Observation& seen,
-              const rollout::Outcome& outcome) {
+  void Record(const std::string& id, Managed& managed, const rollout::Spec& given,
+              const Observation& seen, const rollout::Outcome& outcome) {
     if (!recorder) return;
-    auto piece = RecordLook(id, {*managed.spec, managed.state, seen, outcome}, managed.recorded);
+    auto piece = RecordLook(id, {given, managed.state, seen, outcome}, managed.recorded);
     if (!piece) return;
     io.Post([this, piece = std::move(*piece)] { recorder->Append(piece); });
   }
@@ -225,15 +233,34 @@ struct Loop::Impl {
 
   // --- ticks
 
+  // Whether the service's instances may be believed: not while Consul is away nor until its checks
+  // have run again.
+  [[nodiscard]] bool InstancesSettled(MonotonicTime now) const {
+    return !consul_away_at || now - *consul_away_at > options.settle;
+  }
+
+  // Nothing that one rollout holds may end the others' ruling.
+  void RuleOrSay(const std::string& id, Managed& managed, const collect::MeshSnapshot& mesh,
+                 bool with_counts) {
+    std::string trouble = Contained([&] { Rule(id, managed, mesh, with_counts); });
+    if (!trouble.empty()) trouble = "a look at this rollout failed: " + trouble;
+    if (trouble == managed.look_trouble) return;
+    if (!trouble.empty()) {
+      base::Log(LogLevel::kError, "rollout not ruled", {{"service", id}, {"error", trouble}});
+    }
+    managed.look_trouble = std::move(trouble);
+  }
+
   void Rule(const std::string& id, Managed& managed, const collect::MeshSnapshot& mesh,
             bool with_counts) {
-    if (!managed.leading || !managed.loaded || !managed.spec || managed.in_flight) return;
+    const rollout::Spec* given = SpecToRuleBy(managed.spec, managed.state);
+    if (!managed.leading || !managed.loaded || given == nullptr || managed.in_flight) return;
     const MonotonicTime now = Clock::now();
-    const auto found = mesh.services.find(managed.spec->service);
+    const auto found = mesh.services.find(given->service);
     const collect::ServiceSnapshot* service =
         found == mesh.services.end() ? nullptr : found->second.get();
-    const rollout::Spec& spec = rollout::RulingSpec(*managed.spec, managed.state);
-    MaintainIfDue(id, managed, service);
+    const rollout::Spec& spec = rollout::RulingSpec(*given, managed.state);
+    MaintainIfDue(id, managed, spec, service);
     const bool outdated = service != nullptr && IsOutdated(managed, *service);
     if (outdated && now - managed.written_at < kReadBack) return;
     State next = managed.state;
@@ -241,12 +268,14 @@ struct Loop::Impl {
     seen.spec_deleted = managed.spec_deleted;
     seen.maintenance = std::exchange(managed.maintained, std::nullopt);
     const bool away = mesh.consul_error.has_value();
-    const bool settled = !consul_away_at || now - *consul_away_at > options.settle;
-    AddDoubts(managed, {settled, away, outdated}, now, seen);
+    AddDoubts(managed, {InstancesSettled(now), away, outdated}, now, seen);
     seen.fleet_pause = fleet_pause;
     seen.wall_seconds = WallNow();
     if (with_counts) AddTime(managed, Seconds(options.interval), now, seen);
-    if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);
+    if (service != nullptr) {
+      const bool catalog_known = mesh.ready && InstancesSettled(now);
+      LogForgotten(id, ForgetCallers(managed, *service, catalog_known, now, next));
+    }
     if (with_counts && service != nullptr) {
       seen.counts = TakeCounts(spec, *service, next);
       seen.counts_known = true;
@@ -255,10 +284,10 @@ struct Loop::Impl {
     seen.orders.assign(managed.orders.begin(),
                        managed.orders.begin() +
                            std::min<std::ptrdiff_t>(std::ssize(managed.orders), kOrdersPerTick));
-    rollout::Outcome outcome = rollout::Decide(*managed.spec, std::move(next), seen);
+    rollout::Outcome outcome = rollout::Decide(*given, std::move(next), seen);
     managed.verdict = outcome.verdict;
     managed.waits = outcome.waits;
-    Record(id, managed, seen, outcome);
+    Record(id, managed, *given, seen, outcome);
     managed.previous_tick = managed.last_tick;
     if (with_counts) managed.last_tick = now;
     Settle(id, managed, std::move(outcome), std::move(seen), service, now, with_counts);
@@ -276,10 +305,11 @@ struct Loop::Impl {
       for (const WriteResult& refused : prepared.refused) NoteWrite(id, refused);
       change.writes = std::move(prepared.writes);
     }
-    const bool commit = MustStore(managed.state, outcome) || !change.taken_orders.empty() ||
-                        !change.refused_orders.empty() ||
-                        (IsActive(outcome.state.phase) && seen.unknown.empty() &&
-                         IsCheckpointDue(managed, now, options.checkpoint_every));
+    const bool commit =
+        MustStore(managed.state, outcome) || !change.taken_orders.empty() ||
+        !change.refused_orders.empty() ||
+        (IsActive(outcome.state.phase) && (seen.unknown.empty() || seen.entries_known) &&
+         IsCheckpointDue(managed, now, options.checkpoint_every));
     managed.seen = std::move(seen);
     if (!commit) managed.state = std::move(outcome.state);
     // A write that failed or is not seen yet is tried again with the next tick, not with every
@@ -305,7 +335,7 @@ struct Loop::Impl {
     if (mesh->consul_error) consul_away_at = start;
     const bool at_all = with_counts || all_concerned;
     for (auto& [id, managed] : rollouts) {
-      if (at_all || concerned.contains(id)) Rule(id, managed, *mesh, with_counts);
+      if (at_all || concerned.contains(id)) RuleOrSay(id, managed, *mesh, with_counts);
     }
     ForgetDeleted();
     if (std::exchange(specs_moved, false)) FollowServices();
@@ -339,17 +369,23 @@ struct Loop::Impl {
     view = std::move(fleet);
   }
 
+  void Take(const std::function<void(Impl&)>& item) {
+    const std::string trouble = Contained([&] { item(*this); });
+    if (!trouble.empty())
+      base::Log(LogLevel::kError, "the loop's work failed", {{"error", trouble}});
+  }
+
   // The only place that waits: for news or for the next tick. News are acted upon at once, but
   // carry no counts, so that what happens does not choose the ticks' boundaries.
   void Run(const std::stop_token& stop) {
     TickClock ticks(options.interval, Clock::now());
     while (!stop.stop_requested()) {
       round_over = false;
-      for (const auto& item : mailbox.Take(stop, ticks.overdue_at())) item(*this);
+      for (const auto& item : mailbox.Take(stop, ticks.overdue_at())) Take(item);
       const auto lateness = ticks.Begin(Clock::now(), round_over);
       if (lateness) counters.tick_lateness.Observe(Seconds(*lateness));
       all_concerned = all_concerned || round_over;
-      if (!stop.stop_requested()) Look(lateness.has_value());
+      if (!stop.stop_requested()) Take([&](Impl& self) { self.Look(lateness.has_value()); });
     }
   }
 };
