@@ -267,6 +267,12 @@ class Analyzer {
   [[nodiscard]] std::optional<std::string> WhyNotReady() const {
     if (!running_) return "starting or shutting down";
     const auto mesh = collector_->Latest();
+    // Whoever may not keep state and locks rules nothing, however well the mesh is read.
+    for (const consul::Refusal& refusal : mesh->refusals) {
+      if (refusal.rule.starts_with("key") || refusal.rule.starts_with("session")) {
+        return InWords(refusal);
+      }
+    }
     if (mesh->ready) return std::nullopt;
     return mesh->consul_error ? "Consul does not answer: " + mesh->consul_error->message
                               : "the mesh has not been read yet";

@@ -266,6 +266,12 @@ ServerResponse Api::Delete(const std::string& id, const ServerRequest& request) 
                                       "release and widen the subset's Filter by hand",
                                       id)});
   }
+  if (release) {
+    const auto may_widen = MayWidenPrimary(io_, client_, *(*view)->spec);
+    if (!may_widen) {
+      return ErrorResponse({may_widen.error().code, "not deleted: " + may_widen.error().message});
+    }
+  }
   if (release && !force) {
     const auto may_release = CheckRelease(io_, client_, id, *(*view)->spec);
     if (!may_release) return ErrorResponse(may_release.error());

@@ -54,6 +54,8 @@ struct RecordedTick {
   bool doubtful = false;                 // as Observation::doubtful
   std::string unknown;                   // as Observation::unknown
   std::string fleet_pause;               // as Observation::fleet_pause
+  std::string splitter_unwritable;       // as Observation::splitter_unwritable
+  std::string resolver_unwritable;       // the same
   // What the mesh was, where it was not as the rollout wanted it.
   double other_percent = 0;                   // of the splitter's weights, neither subset's
   std::optional<RecordedSplitter> splitter;   // nullopt: as wanted

@@ -109,6 +109,8 @@ void AddMesh(const RecordedTick& tick, Json& line) {
   if (tick.doubtful) line["doubtful"] = true;
   if (!tick.unknown.empty()) line["unknown"] = tick.unknown;
   if (!tick.fleet_pause.empty()) line["fleet_pause"] = tick.fleet_pause;
+  if (!tick.splitter_unwritable.empty()) line["splitter_unwritable"] = tick.splitter_unwritable;
+  if (!tick.resolver_unwritable.empty()) line["resolver_unwritable"] = tick.resolver_unwritable;
   AddDifferences(tick, line);
   if (tick.orders.empty()) return;
   Json& orders = line["orders"] = Json::array();

@@ -104,6 +104,8 @@ void AddMesh(const RecordedLook& look, config::RecordedTick& tick) {
   tick.doubtful = seen.doubtful;
   tick.unknown = Unknown(look);
   tick.fleet_pause = seen.fleet_pause;
+  tick.splitter_unwritable = seen.splitter_unwritable;
+  tick.resolver_unwritable = seen.resolver_unwritable;
   const auto& wanted = before.wanted;
   if (wanted.canary_filter && before.stage != Stage::kPreparing &&
       seen.canary_filter != wanted.canary_filter) {

@@ -150,6 +150,7 @@ void ReadLifeCycle(const Json& json, State& state) {
   state.new_spec_said = json.value("new_spec_said", false);
   state.would_act_said = json.value("would_act_said", false);
   state.stage_decision = json.value("stage_decision", std::uint64_t{0});
+  state.unwritable = json.value("unwritable", false);
   if (!json.contains("spec") || json.at("spec").is_null()) return;
   auto spec = config::ParseSpec(json.at("spec").dump());
   if (!spec) throw std::invalid_argument("spec: " + config::ToString(spec.error().front()));
@@ -201,6 +202,7 @@ std::string StateToJson(const State& state) {
                      {"new_spec_said", state.new_spec_said},
                      {"would_act_said", state.would_act_said},
                      {"stage_decision", state.stage_decision},
+                     {"unwritable", state.unwritable},
                      {"wanted",
                       {{"canary_percent", state.wanted.canary_percent},
                        {"canary_filter", OptionalToJson(state.wanted.canary_filter)},

@@ -120,6 +120,7 @@ Outcome Decide(const Spec& spec, State state, const Observation& seen) {
   TakeReports(t);
   if (takes_over) TakeOver(t);
   ObserveSplitter(t);
+  ObserveOwner(t);
   ForgetMovedCallers(t.state, t.seen);
   CheckHarm(t);
   TakeOrders(t);

@@ -65,6 +65,9 @@ void Resume(Transition& t, const Order& order) {
   if (state.foreign_edit && !t.seen.splitter) {
     return Refuse(t, order, "there is no splitter to write over; make it anew, or abort");
   }
+  if (const std::string why = Unwritable(t); state.foreign_edit && !why.empty()) {
+    return Refuse(t, order, why);
+  }
   if (state.foreign_edit) {
     // The weight that stands there counts as ours from now on, so that the wanted one is written
     // over it.

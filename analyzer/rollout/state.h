@@ -148,6 +148,9 @@ struct State {
       0;  // the canary's weight last seen in Consul that was ours; another one is foreign
   bool foreign_edit = false;  // the splitter was edited by someone else and is so still
 
+  // Splitter or resolver got an owner whose entries we may not write, and has it still.
+  bool unwritable = false;
+
   double started_wall_seconds = 0;
   double saved_wall_seconds =
       0;                     // of the last tick; what lies between it and a restart nobody ruled

@@ -1,35 +1,23 @@
-// The states of many rollouts in few requests, against a real Consul.
+// The states of rollouts that others lead, read from a real Consul.
 #include "analyzer/control/stored_states.h"
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <map>
-#include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "analyzer/control/keys.h"
 #include "analyzer/control/stored_json.h"
 #include "exporter/base/io_loop.h"
-#include "exporter/consul/client.h"
-#include "tests/support/consul_agent.h"
+#include "tests/integration/consul_fixture.h"
 
 namespace consul_canary::control {
 namespace {
 
 using testing::ConsulAgent;
-
-class StoredStatesTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    auto agent = ConsulAgent::Start();
-    ASSERT_TRUE(agent) << agent.error().message;
-    agent_ = std::move(*agent);
-  }
-
-  std::unique_ptr<ConsulAgent> agent_;
-};
 
 // Asks the agent itself; counts what it asks, by operation.
 struct Reader {
@@ -49,6 +37,11 @@ struct Reader {
   std::map<std::string, int> asked;  // on the I/O thread; read it when nothing is under way
   base::IoThread io;
   consul::Client client;
+};
+
+class StoredStatesTest : public consul::ConsulTest {
+ protected:
+  void SetUp() override { ASSERT_NO_FATAL_FAILURE(StartAgent()); }
 };
 
 TEST_F(StoredStatesTest, TheStatesOfManyRolloutsTakeARequestForEachSixtyFour) {

@@ -118,6 +118,8 @@ RecordedTick AnyTick(Draw& draw, double after) {
   tick.doubtful = draw.Yes();
   tick.unknown = draw.Text();
   tick.fleet_pause = draw.Text();
+  tick.splitter_unwritable = draw.Text();
+  tick.resolver_unwritable = draw.Text();
   for (std::int64_t i = draw.UpTo(2); i > 0; --i) tick.orders.push_back(AnyOrder(draw));
   return tick;
 }

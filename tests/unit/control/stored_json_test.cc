@@ -114,6 +114,7 @@ State FullState() {
       {.version = "v0", .until_wall_seconds = 1.0 / 3, .until_index = 77, .left = true}, {}};
   state.revert = true;
   state.maintenance_due = true;
+  state.unwritable = true;
   state.spec = rollout::Spec{.service = "api", .act = false, .steps = {{.weight_percent = 12.5}}};
   state.new_spec_said = true;
   state.would_act_said = true;
@@ -332,7 +333,7 @@ TEST(StoredState, EachFieldIsNeededAndOfItsType) {
   // What the release before did not store.
   const std::set<std::string> newer{
       "former_primaries", "revert",          "maintenance_due", "spec",          "new_spec_said",
-      "would_act_said",   "watched_seconds", "stranded",        "stage_decision"};
+      "would_act_said",   "watched_seconds", "stranded",        "stage_decision", "unwritable"};
   for (const auto& [key, value] : stored.items()) {
     json without = stored;
     without.erase(key);
