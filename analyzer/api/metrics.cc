@@ -186,8 +186,8 @@ void WriteCounters(const LoopCounters& counters,
     page.AddCount({{"service_name", service}, {"action", action}, {"cause", cause}}, count);
   }
   WriteResults("consul_canary_splitter_writes_total",
-               "Writes of splitters and resolvers, by result.", {"ok", "conflict", "error"},
-               counters.writes, page);
+               "Writes of splitters and resolvers, by result.",
+               {"ok", "conflict", "owned", "error"}, counters.writes, page);
   WriteResults("consul_canary_hook_requests_total", "Requests to the Alertmanager hook, by result.",
                {"acted", "ignored", "refused", "invalid", "unavailable"}, hook_results, page);
   WriteHistogram("consul_canary_tick_duration_seconds", "Time that one look at all rollouts took.",

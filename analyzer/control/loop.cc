@@ -359,6 +359,7 @@ struct Loop::Impl {
         continue;
       }
       auto rollout = std::make_shared<RolloutView>(ViewOf(id, managed));
+      if (rollout->problem.empty()) rollout->problem = MissingPermission(*rollout, mesh);
       rollout->outcomes_age_seconds = OutcomesAge(managed, mesh, Clock::now());
       fleet->rollouts[id] = std::move(rollout);
     }

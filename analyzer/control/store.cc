@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "analyzer/control/entry_writer.h"
 #include "analyzer/control/locks.h"
 #include "analyzer/control/prefix_watch.h"
 #include "analyzer/control/stored_json.h"
@@ -281,12 +282,18 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     const std::size_t next = result->writes.size();
     if (next == change->writes.size()) return Finish(std::move(*result));
     const EntryWrite& write = change->writes[next];
-    client.WriteEntry(write.json, write.cas_index,
-                      Guard([change, result](Impl& self, base::Result<bool> written) {
-                        const EntryWrite& sent = change->writes[result->writes.size()];
-                        result->writes.push_back({sent.what, sent.cas_index, std::move(written)});
-                        self.WriteNext(change, result);
-                      }));
+    const auto writer = WriterFor(client, write.json);
+    if (!writer) {
+      result->writes.push_back(
+          {write.what, write.cas_index, tl::unexpected(writer.error()), /*unwritable=*/true});
+      return WriteNext(change, result);
+    }
+    (*writer)->Write(write.json, write.cas_index,
+                     Guard([change, result](Impl& self, base::Result<bool> written) {
+                       const EntryWrite& sent = change->writes[result->writes.size()];
+                       result->writes.push_back({sent.what, sent.cas_index, std::move(written)});
+                       self.WriteNext(change, result);
+                     }));
   }
 
   void Finish(ChangeResult result) {

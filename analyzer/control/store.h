@@ -48,6 +48,7 @@ struct WriteResult {
   std::string what;
   std::uint64_t cas_index = 0;  // that it was prepared from
   base::Result<bool> result;    // false: the entry was changed by someone else meanwhile
+  bool unwritable = false;      // no writer is built for its owner; it was not tried
 };
 
 // How a Change went. committed: an error means that no entry was written (kConflict: the lock or

@@ -81,6 +81,9 @@ struct Observation {
   // Not empty: who has paused every rollout, and since when. None starts or advances meanwhile.
   std::string fleet_pause;
   std::optional<SplitterView> splitter;
+  // Not empty: no write of ours may touch the entry, whose it is and what to do.
+  std::string splitter_unwritable;
+  std::string resolver_unwritable;
   // Consul answers, and nothing of ours is on its way: what is not here does not exist.
   bool entries_known = false;
   // Splitter and resolver carry our epoch, and no write of ours is on its way without an answer: no

@@ -115,6 +115,7 @@ void AddState(Digest& digest, const Model& model, const State& state) {
   digest.Add(state.wanted.primary_filter);
   digest.Add(state.settled_percent);
   digest.Add(state.foreign_edit);
+  digest.Add(state.unwritable);
   digest.Add(std::min(state.stage_seconds, longest));
   digest.Add(std::min(state.confirmed_seconds, longest));
   digest.Add(state.confirmed);
@@ -137,11 +138,13 @@ void AddEntries(Digest& digest, const Model& model, const Entries& entries) {
     digest.Add(entries.splitter->canary_percent);
     digest.Add(entries.splitter->epoch == model.epoch);
     digest.Add(entries.splitter->index <= model.replaced_splitter);
+    digest.Add(entries.splitter->owned);
   }
   digest.Add(entries.resolver.canary_filter);
   digest.Add(entries.resolver.primary_filter);
   digest.Add(entries.resolver.epoch == model.epoch);
   digest.Add(entries.resolver.index <= model.replaced_resolver);
+  digest.Add(entries.resolver.owned);
 }
 
 bool Fits(const Model& model, const Put& put) {
