@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "analyzer/config/spec_file.h"
+#include "analyzer/control/match_routes.h"
 #include "analyzer/control/observe.h"
 #include "analyzer/control/stored_json.h"
 #include "analyzer/rollout/callers.h"
@@ -26,6 +27,11 @@ constexpr double kNewestTicksPart = 0.2;
 constexpr int kTicksToKnowTheRate = 3;
 // A Consul transaction holds 64 operations; state, decisions and orders that were taken need most.
 constexpr std::size_t kRefusedPerTick = 4;
+
+std::uint64_t& ReplacedBy(Managed& managed, const std::string& what) {
+  if (what == kSplitterWrite) return managed.replaced_splitter;
+  return what == kRouterWrite ? managed.replaced_router : managed.replaced_resolver;
+}
 
 std::string FirstProblem(const Managed& managed) {
   for (const std::string* problem :
@@ -115,6 +121,7 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
   managed.state_problem.clear();
   managed.replaced_splitter = 0;  // a Consul that was set up anew counts from the start
   managed.replaced_resolver = 0;
+  managed.replaced_router = 0;
   if (stored) {
     auto state = StateFromJson(stored->value);
     managed.loaded = state.has_value();
@@ -195,15 +202,15 @@ void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTim
     }
     return;
   }
-  std::uint64_t& replaced =
-      write.what == kSplitterWrite ? managed.replaced_splitter : managed.replaced_resolver;
+  std::uint64_t& replaced = ReplacedBy(managed, write.what);
   replaced = std::max(replaced, write.cas_index);
   managed.written_at = now;
 }
 
 bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service) {
   return (service.splitter && service.splitter->modify_index <= managed.replaced_splitter) ||
-         (service.resolver && service.resolver->modify_index <= managed.replaced_resolver);
+         (service.resolver && service.resolver->modify_index <= managed.replaced_resolver) ||
+         (service.router && service.router->modify_index <= managed.replaced_router);
 }
 
 void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
@@ -224,7 +231,11 @@ void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
       seen.splitter ? seen.splitter->epoch == managed.epoch : seen.entries_known;
   const bool resolver_fenced = !moves_filters || seen.resolver_epoch == managed.epoch ||
                                (seen.entries_known && !has_filters);
-  seen.fenced = splitter_fenced && resolver_fenced && now >= managed.unsure_until;
+  // One that is not there yet is made without routes, and whoever makes it late moves no traffic.
+  const bool router_fenced = seen.router ? !rollout::RouterIsFenced(managed.state, seen) ||
+                                               seen.router->epoch == managed.epoch
+                                         : seen.entries_known;
+  seen.fenced = splitter_fenced && resolver_fenced && router_fenced && now >= managed.unsure_until;
   if (doubts.outdated && seen.unknown.empty()) {
     seen.unknown = "our own last write is not read back yet";
   }
@@ -250,6 +261,83 @@ bool MustStore(const rollout::State& before, const rollout::Outcome& outcome) {
          outcome.state.wanted != before.wanted;
 }
 
+namespace {
+
+struct Prepared {
+  EntryWrite write;
+  base::Result<void> made;
+};
+
+void Take(base::Result<std::string> json, Prepared& prepared) {
+  if (json) {
+    prepared.write.json = std::move(*json);
+  } else {
+    prepared.made = tl::unexpected(json.error());
+  }
+}
+
+Prepared PrepareRoutes(const rollout::Spec& spec, const rollout::State& state,
+                       const rollout::Observation& seen, const collect::ServiceSnapshot& service,
+                       const std::map<std::string, std::string>& meta) {
+  Prepared prepared{.write = {.what = kRouterWrite}, .made = {}};
+  const rollout::Routes wanted = state.wanted.routes;
+  if (!service.router) {
+    prepared.write.json = consul::RouterForRoutes(spec.service, meta);
+    return prepared;
+  }
+  prepared.write.cas_index = service.router->modify_index;
+  if (wanted == rollout::Routes::kNone && seen.router->made_for_ours) {
+    prepared.write.removes = "service-router/" + spec.service;
+  } else if (wanted == rollout::Routes::kPlaced) {
+    Take(consul::WithRoutes(*service.router, RoutesOf(spec), meta), prepared);
+  } else {
+    Take(consul::WithoutRoutes(*service.router, RoutesOf(spec), meta), prepared);
+  }
+  return prepared;
+}
+
+Prepared PrepareFilter(rollout::Write due, const rollout::Spec& spec, const rollout::State& state,
+                       const collect::ServiceSnapshot& service,
+                       const std::map<std::string, std::string>& meta) {
+  const bool canary = due == rollout::Write::kCanaryFilter;
+  Prepared prepared{.write = {.what = canary ? "canary filter" : "primary filter",
+                              .cas_index = service.resolver->modify_index},
+                    .made = {}};
+  Take(consul::WithSubsetFilter(
+           *service.resolver, canary ? spec.canary_subset : spec.primary_subset,
+           canary ? *state.wanted.canary_filter : *state.wanted.primary_filter, meta),
+       prepared);
+  return prepared;
+}
+
+Prepared PrepareSplitter(const rollout::Spec& spec, const rollout::State& state,
+                         const collect::ServiceSnapshot& service,
+                         const std::map<std::string, std::string>& meta) {
+  Prepared prepared{.write = {.what = kSplitterWrite, .cas_index = service.splitter->modify_index},
+                    .made = {}};
+  Take(consul::WithWeights(*service.splitter, spec.primary_subset, spec.canary_subset,
+                           state.wanted.canary_percent, meta),
+       prepared);
+  return prepared;
+}
+
+Prepared PrepareOne(rollout::Write due, const rollout::Spec& spec, const rollout::State& state,
+                    const rollout::Observation& seen, const collect::ServiceSnapshot& service,
+                    const std::map<std::string, std::string>& meta) {
+  switch (due) {
+    case rollout::Write::kSplitter:
+      return PrepareSplitter(spec, state, service, meta);
+    case rollout::Write::kRoutes:
+      return PrepareRoutes(spec, state, seen, service, meta);
+    case rollout::Write::kCanaryFilter:
+    case rollout::Write::kPrimaryFilter:
+      break;
+  }
+  return PrepareFilter(due, spec, state, service, meta);
+}
+
+}  // namespace
+
 PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state,
                              const rollout::Observation& seen,
                              const collect::ServiceSnapshot& service) {
@@ -258,24 +346,11 @@ PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state
   if (!spec.act) return prepared;
   const std::map<std::string, std::string> meta{{kEpochMetaKey, std::to_string(managed.epoch)}};
   for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
-    base::Result<std::string> json;
-    EntryWrite write;
-    if (due == rollout::Write::kSplitter) {
-      write = {kSplitterWrite, "", service.splitter->modify_index};
-      json = consul::WithWeights(*service.splitter, spec.primary_subset, spec.canary_subset,
-                                 state.wanted.canary_percent, meta);
-    } else {
-      const bool canary = due == rollout::Write::kCanaryFilter;
-      write = {canary ? "canary filter" : "primary filter", "", service.resolver->modify_index};
-      json = consul::WithSubsetFilter(
-          *service.resolver, canary ? spec.canary_subset : spec.primary_subset,
-          canary ? *state.wanted.canary_filter : *state.wanted.primary_filter, meta);
-    }
-    if (json) {
-      write.json = std::move(*json);
+    auto [write, made] = PrepareOne(due, spec, state, seen, service, meta);
+    if (made) {
       prepared.writes.push_back(std::move(write));
     } else {
-      prepared.refused.push_back({write.what, write.cas_index, tl::unexpected(json.error())});
+      prepared.refused.push_back({write.what, write.cas_index, tl::unexpected(made.error())});
     }
   }
   return prepared;

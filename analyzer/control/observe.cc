@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "analyzer/control/match_routes.h"
 #include "analyzer/rollout/judge.h"
 
 namespace consul_canary::control {
@@ -309,6 +310,7 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
   Observation seen;
   seen.entries_known = !mesh.consul_error && mesh.ready && service != nullptr &&
                        !mesh.consul_failures.contains("service-splitter") &&
+                       !mesh.consul_failures.contains("service-router") &&
                        !mesh.consul_failures.contains("service-resolver");
   if (mesh.consul_error) {
     seen.unknown = "Consul does not answer: " + mesh.consul_error->message;
@@ -319,6 +321,10 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
   }
   if (service == nullptr) return seen;
   if (service->splitter) seen.splitter = ViewOf(*service->splitter, spec);
+  if (service->router) {
+    seen.router = RouterViewOf(*service->router, spec);
+    seen.router->epoch = EpochOf(service->router->meta);
+  }
   if (service->resolver) seen.resolver_epoch = EpochOf(service->resolver->meta);
   AddSubsets(*service, spec, seen);
   seen.instances_known = service->instances_known && !mesh.consul_error;

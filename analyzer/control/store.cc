@@ -233,12 +233,17 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     const std::size_t next = result->writes.size();
     if (next == change->writes.size()) return Finish(std::move(*result));
     const EntryWrite& write = change->writes[next];
-    client.WriteEntry(write.json, write.cas_index,
-                      Guard([change, result](Impl& self, base::Result<bool> written) {
-                        const EntryWrite& sent = change->writes[result->writes.size()];
-                        result->writes.push_back({sent.what, sent.cas_index, std::move(written)});
-                        self.WriteNext(change, result);
-                      }));
+    auto written = Guard([change, result](Impl& self, base::Result<bool> done) {
+      const EntryWrite& sent = change->writes[result->writes.size()];
+      result->writes.push_back({sent.what, sent.cas_index, std::move(done)});
+      self.WriteNext(change, result);
+    });
+    if (write.removes.empty()) {
+      return client.WriteEntry(write.json, write.cas_index, std::move(written));
+    }
+    const std::size_t slash = write.removes.find('/');
+    client.DeleteEntryAt(write.removes.substr(0, slash), write.removes.substr(slash + 1),
+                         write.cas_index, std::move(written));
   }
 
   void Finish(ChangeResult result) {

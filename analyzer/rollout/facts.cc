@@ -79,6 +79,9 @@ std::string Obstacle(const Transition& t) {
   if (!t.seen.unknown.empty()) return t.seen.unknown;
   if (!t.seen.splitter) return "the service has no splitter";
   if (t.state.foreign_edit) return "the splitter was edited by someone else";
+  if (t.state.foreign_routes) {
+    return "the routes of strategy.match were changed by someone else in the service-router";
+  }
   if (!t.seen.instances_known) return "the service's instances are not known";
   if (t.seen.doubtful) return "Consul has just come back and its checks may not all have run again";
   if (t.seen.callers.empty()) return "no caller's sidecar is known and passing";
@@ -200,6 +203,12 @@ std::string StartObstacle(const Transition& t) {
   if (!SamePercent(t.seen.splitter->canary_percent, t.state.wanted.canary_percent)) {
     return fmt::format("the splitter gives the canary {:g}% outside a rollout; set it to {:g}",
                        t.seen.splitter->canary_percent, t.state.wanted.canary_percent);
+  }
+  // Once a rollout is under way whatever reads so counts as its own.
+  if (t.seen.router && !t.seen.router->unnamed.empty() && !IsActive(t.state.phase)) {
+    return fmt::format("the service-router has a route of its own from {} to subset {}, as "
+                       "strategy.match puts in and takes out again; take it out",
+                       t.seen.router->unnamed, t.spec.canary_subset);
   }
   if (t.spec.steps.back().weight_percent + t.seen.splitter->other_percent > 100 + kHalfHundredth) {
     return fmt::format("other splits hold {:g}%, which leaves less than the last step's {:g}%",
