@@ -90,6 +90,12 @@ Observation Player::Obedient(const RecordedTick& tick) const {
   seen.splitter = {.canary_percent = wanted,
                    .primary_percent = 100 - tick.other_percent - wanted,
                    .other_percent = tick.other_percent};
+  const rollout::Routes routes = state_.wanted.routes;
+  if (routes != rollout::Routes::kNone) {
+    seen.router = rollout::RouterView{.ours = routes == rollout::Routes::kPlaced
+                                                  ? rollout::RoutesSeen::kWhole
+                                                  : rollout::RoutesSeen::kNone};
+  }
   seen.canary_filter = state_.wanted.canary_filter.value_or("");
   seen.primary_filter =
       state_.wanted.primary_filter.value_or(rollout::FilterForVersion(*spec_, kPrimaryVersion));

@@ -413,6 +413,9 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   view.state.late_blocks.clear();
   view.verdict = managed.verdict;
   view.splitter = managed.seen.splitter;
+  if (managed.spec && !managed.spec->match.empty()) {
+    view.routes = managed.seen.router ? managed.seen.router->ours : rollout::RoutesSeen::kNone;
+  }
   view.unknown = managed.seen.unknown;
   view.callers = managed.seen.callers.size();
   if (managed.seen.instances_known) {

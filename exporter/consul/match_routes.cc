@@ -201,6 +201,7 @@ FoundRoutes FindRoutes(const Router& router, const MatchRoutes& wanted) {
     const auto mark = OwnMark(route, router, marks);
     if (!mark) {
       ++others;
+      found.others_by_path += IsForAll(route) ? 0 : 1;
       continue;
     }
     before_others = before_others && others == 0;

@@ -50,6 +50,7 @@ struct FoundRoutes {
   bool made_for_ours = false;
   // A wanted condition that a route has which Meta does not name: `x-canary Exact always`.
   std::string unnamed;
+  int others_by_path = 0;  // routes of somebody else's that are for some requests alone
 
   bool operator==(const FoundRoutes&) const = default;
 };
