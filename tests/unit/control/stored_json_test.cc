@@ -102,7 +102,12 @@ State FullState() {
   state.spec = rollout::Spec{.service = "api", .act = false, .steps = {{.weight_percent = 12.5}}};
   state.new_spec_said = true;
   state.would_act_said = true;
-  state.wanted = {.canary_percent = 100.0 / 3, .canary_filter = "c", .primary_filter = "p"};
+  state.wanted = {.canary_percent = 100.0 / 3,
+                  .canary_filter = "c",
+                  .primary_filter = "p",
+                  .routes = rollout::Routes::kPlaced};
+  state.settled_routes = rollout::RoutesSeen::kOther;
+  state.foreign_routes = true;
   state.settled_percent = 0.1 + 0.2;
   state.foreign_edit = true;
   state.started_wall_seconds = 1795539600.1234567;
@@ -334,8 +339,9 @@ TEST(StoredState, AnotherVersionIsRefused) {
 TEST(StoredState, EachFieldIsNeededAndOfItsType) {
   const json stored = json::parse(StateToJson(FullState()));
   // What the release before did not store.
-  const std::set<std::string> newer{"former_primaries", "revert",        "maintenance_due", "spec",
-                                    "new_spec_said",    "would_act_said"};
+  const std::set<std::string> newer{
+      "former_primaries", "revert",         "maintenance_due", "spec",
+      "new_spec_said",    "would_act_said", "settled_routes",  "foreign_routes"};
   for (const auto& [key, value] : stored.items()) {
     json without = stored;
     without.erase(key);

@@ -15,6 +15,7 @@ World BlueGreen() {
   World world;
   world.spec.match = {{.header = "x-canary", .value = "always"}};
   world.spec.steps = {{.weight_percent = 0}};
+  world.seen.entries_known = true;
   return world;
 }
 
