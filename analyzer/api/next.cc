@@ -71,6 +71,10 @@ std::string MissingAtStep(const RolloutView& view) {
   return parts.empty() ? state.reason : fmt::format("{}", fmt::join(parts, ", "));
 }
 
+std::string OnDeadlineText(const Spec& spec) {
+  return spec.on_deadline == rollout::OnDeadline::kRollBack ? "rollback" : "hold";
+}
+
 NextDecision OfProgress(const RolloutView& view) {
   const Spec& spec = *view.spec;
   const State& state = view.state;
@@ -90,7 +94,7 @@ NextDecision OfProgress(const RolloutView& view) {
   next.waits_for = MissingAtStep(view);
   if (state.deadline_passed) return next;
   next.deadline_seconds = std::max(0.0, spec.deadline.count() - state.stage_seconds);
-  next.on_deadline = spec.on_deadline == rollout::OnDeadline::kRollBack ? "rollback" : "hold";
+  next.on_deadline = OnDeadlineText(spec);
   return next;
 }
 
@@ -103,9 +107,25 @@ NextDecision OfPause(const RolloutView& view) {
   return {.decision = AfterStep(spec, view.state), .waits_for = "an order: `promote`"};
 }
 
-NextDecision OfPromotion(const State& state) {
+NextDecision OfWatch(const Spec& spec, const State& state) {
+  NextDecision next{.decision = "the primary subset takes version " + state.canary_version,
+                    .waits_for = Cause(state)};
+  if (state.deadline_passed) return next;
+  next.deadline_seconds =
+      std::max(0.0, (spec.deadline + spec.after_promotion).count() - state.stage_seconds);
+  next.on_deadline = OnDeadlineText(spec);
+  return next;
+}
+
+NextDecision OfPromotion(const Spec& spec, const State& state) {
   switch (state.stage) {
+    case Stage::kWatching:
+      return OfWatch(spec, state);
     case Stage::kCanaryFull:
+      if (spec.after_promotion.count() > 0) {
+        return {.decision = fmt::format("watch it for {:g} s", spec.after_promotion.count()),
+                .waits_for = Cause(state)};
+      }
       return {.decision = "the primary subset takes version " + state.canary_version,
               .waits_for = Cause(state)};
     case Stage::kPrimaryFilter:
@@ -127,7 +147,7 @@ NextDecision NextOf(const RolloutView& view) {
     case Phase::kPaused:
       return OfPause(view);
     case Phase::kPromoting:
-      return OfPromotion(view.state);
+      return OfPromotion(*view.spec, view.state);
     case Phase::kRollingBack:
       return {.decision = "rolled-back", .waits_for = "all traffic to be back at the primary"};
     default:

@@ -175,6 +175,10 @@ void CheckEffects(const Spec& spec, Findings& findings) {
           "promote: external, which writes no filter");
   ignored(!spec.act && spec.maintenance_on_rollback, "on_rollback.maintenance", "act: false");
   ignored(!spec.act && spec.rollback_window.count() > 0, "rollback_window", "act: false");
+  const bool watches = spec.after_promotion.count() > 0;
+  ignored(!spec.act && watches, "strategy.after_promotion", "act: false");
+  ignored(spec.promote == rollout::PromoteMode::kNone && watches, "strategy.after_promotion",
+          "promote: none, which keeps the last step");
   ignored(spec.promote == rollout::PromoteMode::kNone && spec.rollback_window.count() > 0,
           "rollback_window", "promote: none, which makes no version the primary");
 }

@@ -228,7 +228,8 @@ std::string ToJson(const Spec& spec) {
                           {"ready_deadline", ToText(spec.ready_deadline)},
                           {"warmup", ToText(spec.warmup)},
                           {"deadline", ToText(spec.deadline)},
-                          {"on_deadline", ToText(spec.on_deadline)}};
+                          {"on_deadline", ToText(spec.on_deadline)},
+                          {"after_promotion", ToText(spec.after_promotion)}};
   document["analysis"] = AnalysisToValue(spec);
   document["promote"] = ToText(spec.promote);
   document["rollback_window"] = ToText(spec.rollback_window);
@@ -262,6 +263,7 @@ std::string ToYaml(const Spec& spec) {
   line("  warmup", ToText(spec.warmup));
   line("  deadline", ToText(spec.deadline));
   line("  on_deadline", ToText(spec.on_deadline));
+  line("  after_promotion", ToText(spec.after_promotion));
   text += "analysis:\n";
   line("  judge", ToText(spec.judge));
   line("  proof", ToText(spec.proof));

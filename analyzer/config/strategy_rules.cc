@@ -158,15 +158,16 @@ void CheckOneKindOfSteps(Findings& findings) {
 
 Rule Strategy(Spec& spec) {
   using rollout::OnDeadline;
-  return Map({{"steps", Steps(spec.steps)},
-              {"linear", Linear(spec.steps)},
-              {"match", Matches(spec.match)},
-              {"ready_deadline", Duration(spec.ready_deadline, false)},
-              {"warmup", Duration(spec.warmup, true)},
-              {"deadline", Duration(spec.deadline, false)},
-              {"on_deadline",
-               Choice<OnDeadline>(spec.on_deadline, {{"hold", OnDeadline::kHold},
-                                                     {"rollback", OnDeadline::kRollBack}})}});
+  return Map(
+      {{"steps", Steps(spec.steps)},
+       {"linear", Linear(spec.steps)},
+       {"match", Matches(spec.match)},
+       {"ready_deadline", Duration(spec.ready_deadline, false)},
+       {"warmup", Duration(spec.warmup, true)},
+       {"deadline", Duration(spec.deadline, false)},
+       {"on_deadline", Choice<OnDeadline>(spec.on_deadline, {{"hold", OnDeadline::kHold},
+                                                             {"rollback", OnDeadline::kRollBack}})},
+       {"after_promotion", Duration(spec.after_promotion, true)}});
 }
 
 void CheckStrategy(const Spec& spec, Findings& findings) {

@@ -172,6 +172,7 @@ void ReadDispersion(const Json& json, stats::DispersionState& dispersion) {
 
 Json EdgeToJson(const EdgeEvidence& edge) {
   return {{"edge", edge.edge_seconds},
+          {"limit", edge.limit},
           {"harm", HarmToJson(edge.harm)},
           {"dispersion", DispersionToJson(edge.dispersion)}};
 }
@@ -179,6 +180,7 @@ Json EdgeToJson(const EdgeEvidence& edge) {
 EdgeEvidence EdgeFromJson(const Json& json) {
   EdgeEvidence edge;
   edge.edge_seconds = json.at("edge").get<double>();
+  ReadIfGiven(json, "limit", edge.limit);
   edge.harm = HarmFromJson(json.at("harm"));
   ReadDispersion(json, edge.dispersion);
   return edge;
@@ -275,6 +277,7 @@ void ReadList(const Json& json, const char* key, std::vector<T>& items, FromJson
 }
 
 void AddMetrics(const Evidence& evidence, Json& json) {
+  json["failure_limit"] = evidence.failure_limit;
   json["proven"] = evidence.proven;
   json["metrics_fixed"] = evidence.metrics_fixed;
   json["primary_latency"] = LatencyToJson(evidence.primary_latency);
@@ -297,6 +300,7 @@ void AddMetrics(const Evidence& evidence, Json& json) {
 }
 
 void ReadMetrics(const Json& json, Evidence& evidence) {
+  ReadIfGiven(json, "failure_limit", evidence.failure_limit);
   ReadIfGiven(json, "proven", evidence.proven);
   ReadIfGiven(json, "metrics_fixed", evidence.metrics_fixed);
   ReadLatency(json, "primary_latency", evidence.primary_latency);

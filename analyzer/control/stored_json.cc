@@ -82,6 +82,8 @@ void ReadProgress(const Json& json, State& state) {
   state.confirmed = json.at("confirmed").get<bool>();
   state.deadline_passed = json.at("deadline_passed").get<bool>();
   state.proven_wait = json.at("proven_wait").get<bool>();
+  state.watched_seconds = json.value("watched_seconds", 0.0);
+  state.stranded = json.value("stranded", false);
   state.reload_baseline = json.at("reload_baseline").get<std::map<std::string, std::uint64_t>>();
   state.membership_baseline =
       json.at("membership_baseline").get<std::map<std::string, std::uint64_t>>();
@@ -183,6 +185,8 @@ std::string StateToJson(const State& state) {
                      {"confirmed", state.confirmed},
                      {"deadline_passed", state.deadline_passed},
                      {"proven_wait", state.proven_wait},
+                     {"watched_seconds", state.watched_seconds},
+                     {"stranded", state.stranded},
                      {"evidence", EvidenceToJson(state.evidence)},
                      {"histogram_edges", std::move(edge_lists)},
                      {"baselines", std::move(baselines)},

@@ -15,20 +15,42 @@ bool HasSequentialHarm(const Transition& t) {
   return t.spec.judge != JudgeMode::kThresholds && t.verdict.log_harm >= t.verdict.harm_bound;
 }
 
+std::string_view HarmCause(const Transition& t) {
+  const bool by_threshold = t.verdict.kind == VerdictKind::kHarm && !HasSequentialHarm(t);
+  return by_threshold ? "threshold" : "harm";
+}
+
+std::string HarmReason(const Transition& t) {
+  if (t.verdict.kind == VerdictKind::kHarm) {
+    return HasSequentialHarm(t) ? WhyHarm(t) : t.verdict.threshold_harm;
+  }
+  const stats::Counts& canary = t.seen.counts.canary.low;
+  return fmt::format("{} of the canary's {} requests failed at once, and the primary's did not",
+                     canary.failures, canary.completed);
+}
+
+// All traffic is at the canary, and the old version is not there any more.
+bool IsStranded(const Transition& t) {
+  const bool is_full = t.state.stage == Stage::kCanaryFull || t.state.stage == Stage::kWatching;
+  return is_full && t.seen.instances_known && t.seen.primary_passing == 0;
+}
+
+// A subset without instances answers nothing at all, which is worse than any canary.
+void SayThatItIsStranded(Transition& t) {
+  if (t.state.stranded) return;
+  t.state.stranded = true;
+  t.Log(t.state.phase, "hold", HarmCause(t),
+        fmt::format("{}; all traffic stays where it is, since subset {} has no passing instance to "
+                    "go back to: deploy version {} again, or `abort` to go back all the same",
+                    HarmReason(t), t.spec.primary_subset, t.state.primary_version));
+}
+
 // Harm, and what counts as harm, ends a rollout at once: no second failed check, no wait.
 void CheckHarm(Transition& t) {
   const State& state = t.state;
   if (!IsActive(state.phase) || state.phase == Phase::kRollingBack) return;
-  if (t.verdict.kind == VerdictKind::kHarm) {
-    return HasSequentialHarm(t) ? RollBack(t, "harm", WhyHarm(t))
-                                : RollBack(t, "threshold", t.verdict.threshold_harm);
-  }
-  if (t.verdict.gross_failure) {
-    const stats::Counts& canary = t.seen.counts.canary.low;
-    return RollBack(t, "harm",
-                    fmt::format("{} of the canary's {} requests failed at once, and the "
-                                "primary's did not",
-                                canary.failures, canary.completed));
+  if (IsHarmful(t.verdict)) {
+    return IsStranded(t) ? SayThatItIsStranded(t) : RollBack(t, HarmCause(t), HarmReason(t));
   }
   const bool has_traffic = state.stage != Stage::kPreparing && state.stage != Stage::kNone;
   // Once the primary subset has taken the canary's version, the way back is the old version.

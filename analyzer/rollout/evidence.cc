@@ -5,6 +5,7 @@
 
 #include "analyzer/rollout/callers.h"
 #include "analyzer/rollout/judge.h"
+#include "analyzer/stats/reference.h"
 
 namespace consul_canary::rollout {
 namespace {
@@ -25,11 +26,14 @@ constexpr stats::Margin kLatencyTolerance{1.25, 0.02};
 // What is well within the tolerance is soon strong evidence, behind which a late fault would hide
 // until the next epoch.
 constexpr std::int64_t kLatencyEpochs = 6;  // to each epoch of the failures
+constexpr double kLimitChance = 0.01;       // of alpha
 
 // While all traffic goes to the canary, a caller that lags behind still tells.
 bool HasBothSubsets(const State& state) {
   return state.stage == Stage::kStepping || state.stage == Stage::kCanaryFull;
 }
+
+bool IsWatching(const State& state) { return state.stage == Stage::kWatching; }
 
 // Whatever the canary does, it can be held against nothing.
 bool IsPrimaryGone(const State& state, const Observation& seen) {
@@ -101,20 +105,31 @@ double StallSize(const Spec& spec, const Observation& seen, const Evidence& evid
   return spec.stall.count() * evidence.canary_rate / std::max(1, seen.canary_passing);
 }
 
+// limit: 0 where the primary has requests to compare with.
+void ObserveHarmOf(stats::HarmState& harm, const stats::HarmPlan& plan, double limit,
+                   const stats::Counts& primary, const stats::Counts& canary, double dispersion,
+                   double seconds) {
+  if (limit > 0) {
+    stats::ObserveHarmBeyond(harm, plan, limit, primary, canary, dispersion, seconds);
+  } else {
+    stats::ObserveHarm(harm, plan, primary, canary, dispersion, seconds);
+  }
+}
+
 void AddHarm(const Spec& spec, const Observation& seen, const TickCounts& tick, Evidence& evidence,
              double seconds) {
   const stats::HarmPlan plan{.planned_epochs = PlannedEpochs(spec),
                              .tolerance = spec.rollback_margin};
-  stats::ObserveHarm(evidence.harm, plan, tick.primary.high, tick.canary.low,
-                     DispersionOf(evidence, evidence.dispersion), seconds);
+  ObserveHarmOf(evidence.harm, plan, evidence.failure_limit, tick.primary.high, tick.canary.low,
+                DispersionOf(evidence, evidence.dispersion), seconds);
   const double stall = std::max(1.0, StallSize(spec, seen, evidence));
   const stats::HarmPlan slower{.planned_epochs = plan.planned_epochs * kLatencyEpochs,
                                .tolerance = kLatencyTolerance,
                                .epoch_seconds = plan.epoch_seconds / kLatencyEpochs};
   for (EdgeEvidence& edge : evidence.latency) {
     const double dispersion = std::max(stall, DispersionOf(evidence, edge.dispersion));
-    stats::ObserveHarm(edge.harm, slower, Slower(tick.primary.latency, edge.edge_seconds),
-                       Slower(tick.canary.latency, edge.edge_seconds), dispersion, seconds);
+    ObserveHarmOf(edge.harm, slower, edge.limit, Slower(tick.primary.latency, edge.edge_seconds),
+                  Slower(tick.canary.latency, edge.edge_seconds), dispersion, seconds);
   }
   if (evidence.late_after_seconds > 0) {
     stats::ObserveLate(evidence.late, plan.planned_epochs, tick.canary.late,
@@ -262,6 +277,25 @@ void BeginStepEvidence(const Spec& spec, Evidence& evidence) {
   }
 }
 
+void BeginWatchEvidence(const Spec& spec, Evidence& evidence) {
+  FixMetrics(evidence);
+  BeginThresholdStep(evidence.thresholds);
+  evidence.step_primary = evidence.step_canary = {};
+  // Of each metric: that its limit is too low by chance.
+  const double chance =
+      kLimitChance * spec.false_rollback / static_cast<double>(1 + evidence.latency.size());
+  const double failures = stats::UpperRate(evidence.rollout_primary,
+                                           DispersionOf(evidence, evidence.dispersion), chance);
+  // What was no obstacle to the promotion is no reason to take it back.
+  evidence.failure_limit = std::max(stats::CanaryLimit(spec.failure_margin, failures),
+                                    stats::CanaryLimit(spec.rollback_margin, failures));
+  for (EdgeEvidence& edge : evidence.latency) {
+    const double slower = stats::UpperRate(Slower(evidence.primary_latency, edge.edge_seconds),
+                                           DispersionOf(evidence, edge.dispersion), chance);
+    edge.limit = stats::CanaryLimit(kLatencyTolerance, slower);
+  }
+}
+
 void LearnBetweenRollouts(const Observation& seen, Evidence& evidence) {
   if (seen.doubtful || seen.elapsed_seconds <= 0) return;
   stats::ObserveDispersion(evidence.dispersion, seen.counts.primary_instances,
@@ -291,7 +325,8 @@ bool CanaryIsTheRollouts(const Spec& spec, const Observation& seen, const State&
 }
 
 bool IsJudged(const Spec& spec, const Observation& seen, const State& state) {
-  return HasBothSubsets(state) && IsWarm(spec, state) && CanaryIsTheRollouts(spec, seen, state);
+  return (HasBothSubsets(state) || IsWatching(state)) && IsWarm(spec, state) &&
+         CanaryIsTheRollouts(spec, seen, state);
 }
 
 void AddEvidence(const Spec& spec, const Observation& seen, State& state) {

@@ -20,6 +20,10 @@ void BeginStepEvidence(const Spec& spec, Evidence& evidence);
 // A stage begins: another weight, or none.
 void BeginStageEvidence(Evidence& evidence);
 
+// The canary has all traffic from now on and is watched: fixes what it is held against in the
+// primary's place, from what the primary did in this rollout (docs/statistics.md#watch).
+void BeginWatchEvidence(const Spec& spec, Evidence& evidence);
+
 // Adds the tick. In warm-up it teaches only what is known of the primary, and in doubt nothing.
 // Precondition: the observation carries counts, and the rollout is active.
 void AddEvidence(const Spec& spec, const Observation& seen, State& state);

@@ -114,6 +114,14 @@ std::string CanaryTrouble(const Transition& t) {
 
 std::string Figures(const Transition& t) {
   const Evidence& evidence = t.state.evidence;
+  if (t.state.stage == Stage::kWatching) {
+    return fmt::format(
+        "ln M of harm {:.2f} of {:.2f}; with all traffic the canary failed {} of {} requests, held "
+        "against {:.2f}%, since the primary failed {} of {} in this rollout",
+        t.verdict.log_harm, t.verdict.harm_bound, evidence.step_canary.failures,
+        evidence.step_canary.completed, 100 * evidence.failure_limit,
+        evidence.rollout_primary.failures, evidence.rollout_primary.completed);
+  }
   return fmt::format(
       "ln M of harm {:.2f} of {:.2f}, of safety {:.2f} of {:.2f}; at this step the canary failed "
       "{} of {} requests, the primary {} of {}",

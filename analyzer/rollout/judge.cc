@@ -179,6 +179,11 @@ bool IsSafe(const Spec& spec, const Evidence& evidence, const Verdict& verdict) 
 
 VerdictKind KindOf(const Spec& spec, const State& state, const Verdict& verdict) {
   if (IsHarm(spec, verdict)) return VerdictKind::kHarm;
+  if (state.stage == Stage::kWatching) {
+    if (!IsWarm(spec, state)) return VerdictKind::kWarmup;
+    return state.evidence.stage_canary.completed > 0 ? VerdictKind::kUndecided
+                                                     : VerdictKind::kNoData;
+  }
   if (state.stage != Stage::kStepping) return VerdictKind::kNoData;
   if (!state.confirmed || !IsWarm(spec, state)) return VerdictKind::kWarmup;
   if (state.evidence.share.untrusted || IsSilent(state.evidence)) return VerdictKind::kUntrusted;
@@ -208,6 +213,10 @@ std::string_view ToString(VerdictKind kind) {
       return "harm";
   }
   return "unknown";
+}
+
+bool IsHarmful(const Verdict& verdict) {
+  return verdict.kind == VerdictKind::kHarm || verdict.gross_failure;
 }
 
 std::string LatencyName(double edge_seconds) {

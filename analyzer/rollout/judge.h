@@ -70,6 +70,9 @@ struct Verdict {
 // The verdict on the evidence as it stands.
 [[nodiscard]] Verdict VerdictOf(const Spec& spec, const State& state);
 
+// Whether the verdict is harm, or counts as harm.
+[[nodiscard]] bool IsHarmful(const Verdict& verdict);
+
 // Whether requests count at this moment: not in the warm-up after each increase.
 [[nodiscard]] bool IsWarm(const Spec& spec, const State& state);
 

@@ -94,8 +94,10 @@ void Promote(Transition& t, const Order& order) {
   if (!t.spec.act && IsActive(state.phase)) {
     return Refuse(t, order, "`act: false` writes no weights; whoever writes them may advance");
   }
-  if ((state.phase != Phase::kProgressing && state.phase != Phase::kPaused) ||
-      state.stage != Stage::kStepping) {
+  const bool steps = (state.phase == Phase::kProgressing || state.phase == Phase::kPaused) &&
+                     state.stage == Stage::kStepping;
+  const bool watching = state.phase == Phase::kPromoting && state.stage == Stage::kWatching;
+  if (!steps && !watching) {
     return Refuse(t, order, "no step is under way");
   }
   if (const std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
@@ -103,6 +105,7 @@ void Promote(Transition& t, const Order& order) {
   }
   if (IsKept(t)) return Refuse(t, order, "`promote: none` keeps the last step");
   const std::string reason = fmt::format("by order of {}: {}", order.by, Figures(t));
+  if (watching) return TakePrimary(t, "order", reason);
   if (order.full) return BeginPromotion(t, "order", reason);
   AdvanceStep(t, "order", reason);
 }

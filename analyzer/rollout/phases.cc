@@ -126,12 +126,12 @@ void Stepping(Transition& t) {
 }
 
 // `promote: external`: whoever owns the primary's instances redeploys them.
-void LeaveToOwner(Transition& t) {
+void LeaveToOwner(Transition& t, std::string_view cause, const std::string& reason) {
   const bool holds_it = t.seen.primary_versions == std::vector{t.state.canary_version};
   AwaitMembership(t, Subset::kPrimary, !holds_it);
   EnterStage(t, Stage::kPrimaryFilter, t.state.wanted.canary_percent);
-  t.Log(t.state.phase, "promote", "canary-full",
-        fmt::format("all traffic is at the canary; subset {} is its owner's to bring to version {}",
+  t.Log(t.state.phase, "promote", cause,
+        fmt::format("{}; subset {} is its owner's to bring to version {}", reason,
                     t.spec.primary_subset, t.state.canary_version));
 }
 
@@ -158,32 +158,67 @@ bool WaitsForOwner(Transition& t) {
   return true;
 }
 
+std::string PromotionObstacle(const Transition& t) {
+  if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
+    return "promotion holds: " + obstacle;
+  }
+  if (std::string trouble = RoutesTrouble(t); !trouble.empty()) return "promotion: " + trouble;
+  if (!t.state.confirmed) return "promotion: the splitter is being written";
+  if (std::string late = WeightStragglers(t.state, t.seen); !late.empty()) {
+    return "promotion holds: " + late;
+  }
+  // Without a way back, where there is harm.
+  if (t.state.stranded && IsHarmful(t.verdict)) return "promotion holds: " + t.state.reason;
+  return "";
+}
+
+// With all traffic at the canary, while the old version is still at hand.
+void BeginWatch(Transition& t) {
+  State& state = t.state;
+  EnterStage(t, Stage::kWatching, state.wanted.canary_percent);
+  state.watched_seconds = 0;
+  BeginWatchEvidence(t.spec, state.evidence);
+  t.Log(state.phase, "promote", "canary-full",
+        fmt::format("all traffic is at the canary, and is watched there for {:g} s before the "
+                    "primary subset takes its version; harm is a failure ratio above {:.2f}%, "
+                    "since the primary failed {} of {} requests in this rollout",
+                    t.spec.after_promotion.count(), 100 * state.evidence.failure_limit,
+                    state.evidence.rollout_primary.failures,
+                    state.evidence.rollout_primary.completed));
+}
+
+// What the watch still lacks; empty: it is over. Precondition: nothing stands against a promotion.
+std::string Watch(Transition& t) {
+  State& state = t.state;
+  if (t.seen.counts_known) state.watched_seconds += t.seen.elapsed_seconds;
+  if (state.watched_seconds < t.spec.after_promotion.count()) {
+    return fmt::format("watched after promotion: {:.0f} of {:g} s; {}", state.watched_seconds,
+                       t.spec.after_promotion.count(), Figures(t));
+  }
+  if (state.evidence.step_canary.completed == 0) {
+    return "promotion holds: the canary has completed no request since it has all traffic";
+  }
+  const std::string& checks = t.verdict.threshold_obstacle;
+  return checks.empty() ? "" : "watched after promotion; " + checks;
+}
+
 void Promoting(Transition& t) {
   State& state = t.state;
-  if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
-    state.reason = "promotion holds: " + obstacle;
+  const bool watching = state.stage == Stage::kWatching;
+  std::string obstacle = PromotionObstacle(t);
+  if (obstacle.empty() && watching) obstacle = Watch(t);
+  if (!obstacle.empty()) {
+    state.reason = obstacle;
+    if (watching) CheckDeadline(t);
     return;
   }
-  if (std::string trouble = RoutesTrouble(t); !trouble.empty()) {
-    state.reason = "promotion: " + trouble;
-    return;
-  }
-  if (!state.confirmed) {
-    state.reason = "promotion: the splitter is being written";
-    return;
-  }
-  if (std::string late = WeightStragglers(t.state, t.seen); !late.empty()) {
-    state.reason = "promotion holds: " + late;
-    return;
-  }
-  if (state.stage == Stage::kCanaryFull && !WritesFilters(t.spec)) return LeaveToOwner(t);
+  if (state.stage == Stage::kCanaryFull && t.spec.after_promotion.count() > 0) return BeginWatch(t);
   if (state.stage == Stage::kCanaryFull) {
-    state.old_primary_filter = t.seen.primary_filter;
-    state.wanted.primary_filter = FilterForVersion(t.spec, state.canary_version);
-    AwaitMembership(t, Subset::kPrimary, t.seen.primary_filter != state.wanted.primary_filter);
-    EnterStage(t, Stage::kPrimaryFilter, state.wanted.canary_percent);
-    return t.Log(state.phase, "promote", "canary-full",
-                 "all traffic is at the canary; the primary subset takes its version");
+    return TakePrimary(t, "canary-full", "all traffic is at the canary");
+  }
+  if (watching) {
+    return TakePrimary(t, "watched",
+                       fmt::format("watched for {:.0f} s: {}", state.watched_seconds, Figures(t)));
   }
   if (state.stage == Stage::kPrimaryFilter) {
     if (WaitsForOwner(t)) return;
@@ -243,14 +278,18 @@ std::string StepObstacle(const Transition& t) {
 
 void CheckDeadline(Transition& t) {
   State& state = t.state;
-  if (state.deadline_passed || state.stage_seconds <= t.spec.deadline.count()) return;
+  const bool watching = state.stage == Stage::kWatching;
+  const double limit = t.spec.deadline.count() + (watching ? t.spec.after_promotion.count() : 0.0);
+  if (state.deadline_passed || state.stage_seconds <= limit) return;
   // A deadline is no reason to write over weights of someone else's; it passes once they are gone.
   const bool foreign = state.foreign_edit || state.foreign_routes;
   if (t.spec.on_deadline == OnDeadline::kRollBack && foreign) return;
   state.deadline_passed = true;
   const std::string reason =
-      fmt::format("the step was neither proven safe nor harmful within {:g} s: {}",
-                  t.spec.deadline.count(), state.reason);
+      watching ? fmt::format("the watch was not over {:g} s after its time: {}",
+                             t.spec.deadline.count(), state.reason)
+               : fmt::format("the step was neither proven safe nor harmful within {:g} s: {}",
+                             t.spec.deadline.count(), state.reason);
   if (t.spec.on_deadline == OnDeadline::kRollBack) return RollBack(t, "deadline", reason);
   t.Log(state.phase, "hold", "deadline", reason);
 }
@@ -308,6 +347,7 @@ void EnterStage(Transition& t, Stage stage, double canary_percent) {
   BeginStageEvidence(state.evidence);
   state.confirmed = t.seen.splitter && !changes;
   state.deadline_passed = false;
+  state.stranded = false;
   // Without a change the callers may still be on their way to this weight: who is waited for stays.
   if (changes) AwaitReload(t);
 }
@@ -354,6 +394,16 @@ void BeginPromotion(Transition& t, std::string_view cause, const std::string& re
   state.phase = Phase::kPromoting;
   EnterStage(t, Stage::kCanaryFull, 100 - t.seen.splitter->other_percent);
   t.Log(from, "promote", cause, reason);
+}
+
+void TakePrimary(Transition& t, std::string_view cause, const std::string& reason) {
+  if (!WritesFilters(t.spec)) return LeaveToOwner(t, cause, reason);
+  State& state = t.state;
+  state.old_primary_filter = t.seen.primary_filter;
+  state.wanted.primary_filter = FilterForVersion(t.spec, state.canary_version);
+  AwaitMembership(t, Subset::kPrimary, t.seen.primary_filter != state.wanted.primary_filter);
+  EnterStage(t, Stage::kPrimaryFilter, state.wanted.canary_percent);
+  t.Log(state.phase, "promote", cause, reason + "; the primary subset takes its version");
 }
 
 void RollBack(Transition& t, std::string_view cause, const std::string& reason) {

@@ -212,6 +212,11 @@ std::vector<std::string> NotesOf(const Spec& spec) {
         "how many requests match strategy.match is not known: they are left out, and a step of "
         "weight 0 is counted with the least time it takes");
   }
+  if (spec.after_promotion.count() > 0) {
+    notes.push_back(fmt::format(
+        "the whole includes {:g} s in which the promoted version is watched with all traffic",
+        spec.after_promotion.count()));
+  }
   for (std::size_t i = 0; i < spec.steps.size(); ++i) {
     if (!spec.steps[i].pause) continue;
     notes.push_back(fmt::format(
@@ -279,6 +284,7 @@ Plan MakePlan(const Spec& spec, const PlanInput& input) {
     plan.decidable = plan.decidable && step.healthy.decided_share >= kNearlyAll;
     plan.steps.push_back(std::move(step));
   }
+  plan.healthy_seconds_median += spec.after_promotion.count();
   return plan;
 }
 

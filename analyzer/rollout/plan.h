@@ -50,7 +50,7 @@ struct PlannedStep {
 
 struct Plan {
   std::vector<PlannedStep> steps;
-  double healthy_seconds_median = 0;  // of all steps, without promotion
+  double healthy_seconds_median = 0;  // of all steps, and of the watch after promotion
   bool decidable = true;              // every step is, in nearly all runs
   // What the figures leave out, in words: pauses, and what would need a histogram of the service.
   std::vector<std::string> notes;

@@ -64,6 +64,7 @@ std::string Differences(const Spec& a, const Spec& b) {
       {a.warmup == b.warmup, "strategy.warmup"},
       {a.deadline == b.deadline, "strategy.deadline"},
       {a.on_deadline == b.on_deadline, "strategy.on_deadline"},
+      {a.after_promotion == b.after_promotion, "strategy.after_promotion"},
       {a.promote == b.promote, "promote"},
       {a.rollback_window == b.rollback_window, "rollback_window"},
       {a.maintenance_on_rollback == b.maintenance_on_rollback, "on_rollback"}};

@@ -81,6 +81,7 @@ struct Spec {
   Seconds warmup{5};
   Seconds deadline{3600};  // of a step
   OnDeadline on_deadline = OnDeadline::kHold;
+  Seconds after_promotion{0};  // watched with all traffic, before the primary subset takes it
   OutcomeView outcomes = OutcomeView::kFirstTry;
   double overdispersion_floor = 1.0;  // >= 1
   Seconds stall{0.5};  // requests of an instance that are slow or late within it count as one
@@ -113,7 +114,7 @@ struct Spec {
 [[nodiscard]] std::string FilterForVersion(const Spec& spec, const std::string& version);
 
 // How many 60 s epochs the harm process plans for (docs/statistics.md#harm): the sum of the steps'
-// deadlines.
+// deadlines, and the watch after promotion.
 [[nodiscard]] std::int64_t PlannedEpochs(const Spec& spec);
 
 }  // namespace consul_canary::rollout

@@ -17,10 +17,11 @@ constexpr Names<Phase, 7> kPhases{{{Phase::kIdle, "idle"},
                                    {Phase::kRollingBack, "rolling-back"},
                                    {Phase::kRolledBack, "rolled-back"}}};
 
-constexpr Names<Stage, 6> kStages{{{Stage::kNone, "none"},
+constexpr Names<Stage, 7> kStages{{{Stage::kNone, "none"},
                                    {Stage::kPreparing, "preparing"},
                                    {Stage::kStepping, "stepping"},
                                    {Stage::kCanaryFull, "canary-full"},
+                                   {Stage::kWatching, "watching"},
                                    {Stage::kPrimaryFilter, "primary-filter"},
                                    {Stage::kPrimaryFull, "primary-full"}}};
 

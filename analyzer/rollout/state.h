@@ -39,6 +39,7 @@ enum class Stage {
   kPreparing,      // weight 0; the canary's filter is set, its instances become routable
   kStepping,       // at a step's weight
   kCanaryFull,     // promoting: all traffic goes to the canary subset
+  kWatching,       // promoting: and is watched there, while the old version is still at hand
   kPrimaryFilter,  // promoting: the primary subset takes the new instances
   kPrimaryFull,    // promoting: all traffic goes back to the primary subset
 };
@@ -76,6 +77,7 @@ struct Wanted {
 // Harm to latency at one edge of the histograms.
 struct EdgeEvidence {
   double edge_seconds = 0;
+  double limit = 0;  // as Evidence::failure_limit
   stats::HarmState harm;
   stats::DispersionState dispersion;
 
@@ -92,6 +94,8 @@ struct ObjectiveEvidence {
 
 struct Evidence {
   stats::HarmState harm;  // one for the whole rollout
+  // Of the failures: what the canary is held against while it has all traffic; 0: the primary.
+  double failure_limit = 0;
   stats::SafeState safe;  // fresh for each step, unless `proof: once`
   bool proven = false;    // `proof: once`: every critical metric was proven
 
@@ -166,6 +170,8 @@ struct State {
   double stage_seconds = 0;  // since this stage began, unruled time included: for deadlines
   double confirmed_seconds = 0;  // ruled time since Consul was seen to hold the stage's weight
   bool confirmed = false;
+  double watched_seconds = 0;    // after promotion: ruled time in which all was known
+  bool stranded = false;         // harmful, and no instance of the primary to go back to: said once
   bool deadline_passed = false;  // said once for each step
   bool proven_wait = false;      // paused at a proven step, waits for promote
   bool would_act_said = false;   // `act: false`: said what would have been done, at this weight

@@ -117,11 +117,13 @@ void EnterStep(Transition& t, int step);
 // The next step, or the promotion after the last one.
 void AdvanceStep(Transition& t, std::string_view cause, const std::string& reason);
 void BeginPromotion(Transition& t, std::string_view cause, const std::string& reason);
+// All traffic is at the canary: the primary subset takes its version, or its owner is asked to.
+void TakePrimary(Transition& t, std::string_view cause, const std::string& reason);
 void RollBack(Transition& t, std::string_view cause, const std::string& reason);
 
 // Why the step is not over yet; empty: it is proven, and nothing stands against an advance.
 [[nodiscard]] std::string StepObstacle(const Transition& t);
-// Where the step has taken too long: says so, or rolls back.
+// Where the step, or the watch after promotion, has taken too long: says so, or rolls back.
 void CheckDeadline(Transition& t);
 
 void TakeOrders(Transition& t);

@@ -1,6 +1,7 @@
 #include "analyzer/stats/harm.h"
 
 #include <cassert>
+#include <optional>
 #include <utility>
 
 #include "analyzer/stats/block.h"
@@ -28,13 +29,37 @@ std::array<double, kHarmGridSize> Blocks(const Margin& tolerance, const Counts& 
   return blocks;
 }
 
-void CloseBlock(const HarmPlan& plan, HarmState& state) {
+std::array<double, kHarmGridSize> BlocksBeyond(double limit, const Counts& canary) {
+  std::array<double, kHarmGridSize> blocks{};
+  if (limit >= 1.0) return blocks;
+  const Rate least{limit, 1.0 - limit};
+  for (std::size_t k = 0; k < kHarmGridSize; ++k) {
+    blocks[k] = LogLikelihoodRatio(canary, RaiseOdds(least, HarmGrid().odds_ratios[k]), least);
+  }
+  return blocks;
+}
+
+// Whether the block is over now. overdispersion: of a block that begins.
+bool AddTick(HarmBlock& block, const Counts& primary, const Counts& canary, double overdispersion,
+             double elapsed_seconds) {
+  if (block.seconds == 0.0) block.overdispersion = overdispersion;
+  block.primary += primary;
+  block.canary += canary;
+  block.seconds += elapsed_seconds;
+  return block.primary.completed + block.canary.completed >= kBlockRequests ||
+         block.seconds >= kBlockSeconds;
+}
+
+// limit: what the canary is held against; none: the primary in the same block.
+void CloseBlock(const HarmPlan& plan, std::optional<double> limit, HarmState& state) {
   const HarmBlock block = std::exchange(state.open, {});
-  const bool both_have_requests = block.primary.completed > 0 && block.canary.completed > 0;
-  BeginEpochs(RestartsOf(state), HarmGrid().log_weights, plan.planned_epochs, both_have_requests,
+  const bool has_requests =
+      block.canary.completed > 0 && (limit.has_value() || block.primary.completed > 0);
+  BeginEpochs(RestartsOf(state), HarmGrid().log_weights, plan.planned_epochs, has_requests,
               plan.epoch_seconds);
-  if (both_have_requests) {
-    const auto gains = Blocks(plan.tolerance, state.primary, block.primary, block.canary);
+  if (has_requests) {
+    const auto gains = limit ? BlocksBeyond(*limit, block.canary)
+                             : Blocks(plan.tolerance, state.primary, block.primary, block.canary);
     for (std::size_t k = 0; k < kHarmGridSize; ++k) {
       state.log_sums[k] += gains[k] / block.overdispersion;
     }
@@ -56,16 +81,18 @@ void ObserveHarm(HarmState& state, const HarmPlan& plan, const Counts& primary,
   assert(plan.tolerance.ratio >= 1.0);
   assert(plan.tolerance.absolute >= 0.0 && plan.tolerance.absolute < 1.0);
   assert(overdispersion >= 1.0);
-  HarmBlock& block = state.open;
-  if (block.seconds == 0.0) block.overdispersion = overdispersion;
-  block.primary += primary;
-  block.canary += canary;
-  block.seconds += elapsed_seconds;
-  if (block.primary.completed + block.canary.completed < kBlockRequests &&
-      block.seconds < kBlockSeconds) {
-    return;
+  if (AddTick(state.open, primary, canary, overdispersion, elapsed_seconds)) {
+    CloseBlock(plan, std::nullopt, state);
   }
-  CloseBlock(plan, state);
+}
+
+void ObserveHarmBeyond(HarmState& state, const HarmPlan& plan, double limit, const Counts& primary,
+                       const Counts& canary, double overdispersion, double elapsed_seconds) {
+  assert(limit > 0.0);
+  assert(overdispersion >= 1.0);
+  if (AddTick(state.open, primary, canary, overdispersion, elapsed_seconds)) {
+    CloseBlock(plan, limit, state);
+  }
 }
 
 double LogHarm(const HarmState& state) {

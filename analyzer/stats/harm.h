@@ -73,6 +73,13 @@ struct HarmPlan {
 void ObserveHarm(HarmState& state, const HarmPlan& plan, const Counts& primary,
                  const Counts& canary, double overdispersion, double elapsed_seconds);
 
+// The same of a canary alone, against a fixed rate: `limit` is what a healthy canary's rate does
+// not exceed. The evidence of a block is the likelihood ratio of "the odds are r_k times the
+// limit's". What the primary still completes is learned and decides nothing. A limit of 1 or more
+// is no evidence.
+void ObserveHarmBeyond(HarmState& state, const HarmPlan& plan, double limit, const Counts& primary,
+                       const Counts& canary, double overdispersion, double elapsed_seconds);
+
 // ln M: 0 means no evidence; on a healthy canary the chance that it ever reaches ln(1/alpha) is at
 // most alpha.
 [[nodiscard]] double LogHarm(const HarmState& state);

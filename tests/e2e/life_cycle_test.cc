@@ -120,6 +120,36 @@ TEST_F(LifeCycleTest, AVersionThatComesBackWithinTheWindowTakesNoSteps) {
   EXPECT_EQ(load_->Counts().failed, 0);
 }
 
+TEST_F(LifeCycleTest, AVersionThatFailsAfterItsPromotionGivesWayToTheOldOne) {
+  ASSERT_NO_FATAL_FAILURE(Begin());
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kSpec) + "  after_promotion: 10m\n"));
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitForDecision("promote/canary-full"));
+  ASSERT_TRUE(load_->WaitForMore(200, seconds(10)));
+  EXPECT_EQ(Rollout().value("stage", ""), "watching");
+  EXPECT_EQ(CanaryWeight(), 100);
+  EXPECT_EQ(Entry("service-resolver")["Subsets"]["primary"]["Filter"], Filter("v1"));
+  ASSERT_TRUE(mesh_->Control("v2", "failure_ratio=0.3"));
+  ASSERT_TRUE(WaitForPhase("rolled-back"));
+  EXPECT_EQ(CanaryWeight(), 0);
+  EXPECT_EQ(Entry("service-resolver")["Subsets"]["primary"]["Filter"], Filter("v1"));
+  const auto log = Log();
+  EXPECT_EQ(log.at(log.size() - 2), "rollback/harm");
+}
+
+TEST_F(LifeCycleTest, AWatchedVersionBecomesThePrimaryOnceItsTimeIsOver) {
+  ASSERT_NO_FATAL_FAILURE(Begin());
+  std::string spec = kLenient;
+  spec.replace(spec.find("  warmup: 1s"), 12, "  warmup: 1s\n  after_promotion: 5s");
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(spec));
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitForPhase("succeeded"));
+  const auto log = Log();
+  EXPECT_EQ(std::count(log.begin(), log.end(), "promote/watched"), 1);
+  EXPECT_EQ(Entry("service-resolver")["Subsets"]["primary"]["Filter"], Filter("v2"));
+  EXPECT_EQ(load_->Counts().failed, 0);
+}
+
 TEST_F(LifeCycleTest, ARolledBackCanaryIsPutIntoMaintenanceMode) {
   ASSERT_NO_FATAL_FAILURE(Begin());
   ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kLenient) + "on_rollback: {maintenance: true}\n"));

@@ -27,6 +27,9 @@ namespace consul_canary::simulation {
 // Canaries that do not answer, and those that do not get the share of their weight.
 [[nodiscard]] std::vector<Table> Silence(const Effort& effort);
 
+// The watch after promotion: healthy versions, and faults that only begin there.
+[[nodiscard]] std::vector<Table> Watches(const Effort& effort);
+
 // Rollouts from the first step to the promotion, with the default specification.
 [[nodiscard]] std::vector<Table> WholeRollouts(const Effort& effort);
 

@@ -160,6 +160,13 @@ void CheckOrders(const Model& model, const Look& look, Broken& broken) {
         "an order that was taken before still has an effect");
 }
 
+// All traffic at the canary, and nothing else left that could serve it.
+bool IsStranded(const Look& look) {
+  const bool is_full =
+      look.before.stage == Stage::kCanaryFull || look.before.stage == Stage::kWatching;
+  return is_full && look.seen.instances_known && look.seen.primary_passing == 0;
+}
+
 // No hold is in the way of a rollback.
 void CheckRollback(const Look& look, Broken& broken) {
   const State& before = look.before;
@@ -171,10 +178,12 @@ void CheckRollback(const Look& look, Broken& broken) {
             std::ranges::any_of(look.outcome.decisions,
                                 [](const Decision& d) { return d.to == Phase::kRollingBack; }),
         "an abort does not roll back");
-  Claim(broken,
-        is_back || look.outcome.verdict.kind != rollout::VerdictKind::kHarm ||
-            !NewOrders(look).empty(),
-        "harm does not roll back");
+  if (look.outcome.verdict.kind != rollout::VerdictKind::kHarm || !NewOrders(look).empty()) return;
+  Claim(
+      broken, is_back != IsStranded(look),
+      is_back ? "harm takes all traffic to a subset without instances" : "harm does not roll back");
+  Claim(broken, is_back || look.outcome.state.stage == before.stage,
+        "a harmful canary goes on to the next stage");
 }
 
 void CheckPuts(const Model& model, const Look& look, Broken& broken) {

@@ -48,6 +48,17 @@ void AddSorted(Digest& digest, std::vector<std::string> names) {
   digest.Add(names.size());
 }
 
+// What the canary will be held against once it has all traffic, or is.
+void AddLimit(Digest& digest, const Evidence& evidence) {
+  constexpr double kUnit = 0.05;
+  const stats::Counts& primary = evidence.rollout_primary;
+  const auto rounded = [](double ratio) { return std::round(ratio / kUnit); };
+  digest.Add(rounded(evidence.failure_limit));
+  digest.Add(primary.completed == 0 ? -1.0
+                                    : rounded(static_cast<double>(primary.failures) /
+                                              static_cast<double>(primary.completed)));
+}
+
 void AddEvidence(Digest& digest, const Spec& spec, const Evidence& evidence) {
   const double harm_bound = -std::log(spec.false_rollback);
   const double harm = stats::LogHarm(evidence.harm);
@@ -56,6 +67,7 @@ void AddEvidence(Digest& digest, const Spec& spec, const Evidence& evidence) {
   if (spec.judge != rollout::JudgeMode::kThresholds) {
     digest.Add(std::floor(std::min(stats::LogSafe(evidence.safe), safe_bound) / kSafeUnit));
   }
+  if (spec.after_promotion.count() > 0) AddLimit(digest, evidence);
   digest.Add(evidence.proven);
   digest.Add(evidence.metrics_fixed);
   digest.Add(evidence.share_applied);
@@ -111,6 +123,8 @@ void AddState(Digest& digest, const Model& model, const State& state) {
   digest.Add(state.confirmed);
   digest.Add(state.deadline_passed);
   digest.Add(state.proven_wait);
+  digest.Add(std::min(state.watched_seconds, spec.after_promotion.count()));
+  digest.Add(state.stranded);
   digest.Add(state.spec && *state.spec == spec);
   digest.Add(state.new_spec_said);
   digest.Add(state.await_reload);

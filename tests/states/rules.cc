@@ -53,6 +53,7 @@ const std::vector<Rules>& AllRules() {
               spec.steps[0].weight_percent = 0;
               spec.match = {{.header = "x-canary", .value = "always"}};
             })),
+      Named("Watch", With([](Spec& spec) { spec.after_promotion = Seconds(3); })),
       Named("StartManual", With([](Spec& spec) { spec.start = rollout::StartMode::kManual; })),
   };
   return kAll;

@@ -33,6 +33,7 @@ const std::vector<Place>& Places() {
       {"paused, proven", "PauseStep", {}, 6},
       {"paused, kept", "PromoteNone", {}, 9},
       {"canary-full", "Plain", {}, 9},
+      {"watching", "Watch", {}, 11},
       {"primary-filter", "Plain", {}, 10},
       {"primary-full", "Plain", {}, 11},
       {"succeeded", "Plain", {}, 13},

@@ -85,6 +85,8 @@ TEST(NextOf, EachOtherPhaseSaysWhatEndsIt) {
              "an order: `promote`"},
         Case{Phase::kPromoting, Stage::kCanaryFull, false, "the primary subset takes version v2",
              "why"},
+        Case{Phase::kPromoting, Stage::kWatching, false, "the primary subset takes version v2",
+             "why"},
         Case{Phase::kPromoting, Stage::kPrimaryFilter, false,
              "all traffic back to the primary subset", "why"},
         Case{Phase::kPromoting, Stage::kPrimaryFull, false, "succeeded", "why"},
@@ -101,6 +103,17 @@ TEST(NextOf, EachOtherPhaseSaysWhatEndsIt) {
     EXPECT_EQ(NextOf(view).decision, test.decision);
     EXPECT_EQ(NextOf(view).waits_for, test.waits_for) << test.decision;
   }
+}
+
+TEST(NextOf, AWatchComesBeforeThePrimarySubsetAndHasADeadline) {
+  RolloutView view = Stepping();
+  view.spec->after_promotion = rollout::Seconds(600);
+  view.state.phase = Phase::kPromoting;
+  view.state.stage = Stage::kCanaryFull;
+  EXPECT_EQ(NextOf(view).decision, "watch it for 600 s");
+  view.state.stage = Stage::kWatching;
+  view.state.stage_seconds = 100;
+  EXPECT_EQ(NextOf(view).deadline_seconds, view.spec->deadline.count() + 500);
 }
 
 TEST(NextOf, WordsOfTheReasonAreNotSaidTwice) {

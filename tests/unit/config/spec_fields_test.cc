@@ -172,6 +172,12 @@ TEST(ParseSpec, RefusesWhatWouldBeIgnored) {
       {"service: api\nact: false\nrollback_window: 1h\non_rollback: {maintenance: true}\n",
        "line 3: rollback_window: would be ignored with act: false; leave it out\n"
        "line 4: on_rollback.maintenance: would be ignored with act: false; leave it out\n"},
+      {"service: api\nact: false\nstrategy: {after_promotion: 10m}\n",
+       "line 3: strategy.after_promotion: would be ignored with act: false; leave it out\n"},
+      {"service: api\npromote: none\nstrategy: {after_promotion: 10m}\n",
+       "line 3: strategy.after_promotion: would be ignored with promote: none, which keeps the "
+       "last "
+       "step; leave it out\n"},
       {"service: api\npromote: none\nrollback_window: 1h\n",
        "line 3: rollback_window: would be ignored with promote: none, which makes no version the "
        "primary; leave it out\n"},

@@ -125,10 +125,12 @@ promote: none
 
 TEST(ParseSpec, ReadsWhatFollowsAPromotionOrARollback) {
   const auto spec = ParseSpec(
-      "service: api\nrollback_window: 30m\non_rollback: {maintenance: true}\npromote: external\n");
+      "service: api\nrollback_window: 30m\non_rollback: {maintenance: true}\npromote: external\n"
+      "strategy: {after_promotion: 10m}\n");
   ASSERT_TRUE(spec) << ToString(spec.error().front());
   EXPECT_EQ(spec->rollback_window, Seconds(1800));
   EXPECT_TRUE(spec->maintenance_on_rollback);
+  EXPECT_EQ(spec->after_promotion, Seconds(600));
   EXPECT_EQ(spec->promote, PromoteMode::kExternal);
 }
 

@@ -35,7 +35,8 @@ TEST(ToJson, WritesEveryBuiltKeyOnOneLine) {
       R"("version_key":"version","version_tag_prefix":null,)"
       R"("subset_filter":"Service.Meta.version == \"{{version}}\"",)"
       R"("strategy":{"steps":[{"weight":5.0,"min_duration":"0s","pause":false}],"match":[],)"
-      R"("ready_deadline":"10m","warmup":"5s","deadline":"1h","on_deadline":"hold"},)"
+      R"("ready_deadline":"10m","warmup":"5s","deadline":"1h","on_deadline":"hold",)"
+      R"("after_promotion":"0s"},)"
       R"("analysis":{"judge":"sequential","proof":"each-step","outcomes":"first-try",)"
       R"("overdispersion":{"floor":1.0,"stall":"500ms"},"false_rollback":0.01,)"
       R"("false_advance":0.05,"failure_ratio":{"margin":{"ratio":1.0,"absolute":0.01},)"
@@ -63,6 +64,7 @@ strategy:
   warmup: 5s
   deadline: 1h
   on_deadline: hold
+  after_promotion: 0s
 analysis:
   judge: sequential
   proof: each-step
@@ -155,6 +157,7 @@ std::vector<Spec> Samples() {
   specs[4].subset_filter = "\"v'{{version}}\" in Service.Tags";
   specs[4].promote = PromoteMode::kExternal;
   specs[4].rollback_window = Seconds(90);
+  specs[4].after_promotion = Seconds(150);
   specs[4].maintenance_on_rollback = true;
   specs[5].version_key = "";
   specs[5].start = StartMode::kManual;

@@ -24,7 +24,7 @@ void Fill(Grid& grid, double numerator) {
 }
 
 rollout::EdgeEvidence FullEdge(double edge_seconds) {
-  rollout::EdgeEvidence edge{.edge_seconds = edge_seconds};
+  rollout::EdgeEvidence edge{.edge_seconds = edge_seconds, .limit = edge_seconds / 3};
   edge.harm.primary = {100, 10};
   Fill(edge.harm.log_sums, edge_seconds);
   edge.harm.spent = 1.0 / 9;
@@ -117,6 +117,9 @@ State FullState() {
   state.confirmed = true;
   state.deadline_passed = true;
   state.proven_wait = true;
+  state.watched_seconds = 5.0 / 7;
+  state.stranded = true;
+  state.evidence.failure_limit = 1.0 / 9;
   state.evidence.harm.primary = {9007199254740993, 17};
   for (std::size_t i = 0; i < state.evidence.harm.log_sums.size(); ++i) {
     state.evidence.harm.log_sums[i] = -1.0 / (static_cast<double>(i) + 3);
@@ -340,8 +343,8 @@ TEST(StoredState, EachFieldIsNeededAndOfItsType) {
   const json stored = json::parse(StateToJson(FullState()));
   // What the release before did not store.
   const std::set<std::string> newer{
-      "former_primaries", "revert",         "maintenance_due", "spec",
-      "new_spec_said",    "would_act_said", "settled_routes",  "foreign_routes"};
+      "former_primaries", "revert",          "maintenance_due", "spec",           "new_spec_said",
+      "would_act_said",   "watched_seconds", "stranded",        "settled_routes", "foreign_routes"};
   for (const auto& [key, value] : stored.items()) {
     json without = stored;
     without.erase(key);

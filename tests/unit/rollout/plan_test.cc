@@ -105,6 +105,13 @@ TEST(Plan, LimitsThatThePrimaryItselfDoesNotKeepAreSaid) {
 TEST(Plan, WhatItLeavesOutIsSaid) {
   Spec spec = DefaultSteps();
   EXPECT_TRUE(MakePlan(spec, {.requests_per_second = 100}).notes.empty());
+  const double before = MakePlan(spec, {.requests_per_second = 100}).healthy_seconds_median;
+  spec.after_promotion = Seconds(600);
+  const Plan watched = MakePlan(spec, {.requests_per_second = 100});
+  EXPECT_EQ(watched.healthy_seconds_median, before + 600);
+  ASSERT_EQ(watched.notes.size(), 1U);
+  EXPECT_NE(watched.notes[0].find("600 s"), std::string::npos);
+  spec.after_promotion = Seconds(0);
   spec.latency = {{.edge = Seconds(0.25)}};
   spec.steps[1].pause = true;
   const Plan plan = MakePlan(spec, {.requests_per_second = 100});
