@@ -174,6 +174,10 @@ void AddDifferences(const RecordedTick& tick, Observation& seen) {
     seen.splitter->canary_percent = tick.splitter->canary_percent;
     seen.splitter->primary_percent = tick.splitter->primary_percent;
   }
+  if (tick.routes) {
+    seen.router = rollout::RouterView{.ours = *tick.routes};
+    seen.entries_known = tick.unknown.empty();
+  }
   if (tick.canary_filter) seen.canary_filter = tick.canary_filter;
   if (tick.primary_filter) seen.primary_filter = tick.primary_filter;
   seen.fenced = tick.fenced;

@@ -1,6 +1,7 @@
 #include "analyzer/config/match_rules.h"
 
 #include <fmt/format.h>
+#include <re2/re2.h>
 
 #include <algorithm>
 #include <array>
@@ -90,6 +91,16 @@ void CheckCookie(const std::string& field, const Match& match, Findings& finding
   }
 }
 
+// Sidecars would refuse all routes of the service together with it.
+void CheckRegex(const std::string& field, const Match& match, Findings& findings) {
+  const RE2 regex(match.value, RE2::Quiet);
+  if (regex.ok()) return;
+  const std::string key = field + ".regex";
+  findings.Report(findings.LineOf(key), key,
+                  fmt::format("must be a regular expression by RE2's syntax, is \"{}\": {}",
+                              match.value, regex.error()));
+}
+
 void CheckSubject(const Node& node, const std::string& field, Match& match, Findings& findings) {
   const bool header = findings.Present(field + ".header");
   const bool cookie = findings.Present(field + ".cookie");
@@ -100,7 +111,12 @@ void CheckSubject(const Node& node, const std::string& field, Match& match, Find
     return;
   }
   match.header = Lower(match.header);
-  if (cookie && !findings.Faulty(field)) CheckCookie(field, match, findings);
+  if (findings.Faulty(field)) return;
+  if (cookie) {
+    CheckCookie(field, match, findings);
+  } else if (match.kind == MatchKind::kRegex) {
+    CheckRegex(field, match, findings);
+  }
 }
 
 Rule OneMatch(Match& match) {

@@ -57,6 +57,7 @@ struct RecordedTick {
   // What the mesh was, where it was not as the rollout wanted it.
   double other_percent = 0;                   // of the splitter's weights, neither subset's
   std::optional<RecordedSplitter> splitter;   // nullopt: as wanted
+  std::optional<rollout::RoutesSeen> routes;  // of `strategy.match`; nullopt: as wanted
   std::optional<std::string> canary_filter;   // of the resolver; nullopt: as wanted
   std::optional<std::string> primary_filter;  // the same
   bool fenced = true;                         // as Observation::fenced

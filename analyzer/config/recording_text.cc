@@ -83,6 +83,7 @@ void AddDifferences(const RecordedTick& tick, Json& line) {
     line["splitter"] = {{"canary", tick.splitter->canary_percent},
                         {"primary", tick.splitter->primary_percent}};
   }
+  if (tick.routes) line["routes"] = ToString(*tick.routes);
   if (tick.canary_filter) line["filters"]["canary"] = *tick.canary_filter;
   if (tick.primary_filter) line["filters"]["primary"] = *tick.primary_filter;
   if (!tick.fenced) line["fenced"] = false;

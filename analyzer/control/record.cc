@@ -80,11 +80,20 @@ void AddSplitter(const State& before, const Observation& seen, config::RecordedT
   tick.splitter = {splitter.canary_percent, splitter.primary_percent};
 }
 
+void AddRoutes(const State& before, const Observation& seen, config::RecordedTick& tick) {
+  const bool placed = before.wanted.routes == rollout::Routes::kPlaced;
+  const rollout::RoutesSeen wanted =
+      placed ? rollout::RoutesSeen::kWhole : rollout::RoutesSeen::kNone;
+  const rollout::RoutesSeen ours = seen.router ? seen.router->ours : rollout::RoutesSeen::kNone;
+  if (ours != wanted) tick.routes = ours;
+}
+
 void AddMesh(const RecordedLook& look, config::RecordedTick& tick) {
   const State& before = look.before;
   const State& after = look.outcome.state;
   const Observation& seen = look.seen;
   AddSplitter(before, seen, tick);
+  AddRoutes(before, seen, tick);
   tick.ready = before.stage == Stage::kPreparing && after.stage == Stage::kStepping;
   // A weight of 0 would say that the canary is still waited for.
   if (before.stage == Stage::kStepping && tick.weight_percent == 0.0) tick.weight_percent.reset();

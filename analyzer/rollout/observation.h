@@ -31,7 +31,7 @@ struct RouterView {
   bool made_for_ours = false;  // was made for them, and holds nothing of anybody else's
   // Not empty: a condition of `match` by which a route of somebody else's leads to the canary
   // subset.
-  std::string unnamed;
+  std::string unnamed{};
   std::uint64_t epoch = 0;  // consul-canary-epoch in its Meta; 0: none
 
   bool operator==(const RouterView&) const = default;

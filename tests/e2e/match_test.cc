@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "exporter/envoy/applied_weights.h"
 #include "tests/e2e/rollout_mesh.h"
 
 namespace consul_canary::testing {
@@ -109,6 +110,14 @@ TEST_F(MatchTest, BlueGreenIsJudgedOnThoseWhoAskForItAndThenPromotedAtOnce) {
   EXPECT_TRUE(asked.contains("v2") && !asked.contains("v1"));
   const Versions others = VersionsOf(*load_, 200);
   EXPECT_TRUE(others.contains("v1") && !others.contains("v2"));
+  const auto dump = mesh_->consul().http().Get(mesh_->caller_admin() +
+                                               "/config_dump?resource=dynamic_route_configs");
+  ASSERT_TRUE(dump);
+  ASSERT_NE(dump->find("x-canary"), std::string::npos) << *dump;
+  const auto applied = envoy::ReadAppliedWeights(*dump);
+  ASSERT_TRUE(applied);
+  EXPECT_EQ(applied->at("api"), (std::map<std::string, double>{{"primary", 1}}))
+      << "the routes of the match are no weight: " << *dump;
   EXPECT_EQ(Ctl({"promote", "api"}).code, 0);
   ASSERT_TRUE(WaitForPhase("succeeded"));
   EXPECT_EQ(Routes(), before);
@@ -130,6 +139,26 @@ TEST_F(MatchTest, AnotherCanaryThatFailsThoseWhoAskForItIsRolledBackAndNobodyEls
   EXPECT_TRUE(Router().is_null()) << "there was none before: " << Router().dump();
   EXPECT_FALSE(load_->Counts().by_version.contains("v2"));
   EXPECT_EQ(load_->Counts().failed, 0);
+}
+
+TEST_F(MatchTest, AnAnalyzerThatGoesOnAfterAKillTakesTheRoutesOut) {
+  ASSERT_NO_FATAL_FAILURE(Begin());
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kBlueGreen) + kLenient));
+  BeginMatched("X-Canary: always");
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitForRoutes(2));
+  analyzer_->Kill();
+  ASSERT_TRUE(analyzer_->Restart());
+  EXPECT_EQ(Routes().size(), 2U) << "what is wanted is stored";
+  ASSERT_TRUE(WaitForPhase("paused"));
+  ASSERT_TRUE(mesh_->AddInstance("v3"));
+  ASSERT_TRUE(WaitForDecision("start", "superseded"));
+  ASSERT_TRUE(WaitForRoutes(2)) << "those of the newer version";
+  EXPECT_EQ(Ctl({"abort", "api"}).code, 0);
+  ASSERT_TRUE(WaitForPhase("rolled-back"));
+  EXPECT_TRUE(Router().is_null());
+  EXPECT_EQ(load_->Counts().failed, 0);
+  EXPECT_EQ(matched_->Counts().failed, 0);
 }
 
 TEST_F(MatchTest, RoutesThatSomebodyTakesAwayAreMissedAndWrittenAgainByOrder) {

@@ -28,7 +28,7 @@ const std::vector<Place>& Places() {
       {"idle", "StartManual", {}, 1},
       {"preparing", "Plain", {}, 1},
       {"stepping", "Plain", {}, 4},
-      {"stepping, matched", "Match", {}, 5},
+      {"stepping, matched", "Match", {}, 4},
       {"paused, ordered", "Plain", {kGood, kGood, kGood, kGood, "order pause", kGood}, 0},
       {"paused, proven", "PauseStep", {}, 6},
       {"paused, kept", "PromoteNone", {}, 9},

@@ -57,6 +57,8 @@ TEST(ParseSpec, RefusesBadMatches) {
       {"[{header: a, exact: \"\"}]",
        "[0].exact: must be 1 to 256 printable ASCII characters, is \"\""},
       {"[{header: a, excat: b}]", "[0].excat: is not a known key; did you mean exact?"},
+      {"[{header: a, regex: \"(b\"}]",
+       "[0].regex: must be a regular expression by RE2's syntax, is \"(b\": missing ): (b"},
       {"[{cookie: a, regex: b}]",
        "[0].regex: is for headers; match the header cookie by it, or the cookie by exact, prefix, "
        "suffix or present"},

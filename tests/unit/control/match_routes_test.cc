@@ -2,9 +2,9 @@
 #include "analyzer/control/match_routes.h"
 
 #include <gtest/gtest.h>
+#include <re2/re2.h>
 
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <string>
 
 #include "analyzer/control/managed.h"
@@ -45,7 +45,7 @@ bool Matches(const Match& match, const std::string& header) {
   const consul::HeaderCondition condition = RoutesOf(SpecWith({match})).conditions.front();
   EXPECT_EQ(condition.name, "cookie");
   EXPECT_EQ(condition.key, "Regex");
-  return std::regex_match(header, std::regex(condition.value));
+  return RE2::FullMatch(header, condition.value);
 }
 
 TEST(RoutesOf, FindsACookieAmongOthersAndNothingThatOnlyLooksLikeIt) {
