@@ -9,6 +9,8 @@
 #include <thread>
 #include <utility>
 
+#include "analyzer/control/contained.h"
+#include "analyzer/control/gone_callers.h"
 #include "analyzer/control/maintenance.h"
 #include "analyzer/control/managed.h"
 #include "analyzer/control/observe.h"
@@ -36,6 +38,9 @@ constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05,
 double WallNow() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
+
+// A fleet's pause that nobody has read yet may be there.
+constexpr const char* kPauseNotKnown = "whether the fleet is paused is not known yet";
 
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -68,7 +73,7 @@ struct Loop::Impl {
   // The tick thread's own.
   std::map<std::string, Managed> rollouts;
   LoopCounters counters;
-  std::string fleet_pause;  // in words; empty: none
+  std::string fleet_pause = kPauseNotKnown;  // in words; empty: none
   std::optional<MonotonicTime> consul_away_at;
   bool round_over = false;
   std::uint64_t last_change = 0;
@@ -144,13 +149,12 @@ struct Loop::Impl {
   }
 
   // One attempt at a time; how it went comes with the next look.
-  void MaintainIfDue(const std::string& id, Managed& managed,
+  void MaintainIfDue(const std::string& id, Managed& managed, const rollout::Spec& spec,
                      const collect::ServiceSnapshot* service) {
     if (!managed.state.maintenance_due || managed.maintaining || managed.maintained) return;
     if (managed.state.phase != rollout::Phase::kRolledBack || service == nullptr) return;
     managed.maintaining = true;
-    io.Post([this, id,
-             instances = CanaryInstances(*managed.spec, managed.state.canary_version, *service),
+    io.Post([this, id, instances = CanaryInstances(spec, managed.state.canary_version, *service),
              reason = "consul-canary: " + managed.state.reason] {
       BeginMaintenance(client, instances, reason, [this, id](std::string outcome) {
         Tell([id, outcome = std::move(outcome)](Impl& self) {
@@ -166,7 +170,9 @@ struct Loop::Impl {
   void TakeFleetPause(const std::string& stored) {
     std::string words = FleetPauseInWords(stored);
     if (words == fleet_pause) return;
+    const bool begins = fleet_pause == kPauseNotKnown;
     fleet_pause = std::move(words);
+    if (begins && fleet_pause.empty()) return;
     base::Log(LogLevel::kWarn, fleet_pause.empty() ? "the fleet goes on" : "the fleet is paused",
               {{"why", fleet_pause}});
   }
@@ -174,7 +180,7 @@ struct Loop::Impl {
   void FollowServices() {
     std::set<std::string> services;
     for (const auto& [id, managed] : rollouts) {
-      if (managed.spec) services.insert(managed.spec->service);
+      if (!managed.service.empty()) services.insert(managed.service);
     }
     collector.Follow(std::move(services));
   }
@@ -184,6 +190,8 @@ struct Loop::Impl {
     Managed& managed = rollouts[id];
     BeginLead(managed, epoch, stored);
     LogLead(id, managed);
+    // The state may tell what a specification that cannot be read was for.
+    if (!managed.spec) FollowServices();
   }
 
   void LoseLead(const std::string& id, const std::string& why) {
@@ -204,10 +212,10 @@ struct Loop::Impl {
   }
 
   // Before the outcome is committed, so that whoever goes on from it finds it recorded.
-  void Record(const std::string& id, Managed& managed, const Observation& seen,
-              const rollout::Outcome& outcome) {
+  void Record(const std::string& id, Managed& managed, const rollout::Spec& given,
+              const Observation& seen, const rollout::Outcome& outcome) {
     if (!recorder) return;
-    auto piece = RecordLook(id, {*managed.spec, managed.state, seen, outcome}, managed.recorded);
+    auto piece = RecordLook(id, {given, managed.state, seen, outcome}, managed.recorded);
     if (!piece) return;
     io.Post([this, piece = std::move(*piece)] { recorder->Append(piece); });
   }
@@ -235,15 +243,28 @@ struct Loop::Impl {
     return !consul_away_at || now - *consul_away_at > options.settle;
   }
 
+  // Nothing that one rollout holds may end the others' ruling.
+  void RuleOrSay(const std::string& id, Managed& managed, const collect::MeshSnapshot& mesh,
+                 bool with_counts) {
+    std::string trouble = Contained([&] { Rule(id, managed, mesh, with_counts); });
+    if (!trouble.empty()) trouble = "a look at this rollout failed: " + trouble;
+    if (trouble == managed.look_trouble) return;
+    if (!trouble.empty()) {
+      base::Log(LogLevel::kError, "rollout not ruled", {{"service", id}, {"error", trouble}});
+    }
+    managed.look_trouble = std::move(trouble);
+  }
+
   void Rule(const std::string& id, Managed& managed, const collect::MeshSnapshot& mesh,
             bool with_counts) {
-    if (!managed.leading || !managed.loaded || !managed.spec || managed.in_flight) return;
+    const rollout::Spec* given = SpecToRuleBy(managed.spec, managed.state);
+    if (!managed.leading || !managed.loaded || given == nullptr || managed.in_flight) return;
     const MonotonicTime now = Clock::now();
-    const auto found = mesh.services.find(managed.spec->service);
+    const auto found = mesh.services.find(given->service);
     const collect::ServiceSnapshot* service =
         found == mesh.services.end() ? nullptr : found->second.get();
-    const rollout::Spec& spec = rollout::RulingSpec(*managed.spec, managed.state);
-    MaintainIfDue(id, managed, service);
+    const rollout::Spec& spec = rollout::RulingSpec(*given, managed.state);
+    MaintainIfDue(id, managed, spec, service);
     const bool outdated = service != nullptr && IsOutdated(managed, *service);
     if (outdated && now - managed.written_at < kReadBack) return;
     State next = managed.state;
@@ -255,7 +276,10 @@ struct Loop::Impl {
     seen.fleet_pause = fleet_pause;
     seen.wall_seconds = WallNow();
     if (with_counts) AddTime(managed, Seconds(options.interval), now, seen);
-    if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);
+    if (service != nullptr) {
+      const bool catalog_known = mesh.ready && InstancesSettled(now);
+      LogForgotten(id, ForgetCallers(managed, *service, catalog_known, now, next));
+    }
     if (with_counts && service != nullptr) {
       seen.counts = TakeCounts(spec, *service, next);
       seen.counts_known = true;
@@ -264,10 +288,10 @@ struct Loop::Impl {
     seen.orders.assign(managed.orders.begin(),
                        managed.orders.begin() +
                            std::min<std::ptrdiff_t>(std::ssize(managed.orders), kOrdersPerTick));
-    rollout::Outcome outcome = rollout::Decide(*managed.spec, std::move(next), seen);
+    rollout::Outcome outcome = rollout::Decide(*given, std::move(next), seen);
     managed.verdict = outcome.verdict;
     managed.waits = outcome.waits;
-    Record(id, managed, seen, outcome);
+    Record(id, managed, *given, seen, outcome);
     managed.previous_tick = managed.last_tick;
     if (with_counts) managed.last_tick = now;
     Settle(id, managed, std::move(outcome), std::move(seen), service, now, with_counts);
@@ -285,10 +309,11 @@ struct Loop::Impl {
       for (const WriteResult& refused : prepared.refused) NoteWrite(id, refused);
       change.writes = std::move(prepared.writes);
     }
-    const bool commit = MustStore(managed.state, outcome) || !change.taken_orders.empty() ||
-                        !change.refused_orders.empty() ||
-                        (IsActive(outcome.state.phase) && seen.unknown.empty() &&
-                         IsCheckpointDue(managed, now, options.checkpoint_every));
+    const bool commit =
+        MustStore(managed.state, outcome) || !change.taken_orders.empty() ||
+        !change.refused_orders.empty() ||
+        (IsActive(outcome.state.phase) && (seen.unknown.empty() || seen.entries_known) &&
+         IsCheckpointDue(managed, now, options.checkpoint_every));
     managed.seen = std::move(seen);
     if (!commit) managed.state = std::move(outcome.state);
     // A write that failed or is not seen yet is tried again with the next tick, not with every
@@ -310,7 +335,7 @@ struct Loop::Impl {
     const MonotonicTime start = Clock::now();
     const auto mesh = collector.Latest();
     if (mesh->consul_error) consul_away_at = start;
-    for (auto& [id, managed] : rollouts) Rule(id, managed, *mesh, with_counts);
+    for (auto& [id, managed] : rollouts) RuleOrSay(id, managed, *mesh, with_counts);
     ForgetDeleted();
     const double seconds = Seconds(Clock::now() - start);
     for (const double bound : kTickBuckets) counters.tick_buckets[bound] += seconds <= bound;
@@ -334,6 +359,12 @@ struct Loop::Impl {
     view = std::move(fleet);
   }
 
+  void Take(const std::function<void(Impl&)>& item) {
+    const std::string trouble = Contained([&] { item(*this); });
+    if (!trouble.empty())
+      base::Log(LogLevel::kError, "the loop's work failed", {{"error", trouble}});
+  }
+
   // The only place that waits: for news or for the next tick. News are acted upon at once, but
   // carry no counts, so that what happens does not choose the ticks' boundaries. A tick comes when
   // a round of scrapes is over, so that what was counted is not left lying; without one, when it is
@@ -349,12 +380,12 @@ struct Loop::Impl {
         news.swap(mailbox);
       }
       round_over = false;
-      for (const auto& item : news) item(*this);
+      for (const auto& item : news) Take(item);
       // A sidecar that appears is read in a round of its own: not each round is a tick.
       const auto since = Clock::now() - last_tick;
       const bool due = since >= options.interval * (round_over ? 0.5 : 1.5);
       if (due) last_tick = Clock::now();
-      if (!stop.stop_requested()) Tick(due);
+      if (!stop.stop_requested()) Take([due](Impl& self) { self.Tick(due); });
     }
   }
 };

@@ -34,14 +34,21 @@ std::uint64_t& ReplacedBy(Managed& managed, const std::string& what) {
 }
 
 std::string FirstProblem(const Managed& managed) {
-  for (const std::string* problem :
-       {&managed.spec_problem, &managed.state_problem, &managed.write_trouble}) {
+  for (const std::string* problem : {&managed.spec_problem, &managed.state_problem,
+                                     &managed.look_trouble, &managed.write_trouble}) {
     if (!problem->empty()) return *problem;
   }
   return managed.commit_trouble;
 }
 
 }  // namespace
+
+const rollout::Spec* SpecToRuleBy(const std::optional<rollout::Spec>& spec,
+                                  const rollout::State& state) {
+  if (spec) return &*spec;
+  const bool goes_on = IsActive(state.phase) || state.maintenance_due;
+  return goes_on && state.spec ? &*state.spec : nullptr;
+}
 
 void ReadSpec(Managed& managed, const consul::KvPair& stored) {
   managed.spec.reset();
@@ -54,6 +61,7 @@ void ReadSpec(Managed& managed, const consul::KvPair& stored) {
   }
   auto spec = config::ParseSpec(*text);
   if (spec) {
+    managed.service = spec->service;
     managed.spec = std::move(*spec);
   } else {
     managed.spec_problem = "stored specification: " + config::ToString(spec.error().front());
@@ -119,6 +127,7 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
   managed.state = {};
   managed.state_index = 0;
   managed.state_problem.clear();
+  managed.gone_callers.clear();
   managed.replaced_splitter = 0;  // a Consul that was set up anew counts from the start
   managed.replaced_resolver = 0;
   managed.replaced_router = 0;
@@ -128,6 +137,10 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
     managed.state_problem = state ? "" : state.error().message;
     managed.state_index = stored->modify_index;
     if (state) managed.state = std::move(*state);
+  }
+  // Whoever has never seen a specification that it could read.
+  if (!managed.spec_problem.empty() && managed.service.empty() && managed.state.spec) {
+    managed.service = managed.state.spec->service;
   }
   NoteLoaded(managed.state, managed.recorded);
 }
@@ -151,8 +164,8 @@ bool IsCheckpointDue(const Managed& managed, base::MonotonicTime now, base::mill
 }
 
 bool IsOver(const Managed& managed) {
-  const bool ends =
-      managed.leading && managed.loaded && managed.spec && IsActive(managed.state.phase);
+  const bool ends = managed.leading && managed.loaded && IsActive(managed.state.phase) &&
+                    SpecToRuleBy(managed.spec, managed.state) != nullptr;
   return managed.spec_deleted && !ends && managed.in_flight == 0;
 }
 
@@ -238,6 +251,10 @@ void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
   seen.fenced = splitter_fenced && resolver_fenced && router_fenced && now >= managed.unsure_until;
   if (doubts.outdated && seen.unknown.empty()) {
     seen.unknown = "our own last write is not read back yet";
+  }
+  if (!managed.spec_problem.empty() && !managed.spec_deleted && seen.unknown.empty()) {
+    seen.unknown =
+        "the specification cannot be read, so the one before it rules: " + managed.spec_problem;
   }
 }
 
@@ -342,7 +359,9 @@ PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state
                              const rollout::Observation& seen,
                              const collect::ServiceSnapshot& service) {
   PreparedWrites prepared;
-  const rollout::Spec& spec = rollout::RulingSpec(*managed.spec, state);
+  const rollout::Spec* given = SpecToRuleBy(managed.spec, state);
+  if (given == nullptr) return prepared;
+  const rollout::Spec& spec = rollout::RulingSpec(*given, state);
   if (!spec.act) return prepared;
   const std::map<std::string, std::string> meta{{kEpochMetaKey, std::to_string(managed.epoch)}};
   for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
@@ -402,9 +421,10 @@ std::string Stragglers(const Managed& managed) {
 RolloutView ViewOf(const std::string& id, const Managed& managed) {
   RolloutView view;
   view.id = id;
-  view.spec = managed.spec;
+  const rollout::Spec* const spec = SpecToRuleBy(managed.spec, managed.state);
+  if (spec != nullptr) view.spec = *spec;
   view.problem = FirstProblem(managed);
-  view.leading = managed.leading && managed.loaded && managed.spec;
+  view.leading = managed.leading && managed.loaded && view.spec;
   view.holder = managed.holder;
   view.waits = managed.waits;
   view.state = managed.state;
@@ -435,8 +455,7 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
 
 double OutcomesAge(const Managed& managed, const collect::MeshSnapshot& mesh,
                    base::MonotonicTime now) {
-  if (!managed.spec) return 0;
-  const auto found = mesh.services.find(managed.spec->service);
+  const auto found = mesh.services.find(managed.service);
   if (found == mesh.services.end()) return 0;
   double age = 0;
   for (const collect::CallerReading& caller : found->second->callers) {

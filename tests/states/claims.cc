@@ -156,7 +156,8 @@ void CheckOrders(const Model& model, const Look& look, Broken& broken) {
   // What was taken is never taken again.
   Observation without = look.seen;
   without.orders = fresh;
-  Claim(broken, Decide(*model.spec, look.before, without) == look.outcome,
+  const rollout::Spec& given = look.former ? *look.former : *model.spec;
+  Claim(broken, Decide(given, look.before, without) == look.outcome,
         "an order that was taken before still has an effect");
 }
 

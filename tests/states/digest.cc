@@ -166,6 +166,7 @@ bool Fits(const Model& model, const Put& put) {
 void AddMesh(Digest& digest, const Model& model) {
   AddEntries(digest, model, model.truth);
   digest.Add(model.spec->steps.size());
+  digest.Add(model.unreadable);
   digest.Add(model.view_lags);
   digest.Add(model.consul_away);
   if (!model.IsWhole()) AddEntries(digest, model, model.view);

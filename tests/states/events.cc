@@ -254,7 +254,7 @@ void Happen(Model& model, const Event& event) {
 
 void BringQuiet(Model& model) {
   if (model.consul_away) model.ReturnConsul();
-  model.view_lags = false;
+  model.view_lags = model.unreadable = false;
   model.write_fate = WriteFate::kLands;
   model.commit_fate = CommitFate::kStands;
   model.requests_of_a_caller = kManyRequests;

@@ -176,12 +176,16 @@ void Model::Glance() { Rule(0, Requests::kNone); }
 
 void Model::Rule(double elapsed_seconds, Requests requests) {
   wall_seconds += elapsed_seconds;
+  const rollout::Spec* const given =
+      unreadable ? control::SpecToRuleBy(std::nullopt, memory) : spec;
+  if (given == nullptr) return;
   last.emplace();
   Look& look = *last;
   look.before = memory;
+  if (unreadable) look.former = *given;
   look.seen = Observe(elapsed_seconds, requests);
   look.callers = callers;
-  look.outcome = rollout::Decide(*spec, memory, look.seen);
+  look.outcome = rollout::Decide(*given, memory, look.seen);
   if (elapsed_seconds > 0) unruled_seconds = 0;
   if (!Commit(look)) return;
   look.stored = stored;
@@ -231,6 +235,7 @@ Observation Model::Observe(double elapsed_seconds, Requests requests) {
                 router_fenced && (!moves_filters || seen.resolver_epoch == epoch) &&
                 unsure_ticks == 0;
   if (outdated && seen.unknown.empty()) seen.unknown = "our own last write is not read back yet";
+  if (unreadable && seen.unknown.empty()) seen.unknown = "the specification cannot be read";
   seen.counts_known = elapsed_seconds > 0;
   if (seen.counts_known) seen.counts = Count(requests);
   seen.orders = orders;
@@ -301,7 +306,8 @@ rollout::TickCounts Model::Count(Requests requests) const {
 bool Model::Commit(Look& look) {
   const State& next = look.outcome.state;
   const bool must = control::MustStore(look.before, look.outcome) ||
-                    (checkpoint_due && IsActive(next.phase) && look.seen.unknown.empty());
+                    (checkpoint_due && IsActive(next.phase) &&
+                     (look.seen.unknown.empty() || look.seen.entries_known));
   if (!must) {
     memory = next;
     return true;

@@ -108,6 +108,7 @@ enum class Requests {
 // One call of Decide() and what came of it.
 struct Look {
   rollout::State before;
+  std::optional<rollout::Spec> former;  // by which it ruled, since the one there cannot be read
   rollout::Observation seen;
   rollout::Outcome outcome;
   std::vector<Caller> callers;  // what their sidecars really did
@@ -156,6 +157,7 @@ struct Model {
 
   const rollout::Spec* spec;     // outlives the model, as the next
   const rollout::Spec* changed;  // what its owner may make of it, and back
+  bool unreadable = false;       // what stands there instead cannot be read
   Entries truth, view;
   std::uint64_t last_index = 1;  // Consul counts all its writes together
   bool view_lags = false;
