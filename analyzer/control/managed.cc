@@ -242,10 +242,7 @@ void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
       seen.splitter ? seen.splitter->epoch == managed.epoch : seen.entries_known;
   const bool resolver_fenced = !moves_filters || seen.resolver_epoch == managed.epoch ||
                                (seen.entries_known && !has_filters);
-  // One that is not there yet is made without routes, and whoever makes it late moves no traffic.
-  const bool router_fenced = seen.router ? !rollout::RouterIsFenced(managed.state, seen) ||
-                                               seen.router->epoch == managed.epoch
-                                         : seen.entries_known;
+  const bool router_fenced = rollout::IsRouterFenced(managed.state, seen, managed.epoch);
   seen.fenced = splitter_fenced && resolver_fenced && router_fenced && now >= managed.unsure_until;
   if (doubts.outdated && seen.unknown.empty()) {
     seen.unknown = "our own last write is not read back yet";

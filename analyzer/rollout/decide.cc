@@ -153,8 +153,7 @@ bool AreRoutesDue(const State& state, const Observation& seen, std::uint64_t epo
   if (state.foreign_routes && !rolls_back) return false;
   if (!seen.router) return wanted != Routes::kNone && seen.entries_known;
   const bool widens = wanted == Routes::kPlaced && RoutesMove(seen, wanted);
-  return (!RoutesStand(seen, wanted) ||
-          (RouterIsFenced(state, seen) && seen.router->epoch != epoch)) &&
+  return (!RoutesStand(seen, wanted) || !IsRouterFenced(state, seen, epoch)) &&
          (!widens || MayWiden(seen));
 }
 

@@ -17,9 +17,11 @@ bool IsLeftOver(const Observation& seen, Routes wanted) {
 
 }  // namespace
 
-bool RouterIsFenced(const State& state, const Observation& seen) {
-  if (!seen.router) return false;
-  return seen.router->epoch != 0 || (state.spec && !state.spec->match.empty());
+bool IsRouterFenced(const State& state, const Observation& seen, std::uint64_t epoch) {
+  const bool has_match = state.spec && !state.spec->match.empty();
+  if (!seen.router) return seen.entries_known || !has_match;
+  const bool concerns_us = has_match || seen.router->epoch != 0;
+  return !concerns_us || seen.router->epoch == epoch;
 }
 
 Routes RoutesFor(const Spec& spec, Stage stage) {

@@ -228,12 +228,9 @@ Observation Model::Observe(double elapsed_seconds, Requests requests) {
                         view.resolver.index <= replaced_resolver ||
                         (view.router && view.router->index <= replaced_router);
   seen.entries_known = !consul_away && !outdated;
-  const bool router_fenced = seen.router
-                                 ? !RouterIsFenced(memory, seen) || seen.router->epoch == epoch
-                                 : seen.entries_known;
   seen.fenced = (seen.splitter ? seen.splitter->epoch == epoch : seen.entries_known) &&
-                router_fenced && (!moves_filters || seen.resolver_epoch == epoch) &&
-                unsure_ticks == 0;
+                IsRouterFenced(memory, seen, epoch) &&
+                (!moves_filters || seen.resolver_epoch == epoch) && unsure_ticks == 0;
   if (outdated && seen.unknown.empty()) seen.unknown = "our own last write is not read back yet";
   if (unreadable && seen.unknown.empty()) seen.unknown = "the specification cannot be read";
   seen.counts_known = elapsed_seconds > 0;
