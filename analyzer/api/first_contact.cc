@@ -6,6 +6,7 @@
 #include <set>
 
 #include "analyzer/control/await.h"
+#include "analyzer/control/entry_writer.h"
 #include "exporter/consul/config_entries.h"
 
 namespace consul_canary::api {
@@ -78,14 +79,46 @@ std::string SplitterJson(const Spec& spec) {
   return entry.dump();
 }
 
-Result<void> WriteNew(base::IoLoop& io, consul::Client& client, const std::string& json) {
-  const auto written = Await<bool>(io, [&client, json](auto reply) {
-    client.WriteEntry(json, 0, std::move(reply));  // 0: only where there is none
+Result<bool> Write(base::IoLoop& io, consul::Client& client, const std::string& json,
+                   std::uint64_t cas_index) {
+  auto writer = control::WriterFor(client, json);
+  if (!writer) return tl::unexpected(writer.error());
+  // Shared: the loop may come to it after the wait for its answer is over.
+  const std::shared_ptr<control::EntryWriter> shared = *std::move(writer);
+  return Await<bool>(io, [shared, json, cas_index](auto reply) {
+    shared->Write(json, cas_index, std::move(reply));
   });
+}
+
+Result<void> WriteNew(base::IoLoop& io, consul::Client& client, const std::string& json) {
+  const auto written = Write(io, client, json, 0);  // 0: only where there is none
   if (!written) return tl::unexpected(written.error());
   if (*written) return {};
   return base::Fail(ErrorCode::kConflict,
                     "someone else has created the entry meanwhile; apply again: " + json);
+}
+
+struct Widening {
+  std::string json;
+  std::uint64_t index = 0;
+};
+
+// nullopt: there is nothing to widen.
+Result<std::optional<Widening>> PlanWidening(base::IoLoop& io, consul::Client& client,
+                                             const Spec& spec) {
+  const std::string service = spec.service;
+  const auto text = Await<std::optional<std::string>>(io, [&client, service](auto reply) {
+    client.ReadEntry("service-resolver", service, true, std::move(reply));
+  });
+  if (!text) return tl::unexpected(text.error());
+  if (!*text) return std::nullopt;
+  const auto resolver = consul::ParseResolver(**text);
+  if (!resolver) return tl::unexpected(resolver.error());
+  const auto filter = resolver->subset_filters.find(spec.primary_subset);
+  if (filter == resolver->subset_filters.end() || filter->second.empty()) return std::nullopt;
+  auto wide = consul::WithSubsetFilter(*resolver, spec.primary_subset, "");
+  if (!wide) return tl::unexpected(wide.error());
+  return Widening{*std::move(wide), resolver->modify_index};
 }
 
 }  // namespace
@@ -124,31 +157,28 @@ Result<void> Create(base::IoLoop& io, consul::Client& client, const FirstContact
   return {};
 }
 
+Result<void> MayWidenPrimary(base::IoLoop& io, consul::Client& client, const Spec& spec) {
+  const auto wide = PlanWidening(io, client, spec);
+  if (!wide) return tl::unexpected(wide.error());
+  if (!*wide) return {};
+  const auto writer = control::WriterFor(client, (*wide)->json);
+  if (!writer) return tl::unexpected(writer.error());
+  return {};
+}
+
 Result<bool> WidenPrimary(base::IoLoop& io, consul::Client& client, const Spec& spec) {
   constexpr int kTries = 5;  // others may write the entry at the same time
-  const std::string service = spec.service;
   for (int i = 0; i < kTries; ++i) {
-    const auto text = Await<std::optional<std::string>>(io, [&client, service](auto reply) {
-      client.ReadEntry("service-resolver", service, true, std::move(reply));
-    });
-    if (!text) return tl::unexpected(text.error());
-    if (!*text) return false;
-    const auto resolver = consul::ParseResolver(**text);
-    if (!resolver) return tl::unexpected(resolver.error());
-    const auto filter = resolver->subset_filters.find(spec.primary_subset);
-    if (filter == resolver->subset_filters.end() || filter->second.empty()) return false;
-    const auto wide = consul::WithSubsetFilter(*resolver, spec.primary_subset, "");
+    const auto wide = PlanWidening(io, client, spec);
     if (!wide) return tl::unexpected(wide.error());
-    const auto written =
-        Await<bool>(io, [&client, json = *wide, index = resolver->modify_index](auto reply) {
-          client.WriteEntry(json, index, std::move(reply));
-        });
+    if (!*wide) return false;
+    const auto written = Write(io, client, (*wide)->json, (*wide)->index);
     if (!written) return tl::unexpected(written.error());
     if (*written) return true;
   }
-  return base::Fail(
-      ErrorCode::kConflict,
-      fmt::format("the service-resolver \"{}\" is written by others again and again", service));
+  return base::Fail(ErrorCode::kConflict,
+                    fmt::format("the service-resolver \"{}\" is written by others again and again",
+                                spec.service));
 }
 
 }  // namespace consul_canary::api

@@ -38,6 +38,10 @@ struct FirstContact {
 [[nodiscard]] base::Result<void> Create(base::IoLoop& io, consul::Client& client,
                                         const FirstContact& contact);
 
+// Whether WidenPrimary() may write; kConflict, with what to do, where the resolver is not ours.
+[[nodiscard]] base::Result<void> MayWidenPrimary(base::IoLoop& io, consul::Client& client,
+                                                 const rollout::Spec& spec);
+
 // The other end: the primary subset takes all instances again, since swap-subsets has pinned it to
 // one version and another one, deployed by hand, would serve nobody. True when the filter was
 // written, false when there was nothing to widen.

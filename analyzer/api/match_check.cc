@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "analyzer/control/entry_writer.h"
 #include "analyzer/control/match_routes.h"
 
 namespace consul_canary::api {
@@ -16,6 +17,10 @@ void CheckMatch(const rollout::Spec& spec, const std::optional<consul::Router>& 
          "somebody else leads to the canary are judged"});
   }
   if (!router) return;
+  if (std::string why = control::WhyNotWritable("service-router", spec.service, router->meta);
+      !why.empty() && spec.act) {
+    check.problems.push_back({"strategy.match", std::move(why)});
+  }
   const consul::FoundRoutes found = consul::FindRoutes(*router, control::RoutesOf(spec));
   if (!found.unnamed.empty()) {
     check.problems.push_back(

@@ -6,6 +6,7 @@
 
 #include "analyzer/api/match_check.h"
 #include "analyzer/control/await.h"
+#include "analyzer/control/entry_writer.h"
 
 namespace consul_canary::api {
 namespace {
@@ -35,6 +36,15 @@ std::string ResolverExample(const Spec& spec) {
       spec.service, spec.primary_subset, spec.canary_subset,
       filter("<the present version>", "<a filter that the present instances match>"),
       filter("none", "<a filter that the new instances will match>"));
+}
+
+// Of an entry that the rollout will write.
+template <class Entry>
+void CheckOwner(std::string_view kind, const std::optional<Entry>& entry,
+                std::vector<MeshProblem>& problems) {
+  if (!entry) return;
+  std::string why = control::WhyNotWritable(kind, entry->name, entry->meta);
+  if (!why.empty()) problems.push_back({"service", std::move(why)});
 }
 
 void CheckResolver(const Spec& spec, const std::optional<consul::Resolver>& resolver,
@@ -168,6 +178,8 @@ std::vector<MeshProblem> CheckEntries(const Spec& spec,
   }
   CheckResolver(spec, resolver, problems);
   CheckSplitter(spec, splitter, problems);
+  if (spec.act) CheckOwner("service-splitter", splitter, problems);
+  if (spec.act && WritesFilters(spec)) CheckOwner("service-resolver", resolver, problems);
   return problems;
 }
 

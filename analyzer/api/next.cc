@@ -149,7 +149,9 @@ NextDecision NextOf(const RolloutView& view) {
     case Phase::kPromoting:
       return OfPromotion(*view.spec, view.state);
     case Phase::kRollingBack:
-      return {.decision = "rolled-back", .waits_for = "all traffic to be back at the primary"};
+      return {.decision = "rolled-back",
+              .waits_for = "all traffic to be back at the primary" +
+                           (view.waits.empty() ? "" : "; " + view.waits)};
     default:
       return {.decision = "start", .waits_for = WhatWaits(view.waits)};
   }

@@ -183,6 +183,9 @@ void AddDifferences(const RecordedTick& tick, Observation& seen) {
   seen.fenced = tick.fenced;
   seen.unknown = tick.unknown;
   seen.fleet_pause = tick.fleet_pause;
+  seen.splitter_unwritable = tick.splitter_unwritable;
+  seen.router_unwritable = tick.router_unwritable;
+  seen.resolver_unwritable = tick.resolver_unwritable;
   seen.doubtful = tick.doubtful;
   seen.instances_known = tick.instances_known;
   seen.canary_passing = tick.canary_passing;

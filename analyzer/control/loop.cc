@@ -1,8 +1,6 @@
 #include "analyzer/control/loop.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
 #include <future>
 #include <mutex>
 #include <set>
@@ -11,11 +9,13 @@
 
 #include "analyzer/control/contained.h"
 #include "analyzer/control/gone_callers.h"
+#include "analyzer/control/mailbox.h"
 #include "analyzer/control/maintenance.h"
 #include "analyzer/control/managed.h"
 #include "analyzer/control/observe.h"
 #include "analyzer/control/record.h"
 #include "analyzer/control/store.h"
+#include "analyzer/control/tick_clock.h"
 #include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
 
@@ -33,7 +33,6 @@ constexpr std::size_t kOrdersPerTick = 16;
 // A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
 // is widened or ended.
 constexpr base::milliseconds kReadBack{2000};
-constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05, .1, .5};
 
 double WallNow() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -65,14 +64,17 @@ struct Loop::Impl {
   Store store;                       // lives on the I/O thread
   std::optional<Recorder> recorder;  // the same
 
-  std::mutex mutex;  // guards mailbox, view
-  std::condition_variable_any wake;
-  std::deque<std::function<void(Impl&)>> mailbox;
+  Mailbox<std::function<void(Impl&)>> mailbox;
+  std::mutex mutex;  // guards view
   std::shared_ptr<const FleetView> view;
 
   // The tick thread's own.
   std::map<std::string, Managed> rollouts;
   LoopCounters counters;
+  bool counted = false;             // since they were shown
+  std::set<std::string> concerned;  // by news since the last look
+  bool all_concerned = false;
+  bool specs_moved = false;                  // since the services were followed
   std::string fleet_pause = kPauseNotKnown;  // in words; empty: none
   std::optional<MonotonicTime> consul_away_at;
   bool round_over = false;
@@ -81,60 +83,51 @@ struct Loop::Impl {
 
   // --- mailbox
 
-  void Tell(std::function<void(Impl&)> news) {
-    {
-      const std::scoped_lock lock(mutex);
-      mailbox.push_back(std::move(news));
-    }
-    wake.notify_one();
+  void Tell(std::function<void(Impl&)> news) { mailbox.Put(std::move(news)); }
+
+  // For the store to call on its thread: `take` is called with the same on the thread of ticks.
+  template <class... Params>
+  auto ToTicks(void (Impl::*take)(Params...)) {
+    return [this, take](std::decay_t<Params>... news) {
+      Tell([take, ... news = std::move(news)](Impl& self) { (self.*take)(news...); });
+    };
   }
 
   StoreEvents Events() {
-    return {.on_spec =
-                [this](std::string id, std::optional<consul::KvPair> spec) {
-                  Tell([id, spec](Impl& self) { self.TakeSpec(id, spec); });
-                },
-            .on_orders =
-                [this](std::string id, std::vector<consul::KvPair> orders) {
-                  Tell([id, orders](Impl& self) { self.TakeOrders(id, orders); });
-                },
-            .on_leading =
-                [this](std::string id, std::uint64_t epoch, std::optional<consul::KvPair> state) {
-                  Tell([id, epoch, state](Impl& self) { self.TakeLead(id, epoch, state); });
-                },
-            .on_lost =
-                [this](std::string id, std::string why) {
-                  Tell([id, why](Impl& self) { self.LoseLead(id, why); });
-                },
-            .on_holder =
-                [this](std::string id, std::string analyzer) {
-                  Tell([id, analyzer](Impl& self) { self.rollouts[id].holder = analyzer; });
-                },
-            .on_fleet_pause =
-                [this](std::string stored) {
-                  Tell([stored](Impl& self) { self.TakeFleetPause(stored); });
-                },
-            .on_changed =
-                [this](ChangeResult result) {
-                  Tell([result](Impl& self) { self.TakeResult(result); });
-                }};
+    return {.on_spec = ToTicks(&Impl::TakeSpec),
+            .on_orders = ToTicks(&Impl::TakeOrders),
+            .on_leading = ToTicks(&Impl::TakeLead),
+            .on_lost = ToTicks(&Impl::LoseLead),
+            .on_holder = ToTicks(&Impl::TakeHolder),
+            .on_fleet_pause = ToTicks(&Impl::TakeFleetPause),
+            .on_changed = ToTicks(&Impl::TakeResult)};
+  }
+
+  // The rollout that news are about; added where it is new.
+  Managed& Concerning(const std::string& id) {
+    concerned.insert(id);
+    return rollouts[id];
   }
 
   void TakeSpec(const std::string& id, const std::optional<consul::KvPair>& stored) {
     if (!stored) {
-      if (rollouts.contains(id)) rollouts[id].spec_deleted = true;
+      if (rollouts.contains(id)) Concerning(id).spec_deleted = true;
       return ForgetDeleted();
     }
-    Managed& managed = rollouts[id];
+    Managed& managed = Concerning(id);
     ReadSpec(managed, *stored);
     base::Log(managed.spec_problem.empty() ? LogLevel::kInfo : LogLevel::kError,
               "specification read", {{"service", id}, {"problem", managed.spec_problem}});
-    FollowServices();
+    specs_moved = true;
   }
 
   // They may come before the specification; after it, only their end does.
   void TakeOrders(const std::string& id, const std::vector<consul::KvPair>& orders) {
-    if (!orders.empty() || rollouts.contains(id)) ReadOrders(rollouts[id], orders);
+    if (!orders.empty() || rollouts.contains(id)) ReadOrders(Concerning(id), orders);
+  }
+
+  void TakeHolder(const std::string& id, const std::string& analyzer) {
+    Concerning(id).holder = analyzer;
   }
 
   void ForgetDeleted() {
@@ -145,7 +138,7 @@ struct Loop::Impl {
       io.Post([this, id = id] { store.Forget(id); });
       return true;
     };
-    if (std::erase_if(rollouts, is_over) > 0) FollowServices();
+    if (std::erase_if(rollouts, is_over) > 0) specs_moved = true;
   }
 
   // One attempt at a time; how it went comes with the next look.
@@ -158,10 +151,10 @@ struct Loop::Impl {
              reason = "consul-canary: " + managed.state.reason] {
       BeginMaintenance(client, instances, reason, [this, id](std::string outcome) {
         Tell([id, outcome = std::move(outcome)](Impl& self) {
-          const auto found = self.rollouts.find(id);
-          if (found == self.rollouts.end()) return;
-          found->second.maintaining = false;
-          found->second.maintained = outcome;
+          if (!self.rollouts.contains(id)) return;
+          Managed& asked = self.Concerning(id);
+          asked.maintaining = false;
+          asked.maintained = outcome;
         });
       });
     });
@@ -170,6 +163,7 @@ struct Loop::Impl {
   void TakeFleetPause(const std::string& stored) {
     std::string words = FleetPauseInWords(stored);
     if (words == fleet_pause) return;
+    all_concerned = true;
     const bool begins = fleet_pause == kPauseNotKnown;
     fleet_pause = std::move(words);
     if (begins && fleet_pause.empty()) return;
@@ -187,25 +181,26 @@ struct Loop::Impl {
 
   void TakeLead(const std::string& id, std::uint64_t epoch,
                 const std::optional<consul::KvPair>& stored) {
-    Managed& managed = rollouts[id];
+    Managed& managed = Concerning(id);
     BeginLead(managed, epoch, stored);
     LogLead(id, managed);
     // The state may tell what a specification that cannot be read was for.
-    if (!managed.spec) FollowServices();
+    if (!managed.spec) specs_moved = true;
   }
 
   void LoseLead(const std::string& id, const std::string& why) {
-    const auto found = rollouts.find(id);
-    if (found == rollouts.end()) return;
-    EndLead(found->second);
+    if (!rollouts.contains(id)) return;
+    EndLead(Concerning(id));
     base::Log(LogLevel::kWarn, "not leading any more", {{"service", id}, {"why", why}});
   }
 
   void TakeResult(const ChangeResult& result) {
-    const auto found = rollouts.find(result.id);
     for (const WriteResult& write : result.writes) NoteWrite(result.id, write);
-    if (found == rollouts.end() || found->second.in_flight != result.number) return;
-    for (const rollout::Decision& decision : TakeCommitted(found->second, result)) {
+    if (!rollouts.contains(result.id)) return;
+    Managed& managed = Concerning(result.id);
+    if (managed.in_flight != result.number) return;
+    for (const rollout::Decision& decision : TakeCommitted(managed, result)) {
+      counted = true;
       ++counters.decisions[{result.id, decision.action, decision.cause}];
       LogDecision(result.id, decision);
     }
@@ -223,6 +218,7 @@ struct Loop::Impl {
   // Logged when it succeeds and when its trouble changes, not at each try.
   void NoteWrite(const std::string& id, const WriteResult& write) {
     auto [outcome, trouble] = OutcomeOf(write);
+    counted = true;
     ++counters.writes[outcome];
     const auto found = rollouts.find(id);
     if (found == rollouts.end()) return;
@@ -331,29 +327,44 @@ struct Loop::Impl {
     io.Post([this, change = std::move(change)]() mutable { store.Apply(std::move(change)); });
   }
 
-  void Tick(bool with_counts) {
+  // At all rollouts, or at those that news concern: each commit's result comes by itself, and of a
+  // thousand rollouts some hundred are committed each second.
+  void Look(bool with_counts) {
     const MonotonicTime start = Clock::now();
     const auto mesh = collector.Latest();
     if (mesh->consul_error) consul_away_at = start;
-    for (auto& [id, managed] : rollouts) RuleOrSay(id, managed, *mesh, with_counts);
+    const bool at_all = with_counts || all_concerned;
+    for (auto& [id, managed] : rollouts) {
+      if (at_all || concerned.contains(id)) RuleOrSay(id, managed, *mesh, with_counts);
+    }
     ForgetDeleted();
-    const double seconds = Seconds(Clock::now() - start);
-    for (const double bound : kTickBuckets) counters.tick_buckets[bound] += seconds <= bound;
-    counters.tick_sum_seconds += seconds;
-    ++counters.ticks;
-    Publish(*mesh);
+    if (std::exchange(specs_moved, false)) FollowServices();
+    if (at_all) {
+      counters.tick_duration.Observe(Seconds(Clock::now() - start));
+      counted = true;
+    }
+    Publish(*mesh, at_all);
+    concerned.clear();
+    all_concerned = false;
   }
 
-  void Publish(const collect::MeshSnapshot& mesh) {
+  void Publish(const collect::MeshSnapshot& mesh, bool all) {
     auto fleet = std::make_shared<FleetView>();
     for (const auto& [id, managed] : rollouts) {
       // Orders may come before the specification, or after it was deleted.
       if (!managed.spec && managed.spec_problem.empty()) continue;
+      const auto shown = view->rollouts.find(id);
+      if (!all && shown != view->rollouts.end() && !concerned.contains(id)) {
+        fleet->rollouts.insert(fleet->rollouts.end(), *shown);
+        continue;
+      }
       auto rollout = std::make_shared<RolloutView>(ViewOf(id, managed));
+      if (rollout->problem.empty()) rollout->problem = MissingPermission(*rollout, mesh);
       rollout->outcomes_age_seconds = OutcomesAge(managed, mesh, Clock::now());
       fleet->rollouts[id] = std::move(rollout);
     }
-    fleet->counters = counters;
+    fleet->counters = view->counters;
+    if (std::exchange(counted, false)) fleet->counters = std::make_shared<LoopCounters>(counters);
     fleet->fleet_pause = fleet_pause;
     const std::scoped_lock lock(mutex);
     view = std::move(fleet);
@@ -366,26 +377,16 @@ struct Loop::Impl {
   }
 
   // The only place that waits: for news or for the next tick. News are acted upon at once, but
-  // carry no counts, so that what happens does not choose the ticks' boundaries. A tick comes when
-  // a round of scrapes is over, so that what was counted is not left lying; without one, when it is
-  // overdue.
+  // carry no counts, so that what happens does not choose the ticks' boundaries.
   void Run(const std::stop_token& stop) {
-    MonotonicTime last_tick = Clock::now();
+    TickClock ticks(options.interval, Clock::now());
     while (!stop.stop_requested()) {
-      std::deque<std::function<void(Impl&)>> news;
-      {
-        std::unique_lock lock(mutex);
-        wake.wait_until(lock, stop, last_tick + options.interval * 3 / 2,
-                        [this] { return !mailbox.empty(); });
-        news.swap(mailbox);
-      }
       round_over = false;
-      for (const auto& item : news) Take(item);
-      // A sidecar that appears is read in a round of its own: not each round is a tick.
-      const auto since = Clock::now() - last_tick;
-      const bool due = since >= options.interval * (round_over ? 0.5 : 1.5);
-      if (due) last_tick = Clock::now();
-      if (!stop.stop_requested()) Take([due](Impl& self) { self.Tick(due); });
+      for (const auto& item : mailbox.Take(stop, ticks.overdue_at())) Take(item);
+      const auto lateness = ticks.Begin(Clock::now(), round_over);
+      if (lateness) counters.tick_lateness.Observe(Seconds(*lateness));
+      all_concerned = all_concerned || round_over;
+      if (!stop.stop_requested()) Take([&](Impl& self) { self.Look(lateness.has_value()); });
     }
   }
 };
@@ -398,7 +399,9 @@ Loop::~Loop() { Stop(); }
 
 void Loop::Start() {
   impl_->collector.OnConsulChange([weak = std::weak_ptr<Impl>(impl_)] {
-    if (const auto impl = weak.lock()) impl->Tell([](Impl&) {});
+    if (const auto impl = weak.lock()) {
+      impl->Tell([](Impl& self) { self.all_concerned = true; });
+    }
   });
   impl_->collector.OnRound([weak = std::weak_ptr<Impl>(impl_)] {
     if (const auto impl = weak.lock()) impl->Tell([](Impl& self) { self.round_over = true; });

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "analyzer/config/spec_file.h"
+#include "analyzer/control/entry_writer.h"
 #include "analyzer/control/observe.h"
 #include "analyzer/control/stored_json.h"
 #include "analyzer/rollout/callers.h"
@@ -106,6 +107,7 @@ std::string FleetPauseInWords(const std::string& stored) {
 }
 
 WriteOutcome OutcomeOf(const WriteResult& write) {
+  if (write.unwritable) return {"owned", write.result.error().message};
   if (!write.result) return {"error", write.result.error().message};
   if (*write.result) return {"ok", ""};
   return {"conflict", "the " + write.what + " was changed by someone else meanwhile"};
@@ -238,11 +240,16 @@ void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
   seen.entries_known = seen.entries_known && !doubts.outdated;
   // No write that was prepared from an entry can reach it once it is gone.
   const bool has_filters = seen.canary_filter || seen.primary_filter;
+  // Nor one that we own no more: its index has moved when it got its owner, and nobody prepares a
+  // write since.
   const bool splitter_fenced =
-      seen.splitter ? seen.splitter->epoch == managed.epoch : seen.entries_known;
-  const bool resolver_fenced = !moves_filters || seen.resolver_epoch == managed.epoch ||
+      !seen.splitter_unwritable.empty() ||
+      (seen.splitter ? seen.splitter->epoch == managed.epoch : seen.entries_known);
+  const bool resolver_fenced = !moves_filters || !seen.resolver_unwritable.empty() ||
+                               seen.resolver_epoch == managed.epoch ||
                                (seen.entries_known && !has_filters);
-  const bool router_fenced = rollout::IsRouterFenced(managed.state, seen, managed.epoch);
+  const bool router_fenced = !seen.router_unwritable.empty() ||
+                             rollout::IsRouterFenced(managed.state, seen, managed.epoch);
   seen.fenced = splitter_fenced && resolver_fenced && router_fenced && now >= managed.unsure_until;
   if (doubts.outdated && seen.unknown.empty()) {
     seen.unknown = "our own last write is not read back yet";
@@ -349,6 +356,14 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   view.primary_failure_ratio =
       (static_cast<double>(history.failures) + 0.5) / (static_cast<double>(history.completed) + 1);
   return view;
+}
+
+std::string MissingPermission(const RolloutView& view, const collect::MeshSnapshot& mesh) {
+  if (mesh.refusals.empty()) return "";
+  const consul::Refusal& first = mesh.refusals.front();
+  // Who is left out may be no matter to this rollout, and on purpose.
+  const bool sees_all = view.unknown.empty() && view.callers > 0 && view.primary_passing > 0;
+  return first.left_out && sees_all ? "" : InWords(first);
 }
 
 double OutcomesAge(const Managed& managed, const collect::MeshSnapshot& mesh,

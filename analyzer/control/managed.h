@@ -94,7 +94,8 @@ void AddDoneOrders(const Managed& managed, const rollout::Observation& seen,
 // We hold the lock: everything that was believed of the rollout gives way to what is stored.
 void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul::KvPair>& stored);
 
-// "ok", "conflict" or "error", and what is wrong, in words; empty: nothing.
+// "ok", "conflict", "owned" (by Kubernetes) or "error", and what is wrong, in words; empty:
+// nothing.
 struct WriteOutcome {
   std::string name;
   std::string trouble;
@@ -170,6 +171,10 @@ void NoteRate(Managed& managed, const rollout::Observation& seen);
 
 // What is shown of it, without the age of its outcomes.
 [[nodiscard]] RolloutView ViewOf(const std::string& id, const Managed& managed);
+
+// What the Consul token may not do or see, where that stands in the rollout's way; empty: nothing.
+[[nodiscard]] std::string MissingPermission(const RolloutView& view,
+                                            const collect::MeshSnapshot& mesh);
 
 // Of the oldest reading among the passing callers; 0 where there is none.
 [[nodiscard]] double OutcomesAge(const Managed& managed, const collect::MeshSnapshot& mesh,

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "analyzer/control/entry_writer.h"
 #include "analyzer/control/match_routes.h"
 #include "analyzer/rollout/judge.h"
 
@@ -280,6 +281,16 @@ double AttemptsTogether(const Spec& spec, const ServiceSnapshot& service) {
   return 1 + static_cast<double>(retries);
 }
 
+constexpr const char* kInstancesLeftOut =
+    "Consul leaves out instances of the service that the token may not read";
+
+// Who is not there may only not be shown to us.
+bool LacksInstances(const collect::MeshSnapshot& mesh, const ServiceSnapshot& service) {
+  const std::string name = base::UrlEncode(service.service);
+  return mesh.left_out.contains("GET /v1/health/connect/" + name) ||
+         mesh.left_out.contains("GET /v1/health/service/" + name);
+}
+
 std::string WhyUnusable(const ServiceSnapshot& service) {
   if (!service.splitter) return "the service has no service-splitter entry";
   if (!service.resolver) return "the service has no service-resolver entry";
@@ -311,23 +322,38 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
   seen.entries_known = !mesh.consul_error && mesh.ready && service != nullptr &&
                        !mesh.consul_failures.contains("service-splitter") &&
                        !mesh.consul_failures.contains("service-router") &&
-                       !mesh.consul_failures.contains("service-resolver");
+                       !mesh.consul_failures.contains("service-resolver") &&
+                       !mesh.left_out.contains("GET /v1/config/service-splitter") &&
+                       !mesh.left_out.contains("GET /v1/config/service-resolver") &&
+                       !mesh.left_out.contains("GET /v1/config/service-router");
   if (mesh.consul_error) {
     seen.unknown = "Consul does not answer: " + mesh.consul_error->message;
   } else if (!mesh.ready || service == nullptr) {
     seen.unknown = "the mesh has not been read yet";
   } else {
     seen.unknown = WhyUnusable(*service);
+    if (seen.unknown.empty() && LacksInstances(mesh, *service)) seen.unknown = kInstancesLeftOut;
   }
   if (service == nullptr) return seen;
-  if (service->splitter) seen.splitter = ViewOf(*service->splitter, spec);
+  if (service->splitter) {
+    seen.splitter = ViewOf(*service->splitter, spec);
+    seen.splitter_unwritable =
+        WhyNotWritable("service-splitter", service->service, service->splitter->meta);
+  }
   if (service->router) {
     seen.router = RouterViewOf(*service->router, spec);
     seen.router->epoch = EpochOf(service->router->meta);
+    seen.router_unwritable =
+        WhyNotWritable("service-router", service->service, service->router->meta);
   }
-  if (service->resolver) seen.resolver_epoch = EpochOf(service->resolver->meta);
+  if (service->resolver) {
+    seen.resolver_epoch = EpochOf(service->resolver->meta);
+    seen.resolver_unwritable =
+        WhyNotWritable("service-resolver", service->service, service->resolver->meta);
+  }
   AddSubsets(*service, spec, seen);
-  seen.instances_known = service->instances_known && !mesh.consul_error;
+  seen.instances_known =
+      service->instances_known && !mesh.consul_error && !LacksInstances(mesh, *service);
   for (const CallerReading& caller : service->callers) {
     if (caller.passing) seen.callers.push_back(FactsOf(caller, spec, now));
   }

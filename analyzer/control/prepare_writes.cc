@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "analyzer/control/entry_writer.h"
 #include "analyzer/control/managed.h"
 #include "analyzer/control/match_routes.h"
 #include "analyzer/control/observe.h"
@@ -36,7 +37,8 @@ Prepared PrepareRoutes(const rollout::Spec& spec, const rollout::State& state,
   }
   prepared.write.cas_index = service.router->modify_index;
   if (wanted == rollout::Routes::kNone && seen.router->made_for_ours) {
-    prepared.write.removes = "service-router/" + spec.service;
+    prepared.write.removes = true;
+    prepared.write.json = service.router->raw;
   } else if (wanted == rollout::Routes::kPlaced) {
     Take(consul::WithRoutes(*service.router, RoutesOf(spec), meta), prepared);
   } else {
@@ -98,11 +100,17 @@ PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state
   const std::map<std::string, std::string> meta{{kEpochMetaKey, std::to_string(managed.epoch)}};
   for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
     auto [write, made] = PrepareOne(due, spec, state, seen, service, meta);
-    if (made) {
-      prepared.writes.push_back(std::move(write));
-    } else {
+    if (!made) {
       prepared.refused.push_back({write.what, write.cas_index, tl::unexpected(made.error())});
+      continue;
     }
+    if (const std::string why = WhyNotWritable(write.json); !why.empty()) {
+      prepared.refused.push_back({write.what, write.cas_index,
+                                  base::Fail(base::ErrorCode::kConflict, why),
+                                  /*unwritable=*/true});
+      continue;
+    }
+    prepared.writes.push_back(std::move(write));
   }
   return prepared;
 }

@@ -42,6 +42,12 @@ bool IsTaken(const rollout::Order& order, const RecordedLook& look) {
   return order.sequence > look.before.last_order && order.sequence <= look.outcome.state.last_order;
 }
 
+bool IsOutdated(const rollout::Order& order, const RecordedLook& look) {
+  return std::ranges::any_of(look.outcome.decisions, [&order](const rollout::Decision& decision) {
+    return decision.order == order.sequence && decision.cause == "outdated";
+  });
+}
+
 void NoteStart(const RecordedLook& look, Recorded& recorded) {
   recorded.ordered_by.clear();
   recorded.ordered_start = look.outcome.state.started_wall_seconds;
@@ -107,6 +113,9 @@ void AddMesh(const RecordedLook& look, config::RecordedTick& tick) {
   tick.doubtful = seen.doubtful;
   tick.unknown = Unknown(look);
   tick.fleet_pause = seen.fleet_pause;
+  tick.splitter_unwritable = seen.splitter_unwritable;
+  tick.router_unwritable = seen.router_unwritable;
+  tick.resolver_unwritable = seen.resolver_unwritable;
   const auto& wanted = before.wanted;
   if (wanted.canary_filter && before.stage != Stage::kPreparing &&
       seen.canary_filter != wanted.canary_filter) {
@@ -134,6 +143,8 @@ config::RecordedTick ToRecorded(const RecordedLook& look) {
   AddMesh(look, tick);
   for (rollout::Order order : look.seen.orders) {
     if (!IsTaken(order, look)) continue;
+    // A replay counts its decisions anew: that it came too late is all that stays.
+    order.seen_decisions = IsOutdated(order, look) ? std::optional<std::uint64_t>(0) : std::nullopt;
     order.sequence = 0;
     if (order.kind == rollout::OrderKind::kRollbackAlert) {
       order.alert_started_wall_seconds -= start;

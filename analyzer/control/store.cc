@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "analyzer/control/entry_writer.h"
 #include "analyzer/control/locks.h"
 #include "analyzer/control/prefix_watch.h"
 #include "analyzer/control/stored_json.h"
@@ -281,17 +282,22 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     const std::size_t next = result->writes.size();
     if (next == change->writes.size()) return Finish(std::move(*result));
     const EntryWrite& write = change->writes[next];
+    const auto writer = WriterFor(client, write.json);
+    if (!writer) {
+      result->writes.push_back(
+          {write.what, write.cas_index, tl::unexpected(writer.error()), /*unwritable=*/true});
+      return WriteNext(change, result);
+    }
     auto written = Guard([change, result](Impl& self, base::Result<bool> done) {
       const EntryWrite& sent = change->writes[result->writes.size()];
       result->writes.push_back({sent.what, sent.cas_index, std::move(done)});
       self.WriteNext(change, result);
     });
-    if (write.removes.empty()) {
-      return client.WriteEntry(write.json, write.cas_index, std::move(written));
+    if (write.removes) {
+      (*writer)->Remove(write.json, write.cas_index, std::move(written));
+    } else {
+      (*writer)->Write(write.json, write.cas_index, std::move(written));
     }
-    const std::size_t slash = write.removes.find('/');
-    client.DeleteEntryAt(write.removes.substr(0, slash), write.removes.substr(slash + 1),
-                         write.cas_index, std::move(written));
   }
 
   void Finish(ChangeResult result) {

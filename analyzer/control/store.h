@@ -28,7 +28,7 @@ namespace consul_canary::control {
 struct EntryWrite {
   std::string what{};  // splitter, router, canary filter, primary filter
   std::string json{};
-  std::string removes{};        // kind/name of the entry that goes; then there is no json
+  bool removes = false;         // the entry that reads so is to go
   std::uint64_t cas_index = 0;  // 0: it is to be made
 };
 
@@ -49,6 +49,7 @@ struct WriteResult {
   std::string what;
   std::uint64_t cas_index = 0;  // that it was prepared from
   base::Result<bool> result;    // false: the entry was changed by someone else meanwhile
+  bool unwritable = false;      // no writer is built for its owner; it was not tried
 };
 
 // How a Change went. committed: an error means that no entry was written (kConflict: the lock or

@@ -36,6 +36,13 @@ std::optional<std::string> OptionalFromJson(const Json& json) {
   return json.get<std::string>();
 }
 
+// nullopt where it is null, or where an older build has left it out.
+std::optional<std::uint64_t> NumberOrNull(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end() || found->is_null()) return std::nullopt;
+  return found->get<std::uint64_t>();
+}
+
 // Runs a reader over parsed JSON of our version; whatever it throws becomes an error that names
 // `what`.
 template <class T, class Read>
@@ -147,6 +154,8 @@ void ReadLifeCycle(const Json& json, State& state) {
   state.maintenance_due = json.value("maintenance_due", false);
   state.new_spec_said = json.value("new_spec_said", false);
   state.would_act_said = json.value("would_act_said", false);
+  state.stage_decision = json.value("stage_decision", std::uint64_t{0});
+  state.unwritable = json.value("unwritable", false);
   if (!json.contains("spec") || json.at("spec").is_null()) return;
   auto spec = config::ParseSpec(json.at("spec").dump());
   if (!spec) throw std::invalid_argument("spec: " + config::ToString(spec.error().front()));
@@ -197,6 +206,8 @@ std::string StateToJson(const State& state) {
                      {"spec", SpecToJson(state.spec)},
                      {"new_spec_said", state.new_spec_said},
                      {"would_act_said", state.would_act_said},
+                     {"stage_decision", state.stage_decision},
+                     {"unwritable", state.unwritable},
                      {"wanted",
                       {{"canary_percent", state.wanted.canary_percent},
                        {"canary_filter", OptionalToJson(state.wanted.canary_filter)},
@@ -245,7 +256,8 @@ std::string DecisionToJson(const Decision& decision) {
                      {"step", decision.step + 1},
                      {"weight", decision.weight_percent},
                      {"canary_version", decision.canary_version},
-                     {"reason", decision.reason}};
+                     {"reason", decision.reason},
+                     {"order", decision.order > 0 ? Json(decision.order) : Json(nullptr)}};
   return Text(json);
 }
 
@@ -263,19 +275,22 @@ base::Result<Decision> DecisionFromJson(std::string_view text) {
     decision.weight_percent = Percent(json, "weight");
     decision.canary_version = json.at("canary_version").get<std::string>();
     decision.reason = json.at("reason").get<std::string>();
+    decision.order = NumberOrNull(json, "order").value_or(0);
     return decision;
   });
 }
 
 std::string OrderToJson(const Order& order) {
-  const Json json = {{"version", kVersion},
-                     {"order", ToString(order.kind)},
-                     {"by", order.by},
-                     {"canary_version", order.version},
-                     {"full", order.full},
-                     {"alert", order.alert},
-                     {"alert_key", order.alert_key},
-                     {"alert_started_wall_seconds", order.alert_started_wall_seconds}};
+  const Json json = {
+      {"version", kVersion},
+      {"order", ToString(order.kind)},
+      {"by", order.by},
+      {"canary_version", order.version},
+      {"full", order.full},
+      {"seen_decisions", order.seen_decisions ? Json(*order.seen_decisions) : Json(nullptr)},
+      {"alert", order.alert},
+      {"alert_key", order.alert_key},
+      {"alert_started_wall_seconds", order.alert_started_wall_seconds}};
   return Text(json);
 }
 
@@ -287,6 +302,7 @@ base::Result<Order> OrderFromJson(std::string_view text) {
     order.by = json.at("by").get<std::string>();
     order.version = json.at("canary_version").get<std::string>();
     order.full = json.at("full").get<bool>();
+    order.seen_decisions = NumberOrNull(json, "seen_decisions");
     order.alert = json.at("alert").get<std::string>();
     order.alert_key = json.at("alert_key").get<std::string>();
     order.alert_started_wall_seconds = WallSeconds(json, "alert_started_wall_seconds");

@@ -96,7 +96,8 @@ void Transition::Log(Phase from, std::string_view action, std::string_view cause
                        .step = state.step,
                        .weight_percent = state.wanted.canary_percent,
                        .canary_version = state.canary_version,
-                       .reason = reason});
+                       .reason = reason,
+                       .order = order});
 }
 
 const Spec& RulingSpec(const Spec& spec, const State& state) {
@@ -120,6 +121,7 @@ Outcome Decide(const Spec& spec, State state, const Observation& seen) {
   if (takes_over) TakeOver(t);
   ObserveSplitter(t);
   ObserveRoutes(t);
+  ObserveOwner(t);
   ForgetMovedCallers(t.state, t.seen);
   CheckHarm(t);
   TakeOrders(t);

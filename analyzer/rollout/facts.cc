@@ -74,9 +74,62 @@ void ObserveSplitter(Transition& t) {
   state.confirmed = false;
 }
 
+std::string Unwritable(const Transition& t) {
+  if (!t.spec.act) return "";
+  if (!t.seen.splitter_unwritable.empty()) return t.seen.splitter_unwritable;
+  if (!t.spec.match.empty() && !t.seen.router_unwritable.empty()) return t.seen.router_unwritable;
+  return WritesFilters(t.spec) ? t.seen.resolver_unwritable : "";
+}
+
+std::string WayBackByHand(const Transition& t) {
+  if (!t.spec.act) return "";
+  std::string by_hand;
+  if (const std::string& why = t.seen.splitter_unwritable; !why.empty()) {
+    by_hand =
+        "the canary's traffic cannot be taken back from here: set the canary's weight to 0 in the "
+        "custom resource by hand, now; " +
+        why;
+  }
+  const auto& filter = t.state.wanted.primary_filter;
+  if (const std::string& why = t.seen.resolver_unwritable;
+      !why.empty() && filter && t.seen.primary_filter != filter) {
+    by_hand += fmt::format(
+        "{}the filter of subset {} cannot be put back from here: set it to {} in the custom "
+        "resource by hand, now; {}",
+        by_hand.empty() ? "" : "; ", t.spec.primary_subset, *filter, why);
+  }
+  if (const std::string& why = t.seen.router_unwritable;
+      !why.empty() && RoutesMove(t.seen, t.state.wanted.routes)) {
+    by_hand += fmt::format(
+        "{}the routes of strategy.match cannot be taken out from here: take them out of the custom "
+        "resource by hand, now; {}",
+        by_hand.empty() ? "" : "; ", why);
+  }
+  return by_hand;
+}
+
+void ObserveOwner(Transition& t) {
+  State& state = t.state;
+  if (!IsActive(state.phase)) return;
+  const std::string why = Unwritable(t);
+  if (why.empty() != state.unwritable) return;
+  state.unwritable = !why.empty();
+  const std::string before = state.reason;
+  const bool rolls_back = state.phase == Phase::kRollingBack;
+  if (why.empty()) {
+    t.Log(state.phase, "resume", "owned", "splitter, router and resolver may be written again");
+  } else {
+    const std::string by_hand = rolls_back ? WayBackByHand(t) : "";
+    t.Log(state.phase, "hold", "owned",
+          by_hand.empty() ? "it cannot be written any more: " + why : by_hand);
+  }
+  if (rolls_back) state.reason = before;
+}
+
 std::string Obstacle(const Transition& t) {
   if (!t.seen.fleet_pause.empty()) return t.seen.fleet_pause;
   if (!t.seen.unknown.empty()) return t.seen.unknown;
+  if (std::string why = Unwritable(t); !why.empty()) return why;
   if (!t.seen.splitter) return "the service has no splitter";
   if (t.state.foreign_edit) return "the splitter was edited by someone else";
   if (t.state.foreign_routes) {
@@ -214,9 +267,10 @@ std::string StartObstacle(const Transition& t) {
   }
   // Once a rollout is under way whatever reads so counts as its own.
   if (t.seen.router && !t.seen.router->unnamed.empty() && !IsActive(t.state.phase)) {
-    return fmt::format("the service-router has a route of its own from {} to subset {}, as "
-                       "strategy.match puts in and takes out again; take it out",
-                       t.seen.router->unnamed, t.spec.canary_subset);
+    return fmt::format(
+        "the service-router has a route of its own from {} to subset {}, as "
+        "strategy.match puts in and takes out again; take it out",
+        t.seen.router->unnamed, t.spec.canary_subset);
   }
   if (t.spec.steps.back().weight_percent + t.seen.splitter->other_percent > 100 + kHalfHundredth) {
     return fmt::format("other splits hold {:g}%, which leaves less than the last step's {:g}%",

@@ -94,10 +94,14 @@ struct Observation {
   std::string fleet_pause;
   std::optional<SplitterView> splitter;
   std::optional<RouterView> router;
+  // Not empty: no write of ours may touch the entry, whose it is and what to do.
+  std::string splitter_unwritable;
+  std::string resolver_unwritable;
+  std::string router_unwritable;
   // Consul answers, and nothing of ours is on its way: what is not here does not exist.
   bool entries_known = false;
-  // Splitter and resolver (and router) carry our epoch, and no write of ours is on its way without an answer: no
-  // late write can move them any more.
+  // Splitter and resolver (and router) carry our epoch, and no write of ours is on its way without
+  // an answer: no late write can move them any more.
   bool fenced = true;
   std::uint64_t resolver_epoch = 0;          // consul-canary-epoch in the resolver's Meta; 0: none
   std::optional<std::string> canary_filter;  // as the resolver has them; nullopt: no such subset

@@ -57,6 +57,7 @@ void CheckReadyDeadline(Transition& t, const std::string& missing) {
   t.state.reason = "waits for the canary: " + missing;
   // A deadline is no reason to write over weights of someone else's.
   if (t.state.stage_seconds <= t.spec.ready_deadline.count() || t.state.foreign_edit) return;
+  if (t.state.unwritable) return;
   RollBack(t, "ready-deadline",
            fmt::format("the canary was not ready within {:g} s: {}", t.spec.ready_deadline.count(),
                        missing));
@@ -243,7 +244,9 @@ void Promoting(Transition& t) {
 }
 
 void RollingBack(Transition& t) {
+  t.waits = WayBackByHand(t);
   if (!AllTrafficIsBack(t)) return;
+  t.waits.clear();
   std::string reason = t.state.reason;
   if (!t.seen.splitter) reason += "; the splitter was deleted meanwhile: nothing to take back";
   t.state.phase = Phase::kRolledBack;
@@ -282,8 +285,8 @@ void CheckDeadline(Transition& t) {
   const double limit = t.spec.deadline.count() + (watching ? t.spec.after_promotion.count() : 0.0);
   if (state.deadline_passed || state.stage_seconds <= limit) return;
   // A deadline is no reason to write over weights of someone else's; it passes once they are gone.
-  const bool foreign = state.foreign_edit || state.foreign_routes;
-  if (t.spec.on_deadline == OnDeadline::kRollBack && foreign) return;
+  const bool others_rule = state.foreign_edit || state.foreign_routes || state.unwritable;
+  if (t.spec.on_deadline == OnDeadline::kRollBack && others_rule) return;
   state.deadline_passed = true;
   const std::string reason =
       watching ? fmt::format("the watch was not over {:g} s after its time: {}",
@@ -316,6 +319,7 @@ void Begin(Transition& t, const std::string& version, std::string_view cause,
   state.maintenance_due = false;
   state.foreign_edit = false;
   state.foreign_routes = false;
+  state.unwritable = false;
   state.settled_percent = t.seen.splitter->canary_percent;
   state.started_wall_seconds = t.seen.wall_seconds;
   state.proven_wait = false;
@@ -341,6 +345,7 @@ void EnterStage(Transition& t, Stage stage, double canary_percent) {
     state.membership_baseline.clear();
   }
   state.stage = stage;
+  state.stage_decision = state.decisions + 1;  // which is logged next
   state.wanted.canary_percent = canary_percent;
   state.stage_seconds = 0;
   state.confirmed_seconds = 0;
@@ -420,7 +425,9 @@ void RollBack(Transition& t, std::string_view cause, const std::string& reason) 
     state.wanted.primary_filter = state.old_primary_filter;
   EnterStage(t, Stage::kNone, 0);
   Remember(state.rolled_back_versions, state.canary_version);
-  t.Log(from, "rollback", cause, reason);
+  const std::string by_hand = WayBackByHand(t);
+  t.Log(from, "rollback", cause, by_hand.empty() ? reason : reason + "; but " + by_hand);
+  state.reason = reason;
 }
 
 void MovePhase(Transition& t) {

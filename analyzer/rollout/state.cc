@@ -36,9 +36,8 @@ constexpr Names<OrderKind, 7> kOrders{{{OrderKind::kStart, "start"},
 constexpr Names<Routes, 3> kRoutes{
     {{Routes::kNone, "none"}, {Routes::kAwaited, "awaited"}, {Routes::kPlaced, "placed"}}};
 
-constexpr Names<RoutesSeen, 3> kRoutesSeen{{{RoutesSeen::kNone, "none"},
-                                            {RoutesSeen::kWhole, "whole"},
-                                            {RoutesSeen::kOther, "other"}}};
+constexpr Names<RoutesSeen, 3> kRoutesSeen{
+    {{RoutesSeen::kNone, "none"}, {RoutesSeen::kWhole, "whole"}, {RoutesSeen::kOther, "other"}}};
 
 template <class E, std::size_t N>
 std::string_view NameOf(const Names<E, N>& names, E value) {

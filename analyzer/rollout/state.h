@@ -164,6 +164,9 @@ struct State {
   RoutesSeen settled_routes = RoutesSeen::kNone;  // last seen as they were ours to leave
   bool foreign_routes = false;  // they were changed by someone else and are so still
 
+  // Splitter or resolver got an owner whose entries we may not write, and has it still.
+  bool unwritable = false;
+
   double started_wall_seconds = 0;
   double saved_wall_seconds =
       0;                     // of the last tick; what lies between it and a restart nobody ruled
@@ -175,6 +178,7 @@ struct State {
   bool deadline_passed = false;  // said once for each step
   bool proven_wait = false;      // paused at a proven step, waits for promote
   bool would_act_said = false;   // `act: false`: said what would have been done, at this weight
+  std::uint64_t stage_decision = 0;  // number of the decision that began this stage; 0: none did
 
   Evidence evidence;
   envoy::Baselines baselines;  // what each caller's sidecar had counted at the last tick
@@ -206,11 +210,13 @@ enum class OrderKind { kStart, kPause, kResume, kPromote, kAbort, kRetry, kRollb
 struct Order {
   std::uint64_t sequence = 0;
   OrderKind kind = OrderKind::kStart;
-  std::string by;         // who, for the log
-  std::string version;    // start: this one; empty: the newest
-  bool full = false;      // promote: skip the remaining steps
-  std::string alert;      // rollback alert: its name and summary
-  std::string alert_key;  // fingerprint@startsAt
+  std::string by;                               // who, for the log
+  std::string version;                          // start: this one; empty: the newest
+  bool full = false;                            // promote: skip the remaining steps
+  std::optional<std::uint64_t> seen_decisions;  // State::decisions as its sender saw it; nullopt:
+                                                // not told, so whatever it meets is what it means
+  std::string alert;                            // rollback alert: its name and summary
+  std::string alert_key;                        // fingerprint@startsAt
   double alert_started_wall_seconds = 0;
 
   bool operator==(const Order&) const = default;
@@ -230,7 +236,8 @@ struct Decision {
   int step = 0;
   double weight_percent = 0;  // wanted from now on
   std::string canary_version;
-  std::string reason;  // with the figures behind it
+  std::string reason;       // with the figures behind it
+  std::uint64_t order = 0;  // number of the order that it answers; 0: none
 
   bool operator==(const Decision&) const = default;
 };

@@ -17,7 +17,8 @@ struct Transition {
   Verdict verdict;
   State state;
   std::vector<Decision> decisions;
-  std::string waits;  // as in Outcome
+  std::string waits;        // as in Outcome
+  std::uint64_t order = 0;  // number of the one that is being taken; 0: none
 
   // Appends to the decision log; `from` is the phase before the move, the state holds the one after
   // it.
@@ -31,6 +32,12 @@ struct Transition {
 // -----------------------------------------------------------------------------------------------
 // Splitter weights of ours and theirs: settles, confirms or notes a foreign edit.
 void ObserveSplitter(Transition& t);
+// Notes that the entries got an owner whose entries we may not write, or lost it.
+void ObserveOwner(Transition& t);
+// Whose an entry is that the rollout would have to write, and what to do; empty: it may write.
+[[nodiscard]] std::string Unwritable(const Transition& t);
+// What a person has to do by hand where a rollback cannot be written; empty: it can.
+[[nodiscard]] std::string WayBackByHand(const Transition& t);
 // Why nothing may be widened now; empty: nothing stands against it.
 [[nodiscard]] std::string Obstacle(const Transition& t);
 // The same for a canary that has, or is to get, traffic.

@@ -26,8 +26,12 @@ namespace consul_canary::base {
 // Used for https targets only. Empty paths mean the system's defaults and no client certificate.
 struct TlsOptions {
   std::string ca_file{};
+  std::string ca_folder{};  // as c_rehash leaves it; beside ca_file
   std::string cert_file{};
   std::string key_file{};
+  // Not empty: the name that is asked for (SNI) and that the certificate must bear, in place of the
+  // URL's host.
+  std::string server_name{};
   bool verify = true;
 };
 

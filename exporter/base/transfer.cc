@@ -172,8 +172,28 @@ void Transfer::SetTlsOptions() {
   Set(easy, CURLOPT_SSL_VERIFYPEER, tls.verify ? 1L : 0L);
   Set(easy, CURLOPT_SSL_VERIFYHOST, tls.verify ? 2L : 0L);
   if (!tls.ca_file.empty()) Set(easy, CURLOPT_CAINFO, tls.ca_file.c_str());
+  if (!tls.ca_folder.empty()) Set(easy, CURLOPT_CAPATH, tls.ca_folder.c_str());
   if (!tls.cert_file.empty()) Set(easy, CURLOPT_SSLCERT, tls.cert_file.c_str());
   if (!tls.key_file.empty()) Set(easy, CURLOPT_SSLKEY, tls.key_file.c_str());
+  if (!tls.server_name.empty()) SetServerName(tls.server_name);
+}
+
+// libcurl takes SNI and the name to verify from the URL: it gets that name, and is led to where the
+// request's own host is.
+void Transfer::SetServerName(const std::string& name) {
+  const std::string_view url = request_.url;
+  const std::string_view host_and_port = HostOf(url);
+  const std::size_t colon = host_and_port.rfind(':');
+  const bool has_port =
+      colon != std::string_view::npos && host_and_port.find(']', colon) == std::string_view::npos;
+  const std::string_view host = host_and_port.substr(0, has_port ? colon : host_and_port.size());
+  const std::string_view port = has_port ? host_and_port.substr(colon) : "";
+  const std::size_t at = static_cast<std::size_t>(host_and_port.data() - url.data());
+  const std::string named =
+      fmt::format("{}{}{}{}", url.substr(0, at), name, port, url.substr(at + host_and_port.size()));
+  Set(easy_.get(), CURLOPT_URL, named.c_str());
+  connect_to_.reset(curl_slist_append(nullptr, fmt::format("::{}:", host).c_str()));
+  Set(easy_.get(), CURLOPT_CONNECT_TO, connect_to_.get());
 }
 
 void Transfer::SetBody() {
@@ -335,6 +355,7 @@ void Transfer::Clear(bool keep_memory) {
   target_.clear();
   request_ = HttpRequest();
   headers_.reset();
+  connect_to_.reset();
   SetLastingOptions();
   is_plain_ = true;
 }

@@ -61,6 +61,7 @@ class Transfer {
   void SetLastingOptions();
   void SetExchangeOptions(const HttpRequest& request);
   void SetTlsOptions();
+  void SetServerName(const std::string& name);
   void SetBody();
   void SetHeaders();
   void SetTarget(std::string_view url);
@@ -85,6 +86,7 @@ class Transfer {
   IoLoop::HttpCallback on_response_;
   IoLoop::PageCallback on_page_;
   HeaderList headers_;
+  HeaderList connect_to_;
   HttpResponse response_;
   std::string body_;
   std::string origin_;    // of a page: scheme and host

@@ -269,6 +269,8 @@ struct Collector::Impl : std::enable_shared_from_this<Collector::Impl> {
     snapshot->taken_at = Clock::now();
     snapshot->consul_error = FirstError(state);
     snapshot->consul_failures = failures;
+    snapshot->refusals = client.Refused();
+    snapshot->left_out = client.LeftOut();
     snapshot->consul_answered_at = answered_at;
     snapshot->ready = ready;
     snapshot->services = Assemble(outline, scraper->readings());

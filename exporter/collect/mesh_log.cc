@@ -1,5 +1,6 @@
 #include "exporter/collect/mesh_log.h"
 
+#include <set>
 #include <utility>
 
 #include "exporter/base/log.h"
@@ -58,6 +59,13 @@ void MeshLog::ObserveConsul(const MeshSnapshot& snapshot) {
     Log(LogLevel::kInfo, "Consul answers again", {{"question", question}});
   }
   consul_failures_ = snapshot.consul_failures;
+  std::set<std::string> missing;
+  for (const consul::Refusal& refusal : snapshot.refusals) {
+    missing.insert(refusal.rule);
+    if (missing_rules_.contains(refusal.rule)) continue;
+    Log(LogLevel::kWarn, "the Consul token lacks a rule", {{"what", InWords(refusal)}});
+  }
+  missing_rules_ = std::move(missing);
   if (snapshot.ready && !std::exchange(ready_, true)) {
     Log(LogLevel::kInfo, "mesh read", {{"services", std::to_string(snapshot.services.size())}});
   }

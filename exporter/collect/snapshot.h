@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,10 @@ struct MeshSnapshot {
   // Every question that fails at this moment, by what it asks for ("service-splitter", "health",
   // …): what was answered last stands meanwhile. Of many of one kind, one error.
   std::map<std::string, base::Error> consul_failures;
+  // What the token may not do or see, with the rule that its policy lacks.
+  std::vector<consul::Refusal> refusals;
+  // Requests ("GET /v1/config/service-splitter") whose answers lack what the token may not read.
+  std::set<std::string> left_out;
   std::optional<base::MonotonicTime> consul_answered_at;  // last success of any watch or read
   bool ready = false;                                     // all first answers have come
   std::map<std::string, std::shared_ptr<const ServiceSnapshot>> services;

@@ -76,6 +76,12 @@ base::IoLoop& Client::loop() const { return impl_->loop; }
 
 const Settings& Client::settings() const { return impl_->settings; }
 
+std::set<std::string> Client::LeftOut() const { return impl_->refusals.LeftOut(); }
+
+std::vector<Refusal> Client::Refused() const {
+  return impl_->refusals.Lately(std::chrono::steady_clock::now());
+}
+
 void Client::ReadEntry(std::string_view kind, std::string_view name, bool consistent,
                        Reply<std::optional<std::string>> reply) {
   impl_->Ask<std::optional<std::string>>(

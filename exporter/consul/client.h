@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "exporter/base/io_loop.h"
 #include "exporter/base/result.h"
 #include "exporter/consul/config_entries.h"
+#include "exporter/consul/remedies.h"
 
 namespace consul_canary::consul {
 
@@ -32,8 +34,9 @@ struct Settings {
 };
 
 // From CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_SSL, CONSUL_CACERT,
-// CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY, CONSUL_HTTP_SSL_VERIFY, CONSUL_NAMESPACE,
-// CONSUL_PARTITION. kInvalid names the variable.
+// CONSUL_CAPATH, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME,
+// CONSUL_HTTP_SSL_VERIFY, CONSUL_NAMESPACE, CONSUL_PARTITION. kInvalid names every variable that is
+// wrong, files that cannot be read included.
 [[nodiscard]] base::Result<Settings> SettingsFromEnvironment();
 
 // One service instance (or proxy) as /v1/health/{service,connect}/… answers it.
@@ -103,6 +106,11 @@ class Client {
 
   [[nodiscard]] base::IoLoop& loop() const;
   [[nodiscard]] const Settings& settings() const;
+
+  // What Consul has refused lately, or leaves out of what it answers, for want of a rule in the
+  // token's policy. Loop's thread.
+  [[nodiscard]] std::vector<Refusal> Refused() const;
+  [[nodiscard]] std::set<std::string> LeftOut() const;  // as Refusals::LeftOut()
 
   // kind: service-splitter, service-resolver, service-router, service-defaults, proxy-defaults.
   // Absent: nullopt. consistent: asks the leader (`?consistent`) instead of any server's possibly

@@ -93,6 +93,8 @@ bool IsPassing(std::string_view reason) {
 ErrorCode ToErrorCode(const Call& call, int status, std::string_view reason) {
   if (status == 404) return ErrorCode::kNotFound;
   if (status == 401 || status == 403) return ErrorCode::kForbidden;
+  // A transaction says for each of its operations what stands against it.
+  if (status == 409 && !MissingRule(reason).empty()) return ErrorCode::kForbidden;
   if (status == 409) return ErrorCode::kConflict;
   // What Consul 1.16.3 answers 500 to although no retry helps: a lock for a session that is gone, a
   // filter that is no expression.
@@ -125,6 +127,15 @@ std::string_view ResultName(const base::Error* error) {
   return "invalid";
 }
 
+// The path of a blocking query as it was before watch.cc added to it.
+std::string WithoutIndex(const std::string& path) {
+  std::size_t end = path.size();
+  for (const char* added : {"?index=", "&index=", "?consistent", "&consistent"}) {
+    end = std::min(end, path.rfind(added));
+  }
+  return path.substr(0, end);
+}
+
 void AddParameter(std::string& url, std::string_view name, std::string_view value) {
   if (value.empty()) return;
   url += url.find('?') == std::string::npos ? '?' : '&';
@@ -144,9 +155,10 @@ Result<HttpResponse> CheckStatus(const Call& call, HttpResponse response, std::s
   if (status >= 200 && status < 300) return response;
   if (status == 404 && call.absence_is_an_answer) return response;
   const std::string reason = Reason(call, response.body, token);
-  return base::Fail(
-      ToErrorCode(call, status, reason),
-      fmt::format("{}: {}{}{}", Name(call), status, reason.empty() ? "" : " ", reason));
+  const std::string remedy = RemedyForAnswer(status, reason);
+  return base::Fail(ToErrorCode(call, status, reason),
+                    fmt::format("{}: {}{}{}{}{}", Name(call), status, reason.empty() ? "" : " ",
+                                reason, remedy.empty() ? "" : "; ", remedy));
 }
 
 Client::Impl::Impl(base::IoLoop& io_loop, Settings client_settings, Observer client_observer)
@@ -184,13 +196,33 @@ base::IoLoop::Id Client::Impl::Send(Call call, Reply<HttpResponse> reply) {
     });
   }
   base::HttpRequest request = ToRequest(call, *current);
-  return loop.Start(std::move(request), [weak = weak_from_this(), call = std::move(call),
-                                         used = *std::move(current),
-                                         reply = std::move(reply)](Result<HttpResponse> response) {
-    const std::shared_ptr<Impl> self = weak.lock();
-    if (!self) return;
-    reply(response ? CheckStatus(call, *std::move(response), used) : std::move(response));
-  });
+  return loop.Start(std::move(request),
+                    [weak = weak_from_this(), call = std::move(call), used = *std::move(current),
+                     reply = std::move(reply)](Result<HttpResponse> response) {
+                      const std::shared_ptr<Impl> self = weak.lock();
+                      if (!self) return;
+                      reply(self->Judge(call, used, std::move(response)));
+                    });
+}
+
+Result<HttpResponse> Client::Impl::Judge(const Call& call, std::string_view sent_token,
+                                         Result<HttpResponse> response) {
+  if (!response) {
+    if (const std::string remedy = RemedyForFailure(response.error().message); !remedy.empty()) {
+      response.error().message += "; " + remedy;
+    }
+    return response;
+  }
+  const auto filtered = response->headers.find("x-consul-results-filtered-by-acls");
+  const bool left_out = filtered != response->headers.end() && filtered->second == "true";
+  Result<HttpResponse> checked = CheckStatus(call, *std::move(response), sent_token);
+  std::string rule = left_out ? RuleToSeeAll(call.path) : "";
+  if (!checked && checked.error().code == ErrorCode::kForbidden) {
+    rule = MissingRule(checked.error().message);
+  }
+  refusals.Note(call.method + WithoutIndex(call.path), {Name(call), rule, left_out},
+                std::chrono::steady_clock::now());
+  return checked;
 }
 
 void Client::Impl::Observe(std::string_view operation, const base::Error* error) const {

@@ -12,6 +12,7 @@
 #include "exporter/base/io_loop.h"
 #include "exporter/base/result.h"
 #include "exporter/consul/client.h"
+#include "exporter/consul/remedies.h"
 #include "exporter/consul/token.h"
 
 namespace consul_canary::consul {
@@ -42,6 +43,7 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
   Settings settings;
   Observer observer;
   Token token;
+  Refusals refusals;
 
   // Sends and checks the status. The reply comes from the loop, never from inside Send(), and not
   // at all once the client is gone. The id is for IoLoop::Cancel().
@@ -67,6 +69,10 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
   void Observe(std::string_view operation, const base::Error* error) const;
 
  private:
+  // Checks what came of a call, and says what to do about it.
+  [[nodiscard]] base::Result<base::HttpResponse> Judge(const Call& call,
+                                                       std::string_view sent_token,
+                                                       base::Result<base::HttpResponse> response);
   [[nodiscard]] base::HttpRequest ToRequest(const Call& call, const std::string& token_value) const;
 };
 

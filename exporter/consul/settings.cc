@@ -1,11 +1,14 @@
 // The environment variables that Consul's own tools read.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "exporter/consul/client.h"
@@ -52,6 +55,16 @@ std::string Address(std::string text, bool use_tls, std::vector<std::string>& co
   return (use_tls || scheme == "https" ? "https://" : "http://") + rest;
 }
 
+// The path that the variable holds, of which the program must be able to read the file or folder.
+std::string PathVariable(const char* name, std::vector<std::string>& complaints) {
+  std::string path = Variable(name);
+  if (!path.empty() && access(path.c_str(), R_OK) != 0) {
+    complaints.push_back(
+        fmt::format("{}: {}: {}", name, path, std::generic_category().message(errno)));
+  }
+  return path;
+}
+
 }  // namespace
 
 base::Result<Settings> SettingsFromEnvironment() {
@@ -63,9 +76,11 @@ base::Result<Settings> SettingsFromEnvironment() {
   settings.token_file = Variable("CONSUL_HTTP_TOKEN_FILE");
   settings.namespace_name = Variable("CONSUL_NAMESPACE");
   settings.partition = Variable("CONSUL_PARTITION");
-  settings.tls.ca_file = Variable("CONSUL_CACERT");
-  settings.tls.cert_file = Variable("CONSUL_CLIENT_CERT");
-  settings.tls.key_file = Variable("CONSUL_CLIENT_KEY");
+  settings.tls.ca_file = PathVariable("CONSUL_CACERT", complaints);
+  settings.tls.cert_file = PathVariable("CONSUL_CLIENT_CERT", complaints);
+  settings.tls.key_file = PathVariable("CONSUL_CLIENT_KEY", complaints);
+  settings.tls.ca_folder = PathVariable("CONSUL_CAPATH", complaints);
+  settings.tls.server_name = Variable("CONSUL_TLS_SERVER_NAME");
   settings.tls.verify = BoolVariable("CONSUL_HTTP_SSL_VERIFY", true, complaints);
   if (settings.tls.cert_file.empty() != settings.tls.key_file.empty()) {
     complaints.emplace_back("CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY: one needs the other");

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "exporter/base/log.h"
 #include "exporter/base/read_file.h"
 
 namespace consul_canary::consul {
@@ -31,21 +32,31 @@ base::Result<std::string> Token::Current() {
   if (file_.empty()) return value_;
   struct stat status {};
   if (stat(file_.c_str(), &status) != 0) {
-    if (!value_.empty()) return value_;
-    return base::Fail(
-        base::ErrorCode::kUnavailable,
-        fmt::format("token file {}: {}", file_, std::generic_category().message(errno)));
+    return Kept(std::generic_category().message(errno));
   }
   const Stamp stamp{status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_size, status.st_ino};
   if (stamp == stamp_) return value_;
   std::string text = ReadTrimmed(file_);
-  if (!text.empty()) {
-    value_ = std::move(text);
-    stamp_ = stamp;
+  if (text.empty()) return Kept("empty or not readable");
+  if (!value_.empty() && value_ != text) {
+    base::Log(base::LogLevel::kInfo, "Consul token read anew", {{"file", file_}});
   }
+  value_ = std::move(text);
+  stamp_ = stamp;
+  complaint_.clear();
+  return value_;
+}
+
+base::Result<std::string> Token::Kept(std::string_view why) {
   if (value_.empty()) {
     return base::Fail(base::ErrorCode::kUnavailable,
-                      fmt::format("token file {}: empty or not readable", file_));
+                      fmt::format("token file {}: {} (CONSUL_HTTP_TOKEN_FILE)", file_, why));
+  }
+  if (complaint_ != why) {
+    complaint_ = why;
+    base::Log(base::LogLevel::kWarn,
+              "Consul token file cannot be read; the token read before stays in use",
+              {{"file", file_}, {"error", complaint_}});
   }
   return value_;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "exporter/base/result.h"
 
@@ -14,8 +15,8 @@ class Token {
   Token(std::string value, std::string file);
 
   // The token as of now; the file is read again where its time, size or inode has changed. A file
-  // that has become unreadable or empty (a rotation under way) leaves the last token in use; one
-  // that never was readable is kUnavailable and named.
+  // that has become unreadable or empty (a rotation under way) leaves the last token in use, which
+  // the log says once; one that never was readable is kUnavailable and named.
   [[nodiscard]] base::Result<std::string> Current();
 
  private:
@@ -27,9 +28,13 @@ class Token {
     bool operator==(const Stamp&) const = default;
   };
 
+  // The last token, though the file cannot be read.
+  [[nodiscard]] base::Result<std::string> Kept(std::string_view why);
+
   std::string value_;
   std::string file_;
   Stamp stamp_;
+  std::string complaint_;  // that was logged; empty: the file was read
 };
 
 }  // namespace consul_canary::consul

@@ -118,6 +118,7 @@ void AddState(Digest& digest, const Model& model, const State& state) {
   digest.Add(static_cast<int>(state.wanted.routes));
   digest.Add(static_cast<int>(state.settled_routes));
   digest.Add(state.foreign_routes);
+  digest.Add(state.unwritable);
   digest.Add(std::min(state.stage_seconds, longest));
   digest.Add(std::min(state.confirmed_seconds, longest));
   digest.Add(state.confirmed);
@@ -140,6 +141,7 @@ void AddEntries(Digest& digest, const Model& model, const Entries& entries) {
     digest.Add(entries.splitter->canary_percent);
     digest.Add(entries.splitter->epoch == model.epoch);
     digest.Add(entries.splitter->index <= model.replaced_splitter);
+    digest.Add(entries.splitter->owned);
   }
   digest.Add(entries.router.has_value());
   if (entries.router) {
@@ -152,6 +154,7 @@ void AddEntries(Digest& digest, const Model& model, const Entries& entries) {
   digest.Add(entries.resolver.primary_filter);
   digest.Add(entries.resolver.epoch == model.epoch);
   digest.Add(entries.resolver.index <= model.replaced_resolver);
+  digest.Add(entries.resolver.owned);
 }
 
 bool Fits(const Model& model, const Put& put) {

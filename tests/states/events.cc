@@ -205,6 +205,18 @@ const Event kEvents[] = {
      [](const Model& model) { return model.truth.resolver.primary_filter != kEditedFilter; },
      [](Model& model) { model.EditFilter(Write::kPrimaryFilter, kEditedFilter); }},
 
+    {"Kubernetes takes the splitter",
+     [](const Model& model) { return HasSplitter(model) && !model.truth.splitter->owned; },
+     [](Model& model) { model.OwnSplitter(true); }},
+    {"it gives the splitter back",
+     [](const Model& model) { return HasSplitter(model) && model.truth.splitter->owned; },
+     [](Model& model) { model.OwnSplitter(false); }},
+    {"Kubernetes takes the resolver",
+     [](const Model& model) { return !model.truth.resolver.owned; },
+     [](Model& model) { model.OwnResolver(true); }},
+    {"it gives the resolver back", [](const Model& model) { return model.truth.resolver.owned; },
+     [](Model& model) { model.OwnResolver(false); }},
+
     {"the specification is changed", Always,
      [](Model& model) { std::swap(model.spec, model.changed); }},
     {"Consul is away", [](const Model& model) { return !model.consul_away; },
@@ -259,6 +271,8 @@ void BringQuiet(Model& model) {
   model.commit_fate = CommitFate::kStands;
   model.requests_of_a_caller = kManyRequests;
   if (!model.truth.splitter) model.MakeSplitter();
+  if (model.truth.splitter->owned) model.OwnSplitter(false);
+  if (model.truth.resolver.owned) model.OwnResolver(false);
   // Who has broken the primary subset mends it; nobody else is to.
   if (model.truth.resolver.primary_filter == kEditedFilter) {
     const std::string& primary = model.memory.primary_version;

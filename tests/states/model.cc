@@ -104,6 +104,16 @@ void Model::EditFilter(Write which, const std::string& filter) {
   Spread();
 }
 
+void Model::OwnSplitter(bool owned) {
+  truth.splitter->owned = owned;
+  truth.splitter->index = ++last_index;
+}
+
+void Model::OwnResolver(bool owned) {
+  truth.resolver.owned = owned;
+  truth.resolver.index = ++last_index;
+}
+
 void Model::RestartSidecar(Caller& caller) {
   caller.applied_percent = truth.splitter ? truth.splitter->canary_percent : 0;
   caller.has_routes = HasRoutes();
@@ -212,6 +222,8 @@ Observation Model::Observe(double elapsed_seconds, Requests requests) {
                                           .epoch = view.splitter->epoch};
   }
   ObserveRouter(seen);
+  if (view.splitter && view.splitter->owned) seen.splitter_unwritable = "the splitter is owned";
+  if (view.resolver.owned) seen.resolver_unwritable = "the resolver is owned";
   seen.resolver_epoch = view.resolver.epoch;
   seen.canary_filter = view.resolver.canary_filter;
   seen.primary_filter = view.resolver.primary_filter;
@@ -228,9 +240,10 @@ Observation Model::Observe(double elapsed_seconds, Requests requests) {
                         view.resolver.index <= replaced_resolver ||
                         (view.router && view.router->index <= replaced_router);
   seen.entries_known = !consul_away && !outdated;
-  seen.fenced = (seen.splitter ? seen.splitter->epoch == epoch : seen.entries_known) &&
-                IsRouterFenced(memory, seen, epoch) &&
-                (!moves_filters || seen.resolver_epoch == epoch) && unsure_ticks == 0;
+  seen.fenced = (view.splitter && view.splitter->owned) ||
+                (seen.splitter ? seen.splitter->epoch == epoch : seen.entries_known);
+  seen.fenced = seen.fenced && unsure_ticks == 0 && IsRouterFenced(memory, seen, epoch) &&
+                (!moves_filters || view.resolver.owned || seen.resolver_epoch == epoch);
   if (outdated && seen.unknown.empty()) seen.unknown = "our own last write is not read back yet";
   if (unreadable && seen.unknown.empty()) seen.unknown = "the specification cannot be read";
   seen.counts_known = elapsed_seconds > 0;
@@ -352,6 +365,7 @@ std::vector<Put> Model::Prepare(const Look& look) const {
   std::vector<Put> puts;
   const rollout::Wanted& wanted = memory.wanted;
   for (const Write write : rollout::DueWrites(memory, look.seen, epoch)) {
+    if (write == Write::kSplitter ? view.splitter->owned : view.resolver.owned) continue;
     Put put{.what = write, .epoch = epoch, .ticks_left = kUnsureTicks};
     if (write == Write::kSplitter) {
       put.canary_percent = wanted.canary_percent;
@@ -408,6 +422,7 @@ bool Model::Land(const Put& put) {
   if (put.what == Write::kSplitter) {
     if (!truth.splitter || truth.splitter->index != put.cas_index) return false;
     const Splitter before = *truth.splitter;
+    if (before.owned) ledger.broken.push_back("a splitter that Kubernetes owns was written");
     *truth.splitter = {put.canary_percent, kPercent - put.canary_percent, put.epoch, before.index};
     if (*truth.splitter != before) truth.splitter->index = ++last_index;
     Written(put, ledger.splitter_epoch);
@@ -415,6 +430,7 @@ bool Model::Land(const Put& put) {
   }
   if (truth.resolver.index != put.cas_index) return false;
   Resolver next = truth.resolver;
+  if (next.owned) ledger.broken.push_back("a resolver that Kubernetes owns was written");
   (put.what == Write::kCanaryFilter ? next.canary_filter : next.primary_filter) = put.filter;
   next.epoch = put.epoch;
   if (next != truth.resolver) next.index = ++last_index;

@@ -21,6 +21,7 @@ struct Splitter {
   double primary_percent = 100;
   std::uint64_t epoch = 0;  // in its Meta
   std::uint64_t index = 1;
+  bool owned = false;  // by Kubernetes: no write of ours may touch it
 
   bool operator==(const Splitter&) const = default;
 };
@@ -30,6 +31,7 @@ struct Resolver {
   std::string primary_filter = "is v1";
   std::uint64_t epoch = 0;
   std::uint64_t index = 1;
+  bool owned = false;
 
   bool operator==(const Resolver&) const = default;
 };
@@ -137,6 +139,8 @@ struct Model {
   void EditSplitter(double canary_percent);
   void EditRouter(std::optional<Router> router);  // its index is the model's matter
   void EditFilter(rollout::Write which, const std::string& filter);
+  void OwnSplitter(bool owned);
+  void OwnResolver(bool owned);
   void RestartSidecar(Caller& caller);
   // The analyzer is killed, or deposed: another epoch goes on from what is stored, while whatever
   // the old one has sent may still arrive.

@@ -74,6 +74,7 @@ const std::vector<Question>& Questions() {
       {"the routes of `match` are taken out", {"the routes of the match are taken out", kGood}},
       {"the canary's filter is edited", {"the canary's filter is edited", kGood}},
       {"the primary's filter is edited", {"the primary's filter is edited", kGood}},
+      {"Kubernetes takes the splitter", {"Kubernetes takes the splitter", kGood}},
       {"Consul is away", {"Consul is away", kGood}},
       {"`abort` while a sidecar is not read and the splitter was edited",
        {"a caller's sidecar is not read", "the splitter is edited", "order abort", kGood}},

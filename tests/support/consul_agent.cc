@@ -119,6 +119,9 @@ void ConsulAgent::WriteConfiguration() {
         {"default_policy", "deny"},
         {"tokens", {{"initial_management", options_.token}, {"agent", options_.token}}}};
   }
+  if (!options_.configuration.empty()) {
+    config.merge_patch(json::parse(options_.configuration));
+  }
   folder_.Write("agent.json", config.dump(1));
 }
 

@@ -34,6 +34,7 @@ struct ConsulOptions {
   int servers = 1;      // of the cluster; more than one: each is persistent
   bool client = false;  // no server itself
   std::vector<std::string> join{};
+  std::string configuration{};  // JSON of the agent's own keys, merged over ours; empty: none
 };
 
 // An instance of a service with the sidecar that Consul makes for it.

@@ -135,5 +135,31 @@ TEST(CheckEntries, WeightsThatSumToAHundredDoWhateverTheirDecimals) {
   }
 }
 
+TEST(CheckEntries, RefusesWhatKubernetesOwnsUnlessItIsNotToBeWritten) {
+  Entries entries = Good();
+  entries.splitter->meta = {{"consul.hashicorp.com/source-datacenter", "dc1"}};
+  EXPECT_EQ(
+      Check(entries),
+      (std::vector<MeshProblem>{
+          {"service",
+           "the service-splitter \"api\" is owned by Kubernetes: the ServiceSplitter custom "
+           "resource "
+           "\"api\" in the cluster of datacenter \"dc1\" would write over whatever is put there, "
+           "and no writer for entries owned by Kubernetes is built yet. Set `act: false`, which "
+           "judges and writes nothing, or delete the custom resource and write the entry with "
+           "`consul config write`"}}));
+  entries.spec.act = false;
+  EXPECT_TRUE(Check(entries).empty());
+
+  entries = Good();
+  entries.resolver->meta = {{"consul.hashicorp.com/source-datacenter", "dc1"}};
+  const auto problems = Check(entries);
+  ASSERT_EQ(problems.size(), 1U);
+  EXPECT_NE(problems[0].problem.find("ServiceResolver custom resource \"api\""), std::string::npos);
+  EXPECT_NE(problems[0].problem.find("or `promote: external`"), std::string::npos);
+  entries.spec.promote = rollout::PromoteMode::kExternal;
+  EXPECT_TRUE(Check(entries).empty());
+}
+
 }  // namespace
 }  // namespace consul_canary::api

@@ -91,7 +91,7 @@ TEST(NextOf, EachOtherPhaseSaysWhatEndsIt) {
              "all traffic back to the primary subset", "why"},
         Case{Phase::kPromoting, Stage::kPrimaryFull, false, "succeeded", "why"},
         Case{Phase::kRollingBack, Stage::kNone, false, "rolled-back",
-             "all traffic to be back at the primary"},
+             "all traffic to be back at the primary; waits for instances"},
         Case{Phase::kRolledBack, Stage::kNone, false, "start", "instances"}}) {
     RolloutView view = Stepping();
     view.state.phase = test.phase;
@@ -103,6 +103,12 @@ TEST(NextOf, EachOtherPhaseSaysWhatEndsIt) {
     EXPECT_EQ(NextOf(view).decision, test.decision);
     EXPECT_EQ(NextOf(view).waits_for, test.waits_for) << test.decision;
   }
+}
+
+TEST(NextOf, ARollbackOnItsWayAsksForNothing) {
+  RolloutView view = Stepping();
+  view.state.phase = Phase::kRollingBack;
+  EXPECT_EQ(NextOf(view).waits_for, "all traffic to be back at the primary");
 }
 
 TEST(NextOf, AWatchComesBeforeThePrimarySubsetAndHasADeadline) {

@@ -209,6 +209,19 @@ TEST(Replay, TakesOrdersAtEachPlaceOfARollout) {
   }
 }
 
+TEST(Replay, RefusesAnOrderThatCameTooLateAsTheLiveRolloutDid) {
+  Live live = Begin();
+  std::mt19937 random(7);
+  TickSome(live, random, 4);
+  const std::uint64_t seen = live.world.state.decisions;
+  live.Order(rollout::OrderKind::kPromote, {.seen_decisions = seen});
+  TickSome(live, random, 1);
+  live.Order(rollout::OrderKind::kPromote, {.seen_decisions = seen});
+  EXPECT_EQ(live.world.LastDecision(), "refuse/outdated");
+  TickSome(live, random, 4);
+  ExpectReplaysAsItWas(live);
+}
+
 TEST(Replay, GoesOverAForeignEditAsTheLiveRolloutDid) {
   for (const int before : {1, 2, 6}) {  // the edit follows upon the step at once, or later
     Live live = Begin();

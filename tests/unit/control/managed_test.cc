@@ -241,5 +241,51 @@ TEST(IsOver, OnceWhatIsUnderWayHasEndedAfterTheSpecificationWasDeleted) {
   EXPECT_FALSE(IsOver(managed));
 }
 
+TEST(PrepareWrites, NeverPreparesAnEntryThatKubernetesOwns) {
+  Managed managed;
+  managed.epoch = 7;
+  managed.spec = ApiSpec();
+  rollout::State state;
+  state.phase = rollout::Phase::kRollingBack;
+  state.spec = managed.spec;
+  rollout::Observation seen;
+  seen.splitter = rollout::SplitterView{.canary_percent = 50, .primary_percent = 50};
+  collect::ServiceSnapshot service = Api();
+  service.splitter = *consul::ParseSplitter(
+      R"({"Kind": "service-splitter", "Name": "api", "ModifyIndex": 9,
+          "Splits": [{"Weight": 50, "ServiceSubset": "primary"},
+                     {"Weight": 50, "ServiceSubset": "canary"}]})");
+  EXPECT_EQ(PrepareWrites(managed, state, seen, service).writes.size(), 1U);
+
+  service.splitter = *consul::ParseSplitter(
+      R"({"Kind": "service-splitter", "Name": "api", "ModifyIndex": 10,
+          "Meta": {"consul.hashicorp.com/source-datacenter": "dc1"},
+          "Splits": [{"Weight": 50, "ServiceSubset": "primary"},
+                     {"Weight": 50, "ServiceSubset": "canary"}]})");
+  const PreparedWrites prepared = PrepareWrites(managed, state, seen, service);
+  EXPECT_TRUE(prepared.writes.empty());
+  ASSERT_EQ(prepared.refused.size(), 1U);
+  const WriteOutcome outcome = OutcomeOf(prepared.refused[0]);
+  EXPECT_EQ(outcome.name, "owned");
+  EXPECT_NE(outcome.trouble.find("ServiceSplitter custom resource \"api\""), std::string::npos);
+}
+
+// No write of ours can reach it: its index moved when it got its owner.
+TEST(AddDoubts, AnEntryThatKubernetesOwnsNeedsNoEpoch) {
+  Managed managed;
+  managed.epoch = 7;
+  managed.state.wanted.canary_filter = "is v2";
+  const auto now = base::MonotonicTime{} + std::chrono::hours(1);
+  rollout::Observation seen;
+  seen.entries_known = true;
+  seen.splitter.emplace();
+  seen.canary_filter = "is v2";
+  AddDoubts(managed, {}, now, seen);
+  EXPECT_FALSE(seen.fenced);
+  seen.splitter_unwritable = seen.resolver_unwritable = "it is owned";
+  AddDoubts(managed, {}, now, seen);
+  EXPECT_TRUE(seen.fenced);
+}
+
 }  // namespace
 }  // namespace consul_canary::control

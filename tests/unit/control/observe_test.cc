@@ -149,6 +149,26 @@ TEST(Observe, KnowsThatEntriesAreGoneOnlyWhereConsulSaysSo) {
   EXPECT_FALSE(Observe(ApiSpec(), MeshSnapshot{}, &service, kNow).entries_known);
 }
 
+// A token that lost a rule must not pass for a canary that is gone or a splitter that was deleted.
+TEST(Observe, WhatConsulLeavesOutIsNotGone) {
+  const ServiceSnapshot service = ApiSnapshot();
+  MeshSnapshot mesh = ReadyMesh();
+  mesh.left_out = {"GET /v1/health/connect/other"};
+  EXPECT_TRUE(Observe(ApiSpec(), mesh, &service, kNow).instances_known);
+  for (const char* request : {"GET /v1/health/connect/api", "GET /v1/health/service/api"}) {
+    mesh.left_out = {request};
+    const auto seen = Observe(ApiSpec(), mesh, &service, kNow);
+    EXPECT_FALSE(seen.instances_known) << request;
+    EXPECT_EQ(seen.unknown,
+              "Consul leaves out instances of the service that the token may not read");
+  }
+  for (const char* request :
+       {"GET /v1/config/service-splitter", "GET /v1/config/service-resolver"}) {
+    mesh.left_out = {request};
+    EXPECT_FALSE(Observe(ApiSpec(), mesh, &service, kNow).entries_known) << request;
+  }
+}
+
 TEST(Observe, AServiceThatIsNotFollowedYetIsUnknown) {
   EXPECT_EQ(Observe(ApiSpec(), ReadyMesh(), nullptr, kNow).unknown,
             "the mesh has not been read yet");

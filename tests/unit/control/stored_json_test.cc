@@ -114,9 +114,11 @@ State FullState() {
       {.version = "v0", .until_wall_seconds = 1.0 / 3, .until_index = 77, .left = true}, {}};
   state.revert = true;
   state.maintenance_due = true;
+  state.unwritable = true;
   state.spec = rollout::Spec{.service = "api", .act = false, .steps = {{.weight_percent = 12.5}}};
   state.new_spec_said = true;
   state.would_act_said = true;
+  state.stage_decision = 41;
   state.wanted = {.canary_percent = 100.0 / 3,
                   .canary_filter = "c",
                   .primary_filter = "p",
@@ -335,8 +337,9 @@ TEST(StoredState, EachFieldIsNeededAndOfItsType) {
   const json stored = json::parse(StateToJson(FullState()));
   // What the release before did not store.
   const std::set<std::string> newer{
-      "former_primaries", "revert",          "maintenance_due", "spec",           "new_spec_said",
-      "would_act_said",   "watched_seconds", "stranded",        "settled_routes", "foreign_routes"};
+      "former_primaries", "revert",         "maintenance_due", "spec",
+      "new_spec_said",    "would_act_said", "watched_seconds", "stranded",
+      "stage_decision",   "unwritable",     "settled_routes",  "foreign_routes"};
   for (const auto& [key, value] : stored.items()) {
     json without = stored;
     without.erase(key);
@@ -378,13 +381,16 @@ TEST(StoredDecision, ComesBackAndIsReadByPeople) {
                                    .step = 1,
                                    .weight_percent = 12.34,
                                    .canary_version = "v2",
-                                   .reason = "ln M 3.2"};
+                                   .reason = "ln M 3.2",
+                                   .order = 7};
   const auto read = DecisionFromJson(DecisionToJson(decision));
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, decision);
   const json stored = json::parse(DecisionToJson(decision));
   EXPECT_EQ(stored["time"], "2026-11-24T17:00:00Z");
   EXPECT_EQ(stored["step"], 2);
+  EXPECT_EQ(stored["order"], 7);
+  EXPECT_TRUE(json::parse(DecisionToJson({.sequence = 1}))["order"].is_null());
 }
 
 TEST(StoredOrder, OfEachKindComesBackButForItsSequence) {
@@ -393,6 +399,7 @@ TEST(StoredOrder, OfEachKindComesBackButForItsSequence) {
                                .by = "ann",
                                .version = "v2",
                                .full = true,
+                               .seen_decisions = 42,
                                .alert = "Errors: many",
                                .alert_key = "f@t",
                                .alert_started_wall_seconds = 1795539600.5};
