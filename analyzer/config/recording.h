@@ -56,9 +56,11 @@ struct RecordedTick {
   std::string fleet_pause;               // as Observation::fleet_pause
   std::string splitter_unwritable;       // as Observation::splitter_unwritable
   std::string resolver_unwritable;       // the same
+  std::string router_unwritable;         // the same
   // What the mesh was, where it was not as the rollout wanted it.
   double other_percent = 0;                   // of the splitter's weights, neither subset's
   std::optional<RecordedSplitter> splitter;   // nullopt: as wanted
+  std::optional<rollout::RoutesSeen> routes;  // of `strategy.match`; nullopt: as wanted
   std::optional<std::string> canary_filter;   // of the resolver; nullopt: as wanted
   std::optional<std::string> primary_filter;  // the same
   bool fenced = true;                         // as Observation::fenced

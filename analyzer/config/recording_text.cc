@@ -84,6 +84,7 @@ void AddDifferences(const RecordedTick& tick, Json& line) {
     line["splitter"] = {{"canary", tick.splitter->canary_percent},
                         {"primary", tick.splitter->primary_percent}};
   }
+  if (tick.routes) line["routes"] = ToString(*tick.routes);
   if (tick.canary_filter) line["filters"]["canary"] = *tick.canary_filter;
   if (tick.primary_filter) line["filters"]["primary"] = *tick.primary_filter;
   if (!tick.fenced) line["fenced"] = false;
@@ -110,6 +111,7 @@ void AddMesh(const RecordedTick& tick, Json& line) {
   if (!tick.unknown.empty()) line["unknown"] = tick.unknown;
   if (!tick.fleet_pause.empty()) line["fleet_pause"] = tick.fleet_pause;
   if (!tick.splitter_unwritable.empty()) line["splitter_unwritable"] = tick.splitter_unwritable;
+  if (!tick.router_unwritable.empty()) line["router_unwritable"] = tick.router_unwritable;
   if (!tick.resolver_unwritable.empty()) line["resolver_unwritable"] = tick.resolver_unwritable;
   AddDifferences(tick, line);
   if (tick.orders.empty()) return;

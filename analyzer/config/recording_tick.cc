@@ -134,6 +134,12 @@ RecordedSplitter ReadSplitter(const Json& value) {
           Percent(value["primary"], "splitter.primary")};
 }
 
+rollout::RoutesSeen ReadRoutes(const Json& value) {
+  const auto seen = rollout::RoutesSeenFromString(Words(value, "routes"));
+  if (!seen) throw Wrong("routes: must be none, whole or other");
+  return *seen;
+}
+
 void ReadFilters(const Json& value, RecordedTick& tick) {
   OnlyKnown(value, "filters", R"({"canary": "…", "primary": "…"})", {"canary", "primary"});
   for (const auto& [subset, filter] : value.items()) {
@@ -176,6 +182,8 @@ const std::map<std::string, ReadKey>& TickKeys() {
       {"fleet_pause", [](J v, T tick) { tick.fleet_pause = Words(v, "fleet_pause"); }},
       {"splitter_unwritable",
        [](J v, T tick) { tick.splitter_unwritable = Words(v, "splitter_unwritable"); }},
+      {"router_unwritable",
+       [](J v, T tick) { tick.router_unwritable = Words(v, "router_unwritable"); }},
       {"resolver_unwritable",
        [](J v, T tick) { tick.resolver_unwritable = Words(v, "resolver_unwritable"); }},
       {"unknown", [](J v, T tick) { tick.unknown = Words(v, "unknown"); }},
@@ -183,6 +191,7 @@ const std::map<std::string, ReadKey>& TickKeys() {
        [](J v, T tick) { tick.instances_known = YesOrNo(v, "instances_known"); }},
       {"other", [](J v, T tick) { tick.other_percent = Percent(v, "other"); }},
       {"splitter", [](J v, T tick) { tick.splitter = ReadSplitter(v); }},
+      {"routes", [](J v, T tick) { tick.routes = ReadRoutes(v); }},
       {"filters", ReadFilters},
       {"fenced", [](J v, T tick) { tick.fenced = YesOrNo(v, "fenced"); }},
       {"confirmed", [](J v, T tick) { tick.confirmed = YesOrNo(v, "confirmed"); }},

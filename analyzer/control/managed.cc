@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <utility>
 
 #include "analyzer/config/spec_file.h"
@@ -27,6 +26,11 @@ constexpr double kNewestTicksPart = 0.2;
 constexpr int kTicksToKnowTheRate = 3;
 // A Consul transaction holds 64 operations; state, decisions and orders that were taken need most.
 constexpr std::size_t kRefusedPerTick = 4;
+
+std::uint64_t& ReplacedBy(Managed& managed, const std::string& what) {
+  if (what == kSplitterWrite) return managed.replaced_splitter;
+  return what == kRouterWrite ? managed.replaced_router : managed.replaced_resolver;
+}
 
 std::string FirstProblem(const Managed& managed) {
   for (const std::string* problem : {&managed.spec_problem, &managed.state_problem,
@@ -126,6 +130,7 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
   managed.gone_callers.clear();
   managed.replaced_splitter = 0;  // a Consul that was set up anew counts from the start
   managed.replaced_resolver = 0;
+  managed.replaced_router = 0;
   if (stored) {
     auto state = StateFromJson(stored->value);
     managed.loaded = state.has_value();
@@ -210,15 +215,15 @@ void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTim
     }
     return;
   }
-  std::uint64_t& replaced =
-      write.what == kSplitterWrite ? managed.replaced_splitter : managed.replaced_resolver;
+  std::uint64_t& replaced = ReplacedBy(managed, write.what);
   replaced = std::max(replaced, write.cas_index);
   managed.written_at = now;
 }
 
 bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service) {
   return (service.splitter && service.splitter->modify_index <= managed.replaced_splitter) ||
-         (service.resolver && service.resolver->modify_index <= managed.replaced_resolver);
+         (service.resolver && service.resolver->modify_index <= managed.replaced_resolver) ||
+         (service.router && service.router->modify_index <= managed.replaced_router);
 }
 
 void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
@@ -243,7 +248,9 @@ void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
   const bool resolver_fenced = !moves_filters || !seen.resolver_unwritable.empty() ||
                                seen.resolver_epoch == managed.epoch ||
                                (seen.entries_known && !has_filters);
-  seen.fenced = splitter_fenced && resolver_fenced && now >= managed.unsure_until;
+  const bool router_fenced = !seen.router_unwritable.empty() ||
+                             rollout::IsRouterFenced(managed.state, seen, managed.epoch);
+  seen.fenced = splitter_fenced && resolver_fenced && router_fenced && now >= managed.unsure_until;
   if (doubts.outdated && seen.unknown.empty()) {
     seen.unknown = "our own last write is not read back yet";
   }
@@ -271,45 +278,6 @@ void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTim
 bool MustStore(const rollout::State& before, const rollout::Outcome& outcome) {
   return !outcome.decisions.empty() || outcome.state.last_order > before.last_order ||
          outcome.state.wanted != before.wanted;
-}
-
-PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state,
-                             const rollout::Observation& seen,
-                             const collect::ServiceSnapshot& service) {
-  PreparedWrites prepared;
-  const rollout::Spec* given = SpecToRuleBy(managed.spec, state);
-  if (given == nullptr) return prepared;
-  const rollout::Spec& spec = rollout::RulingSpec(*given, state);
-  if (!spec.act) return prepared;
-  const std::map<std::string, std::string> meta{{kEpochMetaKey, std::to_string(managed.epoch)}};
-  for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
-    base::Result<std::string> json;
-    EntryWrite write;
-    if (due == rollout::Write::kSplitter) {
-      write = {kSplitterWrite, "", service.splitter->modify_index};
-      json = consul::WithWeights(*service.splitter, spec.primary_subset, spec.canary_subset,
-                                 state.wanted.canary_percent, meta);
-    } else {
-      const bool canary = due == rollout::Write::kCanaryFilter;
-      write = {canary ? "canary filter" : "primary filter", "", service.resolver->modify_index};
-      json = consul::WithSubsetFilter(
-          *service.resolver, canary ? spec.canary_subset : spec.primary_subset,
-          canary ? *state.wanted.canary_filter : *state.wanted.primary_filter, meta);
-    }
-    if (!json) {
-      prepared.refused.push_back({write.what, write.cas_index, tl::unexpected(json.error())});
-      continue;
-    }
-    if (const std::string why = WhyNotWritable(*json); !why.empty()) {
-      prepared.refused.push_back({write.what, write.cas_index,
-                                  base::Fail(base::ErrorCode::kConflict, why),
-                                  /*unwritable=*/true});
-      continue;
-    }
-    write.json = std::move(*json);
-    prepared.writes.push_back(std::move(write));
-  }
-  return prepared;
 }
 
 std::vector<InstanceAddress> CanaryInstances(const rollout::Spec& spec, const std::string& version,
@@ -370,6 +338,9 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   view.state.late_blocks.clear();
   view.verdict = managed.verdict;
   view.splitter = managed.seen.splitter;
+  if (managed.spec && !managed.spec->match.empty()) {
+    view.routes = managed.seen.router ? managed.seen.router->ours : rollout::RoutesSeen::kNone;
+  }
   view.unknown = managed.seen.unknown;
   view.callers = managed.seen.callers.size();
   if (managed.seen.instances_known) {

@@ -22,8 +22,9 @@
 
 namespace consul_canary::control {
 
-// WriteResult::what of the splitter; every other write is the resolver's.
+// WriteResult::what of the splitter and of the router; every other write is the resolver's.
 inline constexpr const char* kSplitterWrite = "splitter";
+inline constexpr const char* kRouterWrite = "router";
 
 // One rollout as the tick thread knows it.
 struct Managed {
@@ -60,6 +61,7 @@ struct Managed {
   // Entries up to these indexes were replaced by a write of ours, or by someone else before it.
   std::uint64_t replaced_splitter = 0;
   std::uint64_t replaced_resolver = 0;
+  std::uint64_t replaced_router = 0;
   base::MonotonicTime written_at{};
   base::MonotonicTime doubtful_until{};  // as Observation::doubtful
   base::MonotonicTime unsure_until{};    // a write without an answer may come true until then

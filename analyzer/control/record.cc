@@ -86,11 +86,20 @@ void AddSplitter(const State& before, const Observation& seen, config::RecordedT
   tick.splitter = {splitter.canary_percent, splitter.primary_percent};
 }
 
+void AddRoutes(const State& before, const Observation& seen, config::RecordedTick& tick) {
+  const bool placed = before.wanted.routes == rollout::Routes::kPlaced;
+  const rollout::RoutesSeen wanted =
+      placed ? rollout::RoutesSeen::kWhole : rollout::RoutesSeen::kNone;
+  const rollout::RoutesSeen ours = seen.router ? seen.router->ours : rollout::RoutesSeen::kNone;
+  if (ours != wanted) tick.routes = ours;
+}
+
 void AddMesh(const RecordedLook& look, config::RecordedTick& tick) {
   const State& before = look.before;
   const State& after = look.outcome.state;
   const Observation& seen = look.seen;
   AddSplitter(before, seen, tick);
+  AddRoutes(before, seen, tick);
   tick.ready = before.stage == Stage::kPreparing && after.stage == Stage::kStepping;
   // A weight of 0 would say that the canary is still waited for.
   if (before.stage == Stage::kStepping && tick.weight_percent == 0.0) tick.weight_percent.reset();
@@ -105,6 +114,7 @@ void AddMesh(const RecordedLook& look, config::RecordedTick& tick) {
   tick.unknown = Unknown(look);
   tick.fleet_pause = seen.fleet_pause;
   tick.splitter_unwritable = seen.splitter_unwritable;
+  tick.router_unwritable = seen.router_unwritable;
   tick.resolver_unwritable = seen.resolver_unwritable;
   const auto& wanted = before.wanted;
   if (wanted.canary_filter && before.stage != Stage::kPreparing &&

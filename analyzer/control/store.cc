@@ -288,12 +288,16 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
           {write.what, write.cas_index, tl::unexpected(writer.error()), /*unwritable=*/true});
       return WriteNext(change, result);
     }
-    (*writer)->Write(write.json, write.cas_index,
-                     Guard([change, result](Impl& self, base::Result<bool> written) {
-                       const EntryWrite& sent = change->writes[result->writes.size()];
-                       result->writes.push_back({sent.what, sent.cas_index, std::move(written)});
-                       self.WriteNext(change, result);
-                     }));
+    auto written = Guard([change, result](Impl& self, base::Result<bool> done) {
+      const EntryWrite& sent = change->writes[result->writes.size()];
+      result->writes.push_back({sent.what, sent.cas_index, std::move(done)});
+      self.WriteNext(change, result);
+    });
+    if (write.removes) {
+      (*writer)->Remove(write.json, write.cas_index, std::move(written));
+    } else {
+      (*writer)->Write(write.json, write.cas_index, std::move(written));
+    }
   }
 
   void Finish(ChangeResult result) {

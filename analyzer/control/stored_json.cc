@@ -100,6 +100,11 @@ void ReadWanted(const Json& json, State& state) {
   state.wanted.canary_percent = Percent(wanted, "canary_percent");
   state.wanted.canary_filter = OptionalFromJson(wanted.at("canary_filter"));
   state.wanted.primary_filter = OptionalFromJson(wanted.at("primary_filter"));
+  state.wanted.routes =
+      Known(rollout::RoutesFromString(wanted.value("routes", "none")), wanted.value("routes", ""));
+  const std::string settled = json.value("settled_routes", "none");
+  state.settled_routes = Known(rollout::RoutesSeenFromString(settled), settled);
+  state.foreign_routes = json.value("foreign_routes", false);
   state.settled_percent = Percent(json, "settled_percent");
   state.foreign_edit = json.at("foreign_edit").get<bool>();
 }
@@ -206,7 +211,10 @@ std::string StateToJson(const State& state) {
                      {"wanted",
                       {{"canary_percent", state.wanted.canary_percent},
                        {"canary_filter", OptionalToJson(state.wanted.canary_filter)},
-                       {"primary_filter", OptionalToJson(state.wanted.primary_filter)}}},
+                       {"primary_filter", OptionalToJson(state.wanted.primary_filter)},
+                       {"routes", ToString(state.wanted.routes)}}},
+                     {"settled_routes", ToString(state.settled_routes)},
+                     {"foreign_routes", state.foreign_routes},
                      {"settled_percent", state.settled_percent},
                      {"foreign_edit", state.foreign_edit},
                      {"started_wall_seconds", state.started_wall_seconds},

@@ -24,10 +24,12 @@ struct RolloutView {
   rollout::State state;  // without baselines
   rollout::Verdict verdict;
   std::optional<rollout::SplitterView> splitter;  // as last seen
-  std::string waits;                              // between rollouts: what the next one waits for
-  std::string unknown;                            // why nothing may be widened; empty: all is known
-  std::optional<double> requests_per_second;      // of both subsets, lately; nullopt: not known yet
-  double primary_failure_ratio = 0.5;             // of all that the callers have counted
+  // Of the routes of `strategy.match`, as last seen; nullopt: there is no match.
+  std::optional<rollout::RoutesSeen> routes;
+  std::string waits;                          // between rollouts: what the next one waits for
+  std::string unknown;                        // why nothing may be widened; empty: all is known
+  std::optional<double> requests_per_second;  // of both subsets, lately; nullopt: not known yet
+  double primary_failure_ratio = 0.5;         // of all that the callers have counted
   std::size_t callers = 0;
   // Passing instances of both subsets; nullopt: not known.
   std::optional<int> canary_passing, primary_passing;

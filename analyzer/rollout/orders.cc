@@ -65,8 +65,15 @@ void Resume(Transition& t, const Order& order) {
   if (state.foreign_edit && !t.seen.splitter) {
     return Refuse(t, order, "there is no splitter to write over; make it anew, or abort");
   }
-  if (const std::string why = Unwritable(t); state.foreign_edit && !why.empty()) {
+  if (const std::string why = Unwritable(t);
+      (state.foreign_edit || state.foreign_routes) && !why.empty()) {
     return Refuse(t, order, why);
+  }
+  const bool routes = OverwriteRoutes(t);
+  if (routes && !state.foreign_edit) {
+    return t.Log(
+        state.phase, "resume", "order",
+        fmt::format("{} lets the rollout write the routes of strategy.match again", order.by));
   }
   if (state.foreign_edit) {
     // The weight that stands there counts as ours from now on, so that the wanted one is written

@@ -50,12 +50,26 @@ enum class Stage {
 [[nodiscard]] std::optional<Stage> StageFromString(std::string_view name);
 [[nodiscard]] bool IsActive(Phase phase);  // progressing, paused, promoting or rolling back
 
+// Of the routes of `strategy.match` in the service-router.
+enum class Routes {
+  kNone,     // none shall be there, nor a router that was made for them
+  kAwaited,  // none yet, but a router that can take them
+  kPlaced,   // all, before any other route
+};
+enum class RoutesSeen { kNone, kWhole, kOther };  // kWhole: as kPlaced wants them
+
+[[nodiscard]] std::string_view ToString(Routes routes);
+[[nodiscard]] std::string_view ToString(RoutesSeen seen);
+[[nodiscard]] std::optional<Routes> RoutesFromString(std::string_view name);
+[[nodiscard]] std::optional<RoutesSeen> RoutesSeenFromString(std::string_view name);
+
 // What the entries in Consul shall be; the actuator brings them there. An absent filter is left
 // alone.
 struct Wanted {
   double canary_percent = 0;
   std::optional<std::string> canary_filter;
   std::optional<std::string> primary_filter;
+  Routes routes = Routes::kNone;
 
   bool operator==(const Wanted&) const = default;
 };
@@ -147,6 +161,8 @@ struct State {
   double settled_percent =
       0;  // the canary's weight last seen in Consul that was ours; another one is foreign
   bool foreign_edit = false;  // the splitter was edited by someone else and is so still
+  RoutesSeen settled_routes = RoutesSeen::kNone;  // last seen as they were ours to leave
+  bool foreign_routes = false;  // they were changed by someone else and are so still
 
   // Splitter or resolver got an owner whose entries we may not write, and has it still.
   bool unwritable = false;

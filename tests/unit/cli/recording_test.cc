@@ -189,7 +189,7 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
        "speed: is not known in a tick; there are back_to, age, applied, attempts_together, canary, "
        "confirmed, doubtful, ejections, elapsed, fenced, filters, fleet_pause, healthy, instances, "
        "instances_known, late, look, orders, other, primary, primary_healthy, ready, "
-       "request_timeout, resolver_unwritable, restarted, seq, "
+       "request_timeout, resolver_unwritable, restarted, router_unwritable, routes, seq, "
        "spec, splitter, splitter_unwritable, t, unknown, unruled, weight"},
       {TickWith(R"("weight": "5")"), "weight: must be a number from 0 to 100"},
       {TickWith(R"("weight": 1000)"), "weight: must be a number from 0 to 100"},

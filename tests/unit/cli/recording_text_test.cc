@@ -120,6 +120,7 @@ RecordedTick AnyTick(Draw& draw, double after) {
   tick.fleet_pause = draw.Text();
   tick.splitter_unwritable = draw.Text();
   tick.resolver_unwritable = draw.Text();
+  tick.router_unwritable = draw.Text();
   for (std::int64_t i = draw.UpTo(2); i > 0; --i) tick.orders.push_back(AnyOrder(draw));
   return tick;
 }

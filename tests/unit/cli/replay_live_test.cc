@@ -238,6 +238,24 @@ TEST(Replay, GoesOverAForeignEditAsTheLiveRolloutDid) {
   }
 }
 
+TEST(Replay, GoesOverRoutesThatSomebodyTookAwayAsTheLiveRolloutDid) {
+  for (const auto edit : {rollout::RoutesSeen::kNone, rollout::RoutesSeen::kOther}) {
+    Live live = Begin();
+    live.world.spec.match = {{.header = "x-canary", .value = "always"}};
+    live.world.seen.entries_known = true;
+    std::mt19937 random(7);
+    TickSome(live, random, 6);
+    live.world.EditRoutes(edit);
+    live.Look();
+    TickSome(live, random, 3);
+    live.Order(rollout::OrderKind::kPromote);  // refused
+    live.Order(rollout::OrderKind::kResume);
+    TickSome(live, random, 40);
+    EXPECT_EQ(live.world.LastDecision(), "succeed/promoted");
+    ExpectReplaysAsItWas(live);
+  }
+}
+
 TEST(Replay, LeavesOutAsTheLiveRolloutDidWhatAThirdSplitTakes) {
   Live live = Begin();
   live.world.seen.splitter->other_percent = 30;

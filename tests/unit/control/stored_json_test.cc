@@ -119,7 +119,12 @@ State FullState() {
   state.new_spec_said = true;
   state.would_act_said = true;
   state.stage_decision = 41;
-  state.wanted = {.canary_percent = 100.0 / 3, .canary_filter = "c", .primary_filter = "p"};
+  state.wanted = {.canary_percent = 100.0 / 3,
+                  .canary_filter = "c",
+                  .primary_filter = "p",
+                  .routes = rollout::Routes::kPlaced};
+  state.settled_routes = rollout::RoutesSeen::kOther;
+  state.foreign_routes = true;
   state.settled_percent = 0.1 + 0.2;
   state.foreign_edit = true;
   state.started_wall_seconds = 1795539600.1234567;
@@ -332,8 +337,9 @@ TEST(StoredState, EachFieldIsNeededAndOfItsType) {
   const json stored = json::parse(StateToJson(FullState()));
   // What the release before did not store.
   const std::set<std::string> newer{
-      "former_primaries", "revert",          "maintenance_due", "spec",          "new_spec_said",
-      "would_act_said",   "watched_seconds", "stranded",        "stage_decision", "unwritable"};
+      "former_primaries", "revert",         "maintenance_due", "spec",
+      "new_spec_said",    "would_act_said", "watched_seconds", "stranded",
+      "stage_decision",   "unwritable",     "settled_routes",  "foreign_routes"};
   for (const auto& [key, value] : stored.items()) {
     json without = stored;
     without.erase(key);
@@ -512,7 +518,8 @@ rollout::Decision FullDecision() {
           .step = 1,
           .weight_percent = 12.34,
           .canary_version = "v2",
-          .reason = "ln M 3.2"};
+          .reason = "ln M 3.2",
+          .order = 7};
 }
 
 rollout::Order FullOrder() {
@@ -520,6 +527,7 @@ rollout::Order FullOrder() {
           .by = "alertmanager",
           .version = "v2",
           .full = true,
+          .seen_decisions = 41,
           .alert = "HighErrors: many",
           .alert_key = "f@2026-11-24T17:00:00Z",
           .alert_started_wall_seconds = 1795539600.5};
