@@ -17,6 +17,7 @@
 #include "analyzer/api/api.h"
 #include "analyzer/api/auth.h"
 #include "analyzer/api/metrics.h"
+#include "analyzer/api/waiting_room.h"
 #include "analyzer/control/loop.h"
 #include "analyzer/control/record.h"
 #include "analyzer/hooks/alertmanager.h"
@@ -154,8 +155,8 @@ class Analyzer {
     options.membership = MembershipAt(port);
     options.record_folder = config_.flags.record;
     loop_ = std::make_unique<control::Loop>(io_.loop(), *client_, *collector_, options);
-    api_ = std::make_unique<api::Api>(io_.loop(), *client_, *loop_, auth_);
-    hook_ = std::make_unique<hooks::AlertmanagerHook>(io_.loop(), *client_, *loop_, auth_);
+    api_ = std::make_unique<api::Api>(io_.loop(), *client_, *loop_, auth_, room_);
+    hook_ = std::make_unique<hooks::AlertmanagerHook>(io_.loop(), *client_, auth_, room_);
     loop_->Start();
     io_.loop().Post([this] { collector_->Start(); });
     base::Log(base::LogLevel::kInfo, "analyzer started",
@@ -280,6 +281,7 @@ class Analyzer {
   const Config& config_;
   base::WebGate& gate_;
   api::Auth auth_;
+  api::WaitingRoom room_{base::ServerOptions{}.threads};
   std::mutex reload_mutex_;  // so that the files read last are those that are kept
   base::IoThread io_;
   metrics::MeshMetrics metrics_;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,12 +15,14 @@
 #include "analyzer/api/mesh_check.h"
 #include "analyzer/api/place_check.h"
 #include "analyzer/api/query.h"
+#include "analyzer/api/release_check.h"
 #include "analyzer/api/render.h"
 #include "analyzer/config/spec_file.h"
 #include "analyzer/control/await.h"
 #include "analyzer/control/orders.h"
 #include "analyzer/control/store.h"
 #include "analyzer/control/stored_json.h"
+#include "analyzer/control/stored_states.h"
 
 namespace consul_canary::api {
 namespace {
@@ -32,6 +36,7 @@ using control::Await;
 constexpr std::string_view kRollouts = "/api/v1/rollouts";
 constexpr std::string_view kPaused = "/api/v1/paused";
 constexpr int kAccepted = 202;
+constexpr int kBadRequest = 400;
 constexpr int kNotFound = 404;
 constexpr int kMethodNotAllowed = 405;
 
@@ -56,7 +61,7 @@ std::vector<std::string> SplitPath(std::string_view path) {
   return parts;
 }
 
-// The optional body of an action: {"version": "v2", "full": true}.
+// The optional body of an action: {"version": "v2", "full": true, "seen_decisions": 7}.
 base::Result<rollout::Order> ReadOrder(rollout::OrderKind kind, const std::string& body) {
   rollout::Order order{.kind = kind};
   if (body.find_first_not_of(" \t\r\n") == std::string::npos) return order;
@@ -67,10 +72,13 @@ base::Result<rollout::Order> ReadOrder(rollout::OrderKind kind, const std::strin
       order.version = value.get<std::string>();
     } else if (key == "full" && value.is_boolean() && kind == rollout::OrderKind::kPromote) {
       order.full = value.get<bool>();
+    } else if (key == "seen_decisions" && value.is_number_unsigned()) {
+      order.seen_decisions = value.get<std::uint64_t>();
     } else {
       return base::Fail(ErrorCode::kInvalid,
                         fmt::format("\"{}\" is not understood here; start takes version (text), "
-                                    "promote takes full (true or false)",
+                                    "promote takes full (true or false), and all of them "
+                                    "seen_decisions (a whole number)",
                                     key));
     }
   }
@@ -78,11 +86,10 @@ base::Result<rollout::Order> ReadOrder(rollout::OrderKind kind, const std::strin
 }
 
 // Where another analyzer leads, what it has stored is shown.
-std::shared_ptr<const control::RolloutView> Complete(
-    base::IoLoop& io, consul::Client& client, std::shared_ptr<const control::RolloutView> view) {
-  if (view->leading) return view;
-  auto filled = std::make_shared<control::RolloutView>(*view);
-  if (auto state = control::ReadStoredState(io, client, view->id); state) {
+std::shared_ptr<const control::RolloutView> Filled(const control::RolloutView& view,
+                                                   base::Result<rollout::State> state) {
+  auto filled = std::make_shared<control::RolloutView>(view);
+  if (state) {
     filled->state = std::move(*state);
     filled->state.baselines.clear();
     if (filled->spec) filled->verdict = rollout::VerdictOf(*filled->spec, filled->state);
@@ -92,10 +99,16 @@ std::shared_ptr<const control::RolloutView> Complete(
   return filled;
 }
 
+bool IsLed(const control::FleetView& fleet, const std::string& id) {
+  const auto found = fleet.rollouts.find(id);
+  return found != fleet.rollouts.end() && found->second->leading;
+}
+
 }  // namespace
 
-Api::Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const Auth& auth)
-    : io_(io), client_(client), loop_(loop), auth_(auth) {}
+Api::Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const Auth& auth,
+         WaitingRoom& room)
+    : io_(io), client_(client), loop_(loop), auth_(auth), room_(room) {}
 
 ServerResponse Api::Handle(const ServerRequest& request) const { return Route(request); }
 
@@ -103,10 +116,12 @@ ServerResponse Api::Route(const ServerRequest& request) const {
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const auto by = auth_.Authorize(request, reads ? Role::kViewer : Role::kOperator);
   if (!by) return ErrorResponse(by.error());
+  const Visitor visitor = reads ? Visitor::kReader : Visitor::kOrderer;
   if (request.path == kPaused) {
     const bool known = reads || request.method == "PUT" || request.method == "DELETE";
-    return known ? AnswerFleetPause(io_, client_, request, *by)
-                 : MethodNotAllowed("GET, PUT, DELETE");
+    if (!known) return MethodNotAllowed("GET, PUT, DELETE");
+    const auto seat = room_.Enter(visitor);
+    return seat ? AnswerFleetPause(io_, client_, request, *by) : ErrorResponse(seat.error());
   }
   const std::string_view rest = request.path.starts_with(kRollouts)
                                     ? std::string_view(request.path).substr(kRollouts.size())
@@ -117,6 +132,17 @@ ServerResponse Api::Route(const ServerRequest& request) const {
   const auto parts = SplitPath(rest);
   if (parts.empty()) return reads ? List() : MethodNotAllowed("GET");
   const std::string id = IdOf(client_.settings(), parts[0]);
+  const auto fleet = loop_.Latest();
+  if (parts.size() == 1 && reads && IsLed(*fleet, id)) {
+    return {.body = RolloutJson(*fleet->rollouts.at(id))};
+  }
+  const auto seat = room_.Enter(visitor);
+  return seat ? RouteService(id, parts, request, *by) : ErrorResponse(seat.error());
+}
+
+ServerResponse Api::RouteService(const std::string& id, const std::vector<std::string>& parts,
+                                 const ServerRequest& request, const std::string& by) const {
+  const bool reads = request.method == "GET" || request.method == "HEAD";
   if (parts.size() == 1) {
     if (reads) return Get(id);
     if (request.method == "PUT") return Put(id, request);
@@ -127,7 +153,7 @@ ServerResponse Api::Route(const ServerRequest& request) const {
     return reads ? Decisions(id, request) : MethodNotAllowed("GET");
   }
   if (parts.size() == 2) {
-    return request.method == "POST" ? Act(id, parts[1], request, *by) : MethodNotAllowed("POST");
+    return request.method == "POST" ? Act(id, parts[1], request, by) : MethodNotAllowed("POST");
   }
   return Plain(kNotFound, "no such page: " + request.path);
 }
@@ -153,11 +179,26 @@ base::Result<std::shared_ptr<const control::RolloutView>> Api::Find(const std::s
 }
 
 ServerResponse Api::List() const {
-  std::vector<std::shared_ptr<const control::RolloutView>> views;
-  // Held by name: while a rollout is completed, the loop publishes the next one.
+  // `watch` gives up after five. What Consul has not answered by then is a problem of its rollouts
+  // alone.
+  constexpr base::seconds kPatience{4};
+  // Held by name: while states are read, the loop publishes the next one.
   const auto fleet = loop_.Latest();
+  std::vector<std::string> led_elsewhere;
   for (const auto& [id, view] : fleet->rollouts) {
-    views.push_back(Complete(io_, client_, view));
+    if (!view->leading) led_elsewhere.push_back(id);
+  }
+  std::map<std::string, base::Result<rollout::State>> states;
+  if (!led_elsewhere.empty()) {
+    const auto seat = room_.Enter(Visitor::kReader);
+    if (!seat) return ErrorResponse(seat.error());
+    states = control::ReadStoredStates(io_, client_, led_elsewhere,
+                                       std::chrono::steady_clock::now() + kPatience);
+  }
+  std::vector<std::shared_ptr<const control::RolloutView>> views;
+  for (const auto& [id, view] : fleet->rollouts) {
+    const auto stored = states.find(id);
+    views.push_back(stored == states.end() ? view : Filled(*view, std::move(stored->second)));
   }
   return {.body = RolloutsJson(views, fleet->fleet_pause)};
 }
@@ -165,12 +206,13 @@ ServerResponse Api::List() const {
 ServerResponse Api::Get(const std::string& id) const {
   const auto view = Find(id);
   if (!view) return ErrorResponse(view.error());
-  return {.body = RolloutJson(*Complete(io_, client_, *view))};
+  if ((*view)->leading) return {.body = RolloutJson(**view)};
+  return {.body = RolloutJson(*Filled(**view, control::ReadStoredState(io_, client_, id)))};
 }
 
 ServerResponse Api::Put(const std::string& id, const ServerRequest& request) const {
-  const auto create = ReadFlag(request.query, "create");
-  if (!create) return ErrorResponse(create.error());
+  const auto flags = ReadFlags(request.query, {"create"});
+  if (!flags) return ErrorResponse(flags.error());
   auto spec = config::ParseSpec(request.body);
   if (!spec) return SpecErrors(spec.error());
   const auto misplaced = SettlePlace(io_, client_, *spec);
@@ -183,8 +225,8 @@ ServerResponse Api::Put(const std::string& id, const ServerRequest& request) con
   if (const auto may_change = MayChange(id, *spec); !may_change) {
     return ErrorResponse(may_change.error());
   }
-  const auto check =
-      CheckMesh(io_, client_, *spec, *create ? Missing::kIsCreated : Missing::kIsAProblem);
+  const auto check = CheckMesh(
+      io_, client_, *spec, flags->contains("create") ? Missing::kIsCreated : Missing::kIsAProblem);
   if (!check) return ErrorResponse(check.error());
   if (!check->problems.empty()) return MeshErrors(check->problems);
   if (const auto created = Create(io_, client_, check->contact); !created) {
@@ -210,25 +252,34 @@ base::Result<void> Api::MayChange(const std::string& id, const rollout::Spec& sp
 }
 
 ServerResponse Api::Delete(const std::string& id, const ServerRequest& request) const {
-  const auto release = ReadFlag(request.query, "release");
-  if (!release) return ErrorResponse(release.error());
+  const auto flags = ReadFlags(request.query, {"release", "force"});
+  if (!flags) return ErrorResponse(flags.error());
+  const bool release = flags->contains("release");
+  const bool force = flags->contains("force");
+  if (force && !release) return Plain(kBadRequest, "force=true belongs to release=true");
   const auto view = Find(id);
   if (!view) return ErrorResponse(view.error());
-  if (*release && !(*view)->spec) {
+  if (release && !(*view)->spec) {
     return ErrorResponse({ErrorCode::kConflict,
                           fmt::format("the specification of \"{}\" cannot be read, so its primary "
                                       "subset is not known; apply it anew, or delete it without "
                                       "release and widen the subset's Filter by hand",
                                       id)});
   }
-  if (*release) {
-    const auto may = MayWidenPrimary(io_, client_, *(*view)->spec);
-    if (!may) return ErrorResponse({may.error().code, "not deleted: " + may.error().message});
+  if (release) {
+    const auto may_widen = MayWidenPrimary(io_, client_, *(*view)->spec);
+    if (!may_widen) {
+      return ErrorResponse({may_widen.error().code, "not deleted: " + may_widen.error().message});
+    }
+  }
+  if (release && !force) {
+    const auto may_release = CheckRelease(io_, client_, id, *(*view)->spec);
+    if (!may_release) return ErrorResponse(may_release.error());
   }
   const auto done = control::DeleteRollout(io_, client_, id);
   if (!done) return ErrorResponse(done.error());
   nlohmann::json answer = {{"deleted", id}};
-  if (*release) {
+  if (release) {
     const auto widened = WidenPrimary(io_, client_, *(*view)->spec);
     if (!widened) {
       return ErrorResponse(

@@ -5,8 +5,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "analyzer/api/auth.h"
+#include "analyzer/api/waiting_room.h"
 #include "analyzer/control/loop.h"
 #include "exporter/base/http_server.h"
 #include "exporter/base/io_loop.h"
@@ -17,7 +19,8 @@ namespace consul_canary::api {
 class Api {
  public:
   // All references must outlive the API.
-  Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const Auth& auth);
+  Api(base::IoLoop& io, consul::Client& client, const control::Loop& loop, const Auth& auth,
+      WaitingRoom& room);
 
   // Any worker thread. `request.path` begins with /api/v1/.
   [[nodiscard]] base::ServerResponse Handle(const base::ServerRequest& request) const;
@@ -37,11 +40,16 @@ class Api {
                            const base::ServerRequest& request, const std::string& by) const;
   base::ServerResponse Decisions(const std::string& id, const base::ServerRequest& request) const;
   base::ServerResponse Route(const base::ServerRequest& request) const;
+  // All that waits for Consul: whoever calls it has a seat in the waiting room.
+  base::ServerResponse RouteService(const std::string& id, const std::vector<std::string>& parts,
+                                    const base::ServerRequest& request,
+                                    const std::string& by) const;
 
   base::IoLoop& io_;
   consul::Client& client_;
   const control::Loop& loop_;
   const Auth& auth_;
+  WaitingRoom& room_;
 };
 
 }  // namespace consul_canary::api

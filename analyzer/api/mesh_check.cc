@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "analyzer/api/match_check.h"
 #include "analyzer/control/await.h"
 #include "analyzer/control/entry_writer.h"
 
@@ -214,6 +215,11 @@ Result<MeshCheck> CheckMesh(base::IoLoop& io, consul::Client& client, const Spec
   }
   const auto problems = CheckEntries(spec, *splitter, *resolver, *protocol);
   check.problems.insert(check.problems.begin(), problems.begin(), problems.end());
+  if (!spec.match.empty()) {
+    auto router = ReadEntry(io, client, "service-router", spec.service, &consul::ParseRouter);
+    if (!router) return tl::unexpected(router.error());
+    CheckMatch(spec, *router, check);
+  }
   CheckPermissions(io, client, spec, check.problems);
   return check;
 }

@@ -7,6 +7,7 @@ namespace consul_canary::api {
 namespace {
 
 using control::FleetView;
+using control::LoopCounters;
 using control::RolloutView;
 using metrics::LabelText;
 using metrics::TextWriter;
@@ -170,22 +171,30 @@ void WriteResults(std::string_view name, std::string_view help,
   }
 }
 
-void WriteCounters(const FleetView& fleet, const std::map<std::string, std::uint64_t>& hook_results,
-                   TextWriter& page) {
+void WriteHistogram(std::string_view name, std::string_view help,
+                    const control::Histogram& histogram, TextWriter& page) {
+  page.Begin(name, help, kHistogram);
+  for (const auto& [bound, count] : histogram.buckets()) page.AddBucket({}, bound, count);
+  page.EndHistogram({}, histogram.sum_seconds(), histogram.count());
+}
+
+void WriteCounters(const LoopCounters& counters,
+                   const std::map<std::string, std::uint64_t>& hook_results, TextWriter& page) {
   page.Begin("consul_canary_decisions_total", "Decisions taken by this analyzer.", kCounter);
-  for (const auto& [key, count] : fleet.counters.decisions) {
+  for (const auto& [key, count] : counters.decisions) {
     const auto& [service, action, cause] = key;
     page.AddCount({{"service_name", service}, {"action", action}, {"cause", cause}}, count);
   }
   WriteResults("consul_canary_splitter_writes_total",
                "Writes of splitters and resolvers, by result.",
-               {"ok", "conflict", "owned", "error"}, fleet.counters.writes, page);
+               {"ok", "conflict", "owned", "error"}, counters.writes, page);
   WriteResults("consul_canary_hook_requests_total", "Requests to the Alertmanager hook, by result.",
                {"acted", "ignored", "refused", "invalid", "unavailable"}, hook_results, page);
-  page.Begin("consul_canary_tick_duration_seconds", "Time that one look at all rollouts took.",
-             kHistogram);
-  for (const auto& [bound, count] : fleet.counters.tick_buckets) page.AddBucket({}, bound, count);
-  page.EndHistogram({}, fleet.counters.tick_sum_seconds, fleet.counters.ticks);
+  WriteHistogram("consul_canary_tick_duration_seconds", "Time that one look at all rollouts took.",
+                 counters.tick_duration, page);
+  WriteHistogram("consul_canary_tick_lateness_seconds",
+                 "By how much a tick began later than one interval after the one before.",
+                 counters.tick_lateness, page);
 }
 
 }  // namespace
@@ -200,7 +209,7 @@ void WriteAnalyzer(const FleetView& fleet, const std::map<std::string, std::uint
   WriteProgress(rows, page);
   WriteVerdicts(rows, page);
   WriteMargins(rows, page);
-  WriteCounters(fleet, hook_results, page);
+  WriteCounters(*fleet.counters, hook_results, page);
 }
 
 }  // namespace consul_canary::api

@@ -54,6 +54,7 @@ std::string MissingAtStep(const RolloutView& view) {
   const Spec& spec = *view.spec;
   const State& state = view.state;
   if (state.reason.starts_with("holds: ")) return "an end of the hold: " + Cause(state);
+  if (!state.confirmed && state.wanted.routes == rollout::Routes::kPlaced) return state.reason;
   if (!state.confirmed) {
     return fmt::format("the splitter to hold {:g}%", state.wanted.canary_percent);
   }

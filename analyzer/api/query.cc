@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "analyzer/control/stored_json.h"
@@ -10,17 +11,19 @@ namespace consul_canary::api {
 
 using base::ErrorCode;
 
-base::Result<bool> ReadFlag(const Query& query, const std::string& name) {
-  bool flag = false;
+base::Result<std::set<std::string>> ReadFlags(const Query& query,
+                                              const std::vector<std::string>& names) {
+  std::set<std::string> set;
   for (const auto& [key, value] : query) {
-    if (key != name || (value != "true" && value != "false")) {
-      return base::Fail(
-          ErrorCode::kInvalid,
-          fmt::format("\"{}={}\" is not understood here; there is {}=true", key, value, name));
+    const bool known = std::find(names.begin(), names.end(), key) != names.end();
+    if (!known || (value != "true" && value != "false")) {
+      return base::Fail(ErrorCode::kInvalid,
+                        fmt::format("\"{}={}\" is not understood here; there is {}=true", key,
+                                    value, fmt::join(names, "=true, ")));
     }
-    flag = value == "true";
+    if (value == "true") set.insert(key);
   }
-  return flag;
+  return set;
 }
 
 base::Result<DecisionRange> ReadDecisionRange(const Query& query) {

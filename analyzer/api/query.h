@@ -3,7 +3,9 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "analyzer/api/render.h"
 #include "exporter/base/result.h"
@@ -12,9 +14,10 @@ namespace consul_canary::api {
 
 using Query = std::map<std::string, std::string>;
 
-// ?name=true or false; false where it is not given. kInvalid for any other value, and any other
-// name.
-[[nodiscard]] base::Result<bool> ReadFlag(const Query& query, const std::string& name);
+// The flags among `names` that are set, as in ?name=true; false is the same as not given. kInvalid
+// for any other value, and any other name.
+[[nodiscard]] base::Result<std::set<std::string>> ReadFlags(const Query& query,
+                                                            const std::vector<std::string>& names);
 
 // ?limit=10&since=2026-11-24T17:00:00Z, both optional. kInvalid says what would be right.
 [[nodiscard]] base::Result<DecisionRange> ReadDecisionRange(const Query& query);

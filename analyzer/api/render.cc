@@ -94,6 +94,13 @@ Json PlanJson(const RolloutView& view) {
   return plan;
 }
 
+Json MatchJson(const RolloutView& view) {
+  Json match = Json::array();
+  if (!view.spec) return match;
+  for (const rollout::Match& condition : view.spec->match) match.push_back(ToString(condition));
+  return match;
+}
+
 Json NextJson(const RolloutView& view) {
   const NextDecision next = NextOf(view);
   return {{"decision", next.decision},
@@ -122,7 +129,9 @@ Json ToJson(const RolloutView& view) {
       {"waits", view.waits},
       {"unknown", view.unknown},
       {"problem", view.problem},
-      {"foreign_edit", state.foreign_edit},
+      {"foreign_edit", state.foreign_edit || state.foreign_routes},
+      {"match", MatchJson(view)},
+      {"routes", nullptr},
       {"started", nullptr},
       {"decisions", state.decisions},
       {"last_order", state.last_order},
@@ -138,6 +147,7 @@ Json ToJson(const RolloutView& view) {
       {"callers", view.callers},
       {"outcomes_age_seconds", view.outcomes_age_seconds},
       {"leader", view.leading}};
+  if (view.routes) json["routes"] = ToString(*view.routes);
   if (view.splitter) {
     json["observed_weight"] = view.splitter->canary_percent;
     json["observed_primary_weight"] = view.splitter->primary_percent;

@@ -10,6 +10,7 @@
 #include <ctime>
 #include <fstream>
 #include <functional>
+#include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -17,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "analyzer/cli/answers.h"
 #include "analyzer/cli/commands.h"
 #include "analyzer/cli/complaint.h"
 #include "analyzer/cli/completion.h"
@@ -26,7 +28,15 @@
 namespace consul_canary::cli {
 namespace {
 
-constexpr int kWrongFlags = 2;
+constexpr int kWrongFlags = kWrongInput;
+
+// Whether all of the output has arrived; complains where it has not.
+bool IsWritten() {
+  const bool help_is_written = std::cout.flush().good();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && help_is_written) return true;
+  Complain("standard output could not be written");
+  return false;
+}
 
 // CLI::Range lets NaN through.
 CLI::Validator Finite() {
@@ -45,6 +55,14 @@ CLI::Validator OneOf(std::vector<std::string> known, const std::string& in_words
           ""};
 }
 
+// An empty variable of a script's: the command would mean something else, such as all rollouts.
+CLI::Validator NotEmpty() {
+  return {[](const std::string& text) {
+            return text.empty() ? std::string("must not be empty") : std::string();
+          },
+          ""};
+}
+
 struct Options {
   std::string url = "http://127.0.0.1:9656";
   std::string token_file;
@@ -55,6 +73,7 @@ struct Options {
   bool full = false;
   bool create = false;
   bool release = false;
+  bool force = false;
   bool all = false;
   std::string reason;
   std::string shell;
@@ -93,6 +112,13 @@ class Commands {
 
   int Run() const { return run_ ? run_() : kWrongFlags; }
 
+  // What to exit with where all went well but for the output. Where 1 says that a rollout was
+  // rolled back, it is 3.
+  [[nodiscard]] int WithoutOutput() const {
+    const bool tells_an_end = app_.got_subcommand("status") || options_.watch.until_done;
+    return tells_an_end ? kHeld : kRefused;
+  }
+
  private:
   CLI::App* Command(const std::string& name, const std::string& help, std::function<int()> run) {
     CLI::App* command = app_.add_subcommand(name, help);
@@ -121,7 +147,9 @@ class Commands {
   }
 
   CLI::App* AddService(CLI::App* command) {
-    command->add_option("SERVICE", options_.status.service, "name of the service")->required();
+    command->add_option("SERVICE", options_.status.service, "name of the service")
+        ->check(NotEmpty())
+        ->required();
     return command;
   }
 
@@ -175,12 +203,21 @@ class Commands {
                              return Get(c, options_.status.service, options_.format);
                            }))));
     AddHistory();
-    AddService(Command("delete", "forget a service's rollouts; the mesh stays as it is",
-                       Connected([this](const Connection& c) {
-                         return Delete(c, options_.status.service, options_.release);
-                       })))
-        ->add_flag("--release", options_.release,
-                   "and let the primary subset take all instances again");
+    AddDelete();
+  }
+
+  void AddDelete() {
+    CLI::App* command = AddService(
+        Command("delete", "forget a service's rollouts; the mesh stays as it is",
+                Connected([this](const Connection& c) {
+                  return Delete(c, options_.status.service, options_.release, options_.force);
+                })));
+    CLI::Option* release = command->add_flag("--release", options_.release,
+                                             "and let the primary subset take all instances again");
+    command
+        ->add_flag("--force", options_.force,
+                   "with --release: although other versions' instances run, which then serve")
+        ->needs(release);
   }
 
   void AddHistory() {
@@ -203,7 +240,7 @@ class Commands {
   }
 
   CLI::App* AddAction(const std::string& name, const std::string& help,
-                      std::function<std::string()> body) {
+                      std::function<nlohmann::json()> body) {
     return AddService(
         Command(name, help, Connected([this, name, body = std::move(body)](const Connection& c) {
                   return Act(c, options_.status.service, name, body());
@@ -211,13 +248,20 @@ class Commands {
   }
 
   void AddActions() {
-    const auto nothing = [] { return std::string(); };
-    AddAction("start", "begin a rollout of the newest version that is not the primary's", [this] {
-      return options_.version.empty() ? "" : nlohmann::json{{"version", options_.version}}.dump();
-    })->add_option("--version", options_.version, "this version instead of the newest");
+    const auto nothing = [] { return nlohmann::json::object(); };
+    AddAction("start", "begin a rollout of the newest version that is not the primary's",
+              [this] {
+                nlohmann::json order = nlohmann::json::object();
+                if (!options_.version.empty()) order["version"] = options_.version;
+                return order;
+              })
+        ->add_option("--version", options_.version, "this version instead of the newest")
+        ->check(NotEmpty());
     AddPause();
     AddAction("promote", "release a pause, or pass the present step without proof", [this] {
-      return options_.full ? R"({"full": true})" : std::string();
+      nlohmann::json order = nlohmann::json::object();
+      if (options_.full) order["full"] = true;
+      return order;
     })->add_flag("--full", options_.full, "skip the remaining steps");
     AddAction("abort", "roll back now", nothing);
     AddAction("retry", "try a rolled-back version again", nothing);
@@ -232,9 +276,11 @@ class Commands {
             fmt::print(stderr, "consul-canaryctl: {}: name either a service or --all\n", name);
             return kWrongFlags;
           }
-          return options_.all ? all(c) : Act(c, options_.status.service, name, "");
+          return options_.all ? all(c)
+                              : Act(c, options_.status.service, name, nlohmann::json::object());
         }));
-    command->add_option("SERVICE", options_.status.service, "name of the service");
+    command->add_option("SERVICE", options_.status.service, "name of the service")
+        ->check(NotEmpty());
     return command;
   }
 
@@ -269,7 +315,8 @@ class Commands {
                 })));
     status->add_flag("--wait", options_.status.wait, "until the rollout has ended");
     status->add_option("--timeout", options_.timeout, "how long to wait at most (default 1h)");
-    status->add_option("--version", options_.version, "wait for a rollout of this version");
+    status->add_option("--version", options_.version, "wait for a rollout of this version")
+        ->check(NotEmpty());
     AddFormat(status);
   }
 
@@ -285,11 +332,14 @@ class Commands {
                   }
                   return Watch(c, options_.watch, options_.format);
                 }));
-    watch->add_option("SERVICE", options_.watch.service, "name of the service; without it: all");
+    watch->add_option("SERVICE", options_.watch.service, "name of the service; without it: all")
+        ->check(NotEmpty());
     watch->add_flag("--until-done", options_.watch.until_done,
                     "end with the rollout: exit 0 promoted, 1 rolled back, 3 neither");
-    watch->add_option("--version", options_.watch.version,
-                      "with --until-done: only the end of a rollout of this version counts");
+    watch
+        ->add_option("--version", options_.watch.version,
+                     "with --until-done: only the end of a rollout of this version counts")
+        ->check(NotEmpty());
     AddTableOrJson(watch);
   }
 
@@ -329,12 +379,16 @@ int RunCommandLine(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // help, version
+    if (error.get_exit_code() == 0) {  // help, version
+      app.exit(error);
+      return IsWritten() ? kDone : kRefused;
+    }
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     fmt::print(stderr, "consul-canaryctl: {}\n", Complaint(app, error, arguments));
     return kWrongFlags;
   }
-  return commands.Run();
+  const int code = commands.Run();
+  return IsWritten() || code != kDone ? code : commands.WithoutOutput();
 }
 
 }  // namespace consul_canary::cli

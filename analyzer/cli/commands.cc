@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -129,10 +131,14 @@ struct Outcome {
   std::string text;
 };
 
-// The first decision after so many that answers an order; the order has been taken.
-Outcome OutcomeOf(const json& decisions, double after) {
+std::uint64_t Count(const json& object, const char* key) {
+  return static_cast<std::uint64_t>(std::max(0.0, Number(object, key).value_or(0)));
+}
+
+// The decision that answers the order, which has been taken.
+Outcome OutcomeOf(const json& decisions, std::uint64_t order) {
   for (const json& decision : decisions) {
-    if (Number(decision, "sequence").value_or(0) <= after) continue;
+    if (Count(decision, "order") != order) continue;
     if (Text(decision, "action") == "refuse") return {true, Text(decision, "reason")};
     return {false, fmt::format("{}: {}", Text(decision, "to"), Text(decision, "reason"))};
   }
@@ -141,20 +147,30 @@ Outcome OutcomeOf(const json& decisions, double after) {
 
 // Nothing when the order was not taken in time: no analyzer leads, or Consul is slow.
 std::optional<Outcome> WhatBecame(AnalyzerClient& analyzer, const std::string& service,
-                                  double order, double decisions_before) {
+                                  std::uint64_t order) {
   constexpr int kLooks = 50;
   constexpr base::milliseconds kBetweenLooks{100};
   for (int look = 0; look < kLooks; ++look) {
     const auto answer = analyzer.Call("GET", RolloutPath(service));
-    if (answer && Number(json::parse(*answer, nullptr, false), "last_order").value_or(0) >= order) {
+    if (answer && Count(json::parse(*answer, nullptr, false), "last_order") >= order) {
       const auto made = analyzer.Call("GET", RolloutPath(service) + "/decisions");
       if (!made) return std::nullopt;
       const json decisions = json::parse(*made, nullptr, false);
-      return OutcomeOf(Child(decisions, "decisions"), decisions_before);
+      return OutcomeOf(Child(decisions, "decisions"), order);
     }
     analyzer.Wait(kBetweenLooks);
   }
   return std::nullopt;
+}
+
+// An order to which no answer came.
+ApiError Lost(ApiError error, const std::string& service) {
+  if (error.status != 0) return error;
+  error.message += fmt::format(
+      "; the order may have been stored all the same: see `consul-canaryctl history {}` before you "
+      "send it again",
+      service);
+  return error;
 }
 
 }  // namespace
@@ -257,10 +273,10 @@ int History(const Connection& connection, const HistoryOptions& options, Format 
   return kDone;
 }
 
-int Delete(const Connection& connection, const std::string& service, bool release) {
+int Delete(const Connection& connection, const std::string& service, bool release, bool force) {
   AnalyzerClient analyzer(connection.url, connection.token);
-  const auto answer =
-      analyzer.Call("DELETE", RolloutPath(service) + (release ? "?release=true" : ""));
+  const char* flags = force ? "?release=true&force=true" : "?release=true";
+  const auto answer = analyzer.Call("DELETE", RolloutPath(service) + (release ? flags : ""));
   if (!answer) return Fail(answer.error());
   Print(service + ": deleted\n");
   if (!release) return kDone;
@@ -288,15 +304,17 @@ int ResumeAll(const Connection& connection) {
 }
 
 int Act(const Connection& connection, const std::string& service, const std::string& action,
-        const std::string& body) {
+        json order) {
   AnalyzerClient analyzer(connection.url, connection.token);
   const auto before = analyzer.Call("GET", RolloutPath(service));
   if (!before) return Fail(before.error());
-  const auto answer = analyzer.Call("POST", RolloutPath(service) + "/" + action, body);
-  if (!answer) return Fail(answer.error());
-  const double order = Number(json::parse(*answer, nullptr, false), "order").value_or(0);
-  const double decisions = Number(json::parse(*before, nullptr, false), "decisions").value_or(0);
-  const auto became = WhatBecame(analyzer, service, order, decisions);
+  const auto rollout = Parsed(*before, "decisions");
+  if (!rollout) return kRefused;
+  order["seen_decisions"] = Count(*rollout, "decisions");
+  const auto answer = analyzer.Call("POST", RolloutPath(service) + "/" + action, order.dump());
+  if (!answer) return Fail(Lost(answer.error(), service));
+  const std::uint64_t number = Count(json::parse(*answer, nullptr, false), "order");
+  const auto became = WhatBecame(analyzer, service, number);
   if (!became) {
     Print(fmt::format("{}: {} ordered; whoever rules the rollout has not taken it yet\n", service,
                       action));
@@ -322,7 +340,7 @@ int Status(const Connection& connection, const StatusOptions& options, Format fo
     }
     if (answer) {
       const auto rollout = Parsed(*answer, "observed_weight");
-      if (!rollout) return kRefused;
+      if (!rollout) return kHeld;
       const auto exit = ExitOf(*rollout, options.version);
       if (exit || late) {
         PrintAs(format, *answer, RolloutTable(json::array({*rollout}), LookOfStdout()));

@@ -1,9 +1,10 @@
 // The commands of consul-canaryctl. Each prints its result on standard output, errors on standard
 // error, and returns the exit status: 0 done, 1 the mesh or the analyzer refused, 2 flags or file
-// contents are wrong, 3 (status) timed out or held.
+// contents are wrong, 3 (status, and watch that waits for an end) neither promoted nor rolled back.
 #pragma once
 
 #include <chrono>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,15 +31,16 @@ struct HistoryOptions {
 };
 int History(const Connection& connection, const HistoryOptions& options, Format format);
 
-// `release`: the primary subset takes all instances again.
-int Delete(const Connection& connection, const std::string& service, bool release);
+// `release`: the primary subset takes all instances again; `force`: although another version's run.
+int Delete(const Connection& connection, const std::string& service, bool release, bool force);
 // The whole fleet; `reason` may be empty.
 int PauseAll(const Connection& connection, const std::string& reason);
 int ResumeAll(const Connection& connection);
-// start, pause, resume, promote, abort, retry; `body` is the action's JSON or empty. Waits some
-// seconds for what became of the order, and says it; 1 where it was not carried out.
+// start, pause, resume, promote, abort, retry; `order` is the action's JSON object, to which is
+// added what has been decided so far. Waits some seconds for what became of the order, and says it;
+// 1 where it was not carried out.
 int Act(const Connection& connection, const std::string& service, const std::string& action,
-        const std::string& body);
+        nlohmann::json order);
 
 struct StatusOptions {
   std::string service;

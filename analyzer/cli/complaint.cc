@@ -20,9 +20,10 @@ std::vector<std::string> CommandNames(const CLI::App& app) {
   return names;
 }
 
-std::vector<std::string> FlagNames(const CLI::App& app) {
+std::vector<std::string> FlagNames(const CLI::App& app, bool only_with_value = false) {
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
+    if (only_with_value && option->get_items_expected_max() == 0) continue;
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
     for (const std::string& name : option->get_snames()) names.push_back("-" + name);
   }
@@ -30,7 +31,8 @@ std::vector<std::string> FlagNames(const CLI::App& app) {
 }
 
 std::string UnknownFlag(const CLI::App& app, const CLI::App* command, const std::string& flag) {
-  std::vector<std::string> known = FlagNames(app);
+  // Behind a command nobody means the program's own --version.
+  std::vector<std::string> known = FlagNames(app, command != nullptr);
   if (command != nullptr) {
     const auto own = FlagNames(*command);
     known.insert(known.end(), own.begin(), own.end());

@@ -52,20 +52,30 @@ std::string LeastText(const PlannedStep& step) {
 
 using Row = std::vector<std::string>;
 
+// A step of weight 0, of whose requests nothing is known, plans no faults.
+const std::vector<PlannedFault>& FaultsOf(const Plan& plan) {
+  static const std::vector<PlannedFault> kNone;
+  for (const PlannedStep& step : plan.steps) {
+    if (!step.faults.empty()) return step.faults;
+  }
+  return kNone;
+}
+
 Row HeadOf(const Plan& plan) {
   Row head{"step", "weight", "canary/s", "least/s", "healthy"};
-  if (plan.steps.empty()) return head;
-  for (const PlannedFault& fault : plan.steps.front().faults) {
+  for (const PlannedFault& fault : FaultsOf(plan)) {
     head.push_back(fmt::format("fails {:g}%", fault.failure_ratio * kPercent));
   }
   return head;
 }
 
-Row RowOf(const PlannedStep& step, std::size_t number) {
+Row RowOf(const PlannedStep& step, std::size_t number, std::size_t cells) {
   Row row{fmt::format("{}", number), fmt::format("{:g}%", step.weight_percent),
           fmt::format("{:.4g}", step.canary_requests_per_second), LeastText(step),
           HealthyText(step.healthy)};
+  if (step.weight_percent == 0) row[2] = "?";
   for (const PlannedFault& fault : step.faults) row.push_back(FaultText(fault));
+  row.resize(cells, "?");
   return row;
 }
 
@@ -151,7 +161,9 @@ std::string PlanTable(const Plan& plan, const PlanInput& input) {
       "step's deadline, the share that is):\n\n",
       input.requests_per_second, input.primary_failure_ratio * kPercent);
   std::vector<Row> rows{HeadOf(plan)};
-  for (std::size_t i = 0; i < plan.steps.size(); ++i) rows.push_back(RowOf(plan.steps[i], i + 1));
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    rows.push_back(RowOf(plan.steps[i], i + 1, rows.front().size()));
+  }
   text += Aligned(rows) + "\n" + PlanSummary(plan, input);
   return text;
 }

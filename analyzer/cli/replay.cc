@@ -90,6 +90,12 @@ Observation Player::Obedient(const RecordedTick& tick) const {
   seen.splitter = {.canary_percent = wanted,
                    .primary_percent = 100 - tick.other_percent - wanted,
                    .other_percent = tick.other_percent};
+  const rollout::Routes routes = state_.wanted.routes;
+  if (routes != rollout::Routes::kNone) {
+    seen.router = rollout::RouterView{.ours = routes == rollout::Routes::kPlaced
+                                                  ? rollout::RoutesSeen::kWhole
+                                                  : rollout::RoutesSeen::kNone};
+  }
   seen.canary_filter = state_.wanted.canary_filter.value_or("");
   seen.primary_filter =
       state_.wanted.primary_filter.value_or(rollout::FilterForVersion(*spec_, kPrimaryVersion));
@@ -168,12 +174,17 @@ void AddDifferences(const RecordedTick& tick, Observation& seen) {
     seen.splitter->canary_percent = tick.splitter->canary_percent;
     seen.splitter->primary_percent = tick.splitter->primary_percent;
   }
+  if (tick.routes) {
+    seen.router = rollout::RouterView{.ours = *tick.routes};
+    seen.entries_known = tick.unknown.empty();
+  }
   if (tick.canary_filter) seen.canary_filter = tick.canary_filter;
   if (tick.primary_filter) seen.primary_filter = tick.primary_filter;
   seen.fenced = tick.fenced;
   seen.unknown = tick.unknown;
   seen.fleet_pause = tick.fleet_pause;
   seen.splitter_unwritable = tick.splitter_unwritable;
+  seen.router_unwritable = tick.router_unwritable;
   seen.resolver_unwritable = tick.resolver_unwritable;
   seen.doubtful = tick.doubtful;
   seen.instances_known = tick.instances_known;

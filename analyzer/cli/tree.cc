@@ -80,6 +80,7 @@ class Drawing {
     AddText(branches, "reason", Reason(), Colour::kNone);
     AddText(branches, "problem", Text(rollout_, "problem"), Colour::kRed);
     AddText(branches, "holds", Text(rollout_, "unknown"), Colour::kYellow);
+    AddText(branches, "matched", Matched(), Colour::kNone);
     branches.push_back({"steps", Steps()});
     branches.push_back({Heads(), Subsets()});
     const bool judged = Number(rollout_, "last_step").value_or(0) > 0;
@@ -279,6 +280,19 @@ class Drawing {
     return lines;
   }
 
+  // Which requests the canary gets whatever its weight, and whether it does now.
+  [[nodiscard]] std::string Matched() const {
+    std::string text;
+    for (const json& condition : Child(rollout_, "match")) {
+      if (!condition.is_string()) continue;
+      text += (text.empty() ? "" : "; ") + condition.get<std::string>();
+    }
+    if (text.empty()) return text;
+    const std::string routes = Text(rollout_, "routes");
+    if (routes == "whole") return text + ": at the canary";
+    return text + (routes == "other" ? ": not as the rollout has it" : ": not at the canary");
+  }
+
   [[nodiscard]] std::string Stragglers() const {
     const std::string late = Text(rollout_, "stragglers");
     const std::string callers = Count(Number(rollout_, "callers"));
@@ -318,7 +332,7 @@ std::vector<std::string> Tree(const json& rollout, const Look& look, bool brief)
 std::string ChangeKey(const json& rollout) {
   std::string key;
   for (const char* field : {"phase", "stage", "canary_version", "primary_version", "verdict",
-                            "problem", "unknown", "stragglers", "waits"}) {
+                            "problem", "unknown", "stragglers", "waits", "routes"}) {
     key += Text(rollout, field) + '\n';
   }
   for (const char* field : {"step", "weight", "observed_weight", "decisions"}) {

@@ -153,7 +153,7 @@ class Watcher {
   std::optional<int> Look(const ApiAnswer& answer) {
     if (!answer) return Failed(answer.error());
     const auto seen = SeenIn(*answer, !options_.service.empty());
-    if (!seen) return kRefused;
+    if (!seen) return options_.until_done ? kHeld : kRefused;
     answered_ = true;
     show_.Look(*seen);
     if (!options_.until_done) return std::nullopt;

@@ -56,9 +56,11 @@ struct RecordedTick {
   std::string fleet_pause;               // as Observation::fleet_pause
   std::string splitter_unwritable;       // as Observation::splitter_unwritable
   std::string resolver_unwritable;       // the same
+  std::string router_unwritable;         // the same
   // What the mesh was, where it was not as the rollout wanted it.
   double other_percent = 0;                   // of the splitter's weights, neither subset's
   std::optional<RecordedSplitter> splitter;   // nullopt: as wanted
+  std::optional<rollout::RoutesSeen> routes;  // of `strategy.match`; nullopt: as wanted
   std::optional<std::string> canary_filter;   // of the resolver; nullopt: as wanted
   std::optional<std::string> primary_filter;  // the same
   bool fenced = true;                         // as Observation::fenced
@@ -74,7 +76,7 @@ struct RecordedTick {
   std::uint64_t sequence = 0;  // of the last decision; 0: as before, or not said
   bool restarted = false;      // before this line; what is not stored was lost
   // Without sequences; alert_started_wall_seconds is on the clock of t, where the rollout began at
-  // 0.
+  // 0; seen_decisions is 0 where the order was refused as outdated, else not told.
   std::vector<rollout::Order> orders;
 
   bool operator==(const RecordedTick&) const = default;

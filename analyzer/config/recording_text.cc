@@ -57,6 +57,7 @@ Json ToValue(const rollout::Order& order) {
   Json value = {{"order", ToString(order.kind)}, {"by", order.by}};
   if (!order.version.empty()) value["version"] = order.version;
   if (order.full) value["full"] = true;
+  if (order.seen_decisions == 0U) value["outdated"] = true;
   if (!order.alert.empty()) value["alert"] = order.alert;
   if (!order.alert_key.empty()) value["alert_key"] = order.alert_key;
   if (std::not_equal_to<>{}(order.alert_started_wall_seconds, 0.0)) {
@@ -83,6 +84,7 @@ void AddDifferences(const RecordedTick& tick, Json& line) {
     line["splitter"] = {{"canary", tick.splitter->canary_percent},
                         {"primary", tick.splitter->primary_percent}};
   }
+  if (tick.routes) line["routes"] = ToString(*tick.routes);
   if (tick.canary_filter) line["filters"]["canary"] = *tick.canary_filter;
   if (tick.primary_filter) line["filters"]["primary"] = *tick.primary_filter;
   if (!tick.fenced) line["fenced"] = false;
@@ -109,6 +111,7 @@ void AddMesh(const RecordedTick& tick, Json& line) {
   if (!tick.unknown.empty()) line["unknown"] = tick.unknown;
   if (!tick.fleet_pause.empty()) line["fleet_pause"] = tick.fleet_pause;
   if (!tick.splitter_unwritable.empty()) line["splitter_unwritable"] = tick.splitter_unwritable;
+  if (!tick.router_unwritable.empty()) line["router_unwritable"] = tick.router_unwritable;
   if (!tick.resolver_unwritable.empty()) line["resolver_unwritable"] = tick.resolver_unwritable;
   AddDifferences(tick, line);
   if (tick.orders.empty()) return;

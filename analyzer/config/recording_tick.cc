@@ -75,7 +75,7 @@ void ReadInstances(const Json& value, RecordedTick& tick) {
 
 constexpr double kMostWallSeconds = 1e12;
 constexpr const char* kOrderKeys =
-    "alert, alert_key, alert_started_wall_seconds, by, full, order, version";
+    "alert, alert_key, alert_started_wall_seconds, by, full, order, outdated, version";
 
 rollout::Order ReadOrder(const Json& item) {
   const Json& word = item.is_object() && item.contains("order") ? item["order"] : item;
@@ -98,6 +98,8 @@ rollout::Order ReadOrder(const Json& item) {
       *text->second = Words(value, "orders." + key);
     } else if (key == "full") {
       order.full = YesOrNo(value, "orders.full");
+    } else if (key == "outdated") {
+      if (YesOrNo(value, "orders.outdated")) order.seen_decisions = 0;
     } else if (key == "alert_started_wall_seconds") {
       if (!value.is_number() || !(std::abs(value.get<double>()) <= kMostWallSeconds)) {
         throw Wrong("orders.alert_started_wall_seconds: must be a number of seconds");
@@ -130,6 +132,12 @@ RecordedSplitter ReadSplitter(const Json& value) {
   if (value.size() != 2) throw Wrong(std::string("splitter: must be ") + kShape);
   return {Percent(value["canary"], "splitter.canary"),
           Percent(value["primary"], "splitter.primary")};
+}
+
+rollout::RoutesSeen ReadRoutes(const Json& value) {
+  const auto seen = rollout::RoutesSeenFromString(Words(value, "routes"));
+  if (!seen) throw Wrong("routes: must be none, whole or other");
+  return *seen;
 }
 
 void ReadFilters(const Json& value, RecordedTick& tick) {
@@ -174,6 +182,8 @@ const std::map<std::string, ReadKey>& TickKeys() {
       {"fleet_pause", [](J v, T tick) { tick.fleet_pause = Words(v, "fleet_pause"); }},
       {"splitter_unwritable",
        [](J v, T tick) { tick.splitter_unwritable = Words(v, "splitter_unwritable"); }},
+      {"router_unwritable",
+       [](J v, T tick) { tick.router_unwritable = Words(v, "router_unwritable"); }},
       {"resolver_unwritable",
        [](J v, T tick) { tick.resolver_unwritable = Words(v, "resolver_unwritable"); }},
       {"unknown", [](J v, T tick) { tick.unknown = Words(v, "unknown"); }},
@@ -181,6 +191,7 @@ const std::map<std::string, ReadKey>& TickKeys() {
        [](J v, T tick) { tick.instances_known = YesOrNo(v, "instances_known"); }},
       {"other", [](J v, T tick) { tick.other_percent = Percent(v, "other"); }},
       {"splitter", [](J v, T tick) { tick.splitter = ReadSplitter(v); }},
+      {"routes", [](J v, T tick) { tick.routes = ReadRoutes(v); }},
       {"filters", ReadFilters},
       {"fenced", [](J v, T tick) { tick.fenced = YesOrNo(v, "fenced"); }},
       {"confirmed", [](J v, T tick) { tick.confirmed = YesOrNo(v, "confirmed"); }},

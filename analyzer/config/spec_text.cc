@@ -109,6 +109,21 @@ Json ToValue(const Step& step) {
           {"pause", step.pause}};
 }
 
+Json ToValue(const rollout::Match& match) {
+  Json value = Json::object();
+  if (match.cookie.empty()) {
+    value["header"] = match.header;
+  } else {
+    value["cookie"] = match.cookie;
+  }
+  if (match.kind == rollout::MatchKind::kPresent) {
+    value["present"] = true;
+  } else {
+    value[std::string(ToString(match.kind))] = match.value;
+  }
+  return value;
+}
+
 Json ToValue(const stats::Margin& margin) {
   return {{"ratio", margin.ratio}, {"absolute", margin.absolute}};
 }
@@ -153,6 +168,14 @@ Json AnalysisToValue(const Spec& spec) {
           {"latency", ToList(spec.latency)},
           {"thresholds", ToList(spec.thresholds)},
           {"on_insufficient_data", ToText(spec.on_insufficient_data)}};
+}
+
+std::string ToYamlLine(const rollout::Match& match) {
+  const std::string subject =
+      match.cookie.empty() ? "header: " + Quoted(match.header) : "cookie: " + Quoted(match.cookie);
+  const std::string value =
+      match.kind == rollout::MatchKind::kPresent ? "true" : Quoted(match.value);
+  return fmt::format("{{{}, {}: {}}}", subject, ToString(match.kind), value);
 }
 
 std::string ToYamlLine(const stats::Margin& margin) {
@@ -201,6 +224,7 @@ std::string ToJson(const Spec& spec) {
   // A filter that nothing writes would be refused.
   if (WritesFilters(spec)) document["subset_filter"] = spec.subset_filter;
   document["strategy"] = {{"steps", ToList(spec.steps)},
+                          {"match", ToList(spec.match)},
                           {"ready_deadline", ToText(spec.ready_deadline)},
                           {"warmup", ToText(spec.warmup)},
                           {"deadline", ToText(spec.deadline)},
@@ -234,6 +258,7 @@ std::string ToYaml(const Spec& spec) {
     text += fmt::format("    - {{weight: {}, min_duration: {}, pause: {}}}\n", step.weight_percent,
                         ToText(step.min_duration), step.pause);
   }
+  text += YamlList("match", spec.match);
   line("  ready_deadline", ToText(spec.ready_deadline));
   line("  warmup", ToText(spec.warmup));
   line("  deadline", ToText(spec.deadline));

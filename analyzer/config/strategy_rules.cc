@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "analyzer/config/match_rules.h"
 #include "exporter/config/document.h"
 
 namespace consul_canary::config {
@@ -26,9 +27,15 @@ NumberCheck Weight() {
           "greater than 0, at most 100, with at most two decimals"};
 }
 
+// Of a step; that 0 needs matches is checked later.
+NumberCheck WeightOrZero() {
+  const NumberCheck weight = Weight();
+  return {[weight](double value) { return value == 0.0 || weight.holds(value); }, weight.words};
+}
+
 Rule OneStep(Step& step) {
   return [&step](const Node& node, const std::string& field, Findings& findings) {
-    Map({{"weight", Number(step.weight_percent, Weight())},
+    Map({{"weight", Number(step.weight_percent, WeightOrZero())},
          {"min_duration", Duration(step.min_duration, true)},
          {"pause", Flag(step.pause)}})(node, field, findings);
     RequireKey(node, field, "weight", findings);
@@ -108,6 +115,18 @@ Rule Linear(std::vector<Step>& steps) {
   };
 }
 
+// Without matches no request proves a step of weight 0. Weights ascend, so it is the first one.
+void CheckWeightZero(const Spec& spec, Findings& findings) {
+  static const std::string kField = "strategy.steps[0].weight";
+  if (spec.steps.front().weight_percent > 0 || !spec.match.empty()) return;
+  if (!findings.Present(kField) || findings.Faulty(kField) || findings.Faulty("strategy.match")) {
+    return;
+  }
+  findings.Report(findings.LineOf(kField), kField,
+                  "must be greater than 0 where strategy.match is empty, since the canary then "
+                  "gets no requests, is 0");
+}
+
 // A step whose deadline passes before it may be judged, or may end, can never advance.
 void CheckDeadline(const Spec& spec, Findings& findings) {
   if (findings.Faulty("strategy.deadline")) return;
@@ -142,6 +161,7 @@ Rule Strategy(Spec& spec) {
   return Map(
       {{"steps", Steps(spec.steps)},
        {"linear", Linear(spec.steps)},
+       {"match", Matches(spec.match)},
        {"ready_deadline", Duration(spec.ready_deadline, false)},
        {"warmup", Duration(spec.warmup, true)},
        {"deadline", Duration(spec.deadline, false)},
@@ -152,6 +172,7 @@ Rule Strategy(Spec& spec) {
 
 void CheckStrategy(const Spec& spec, Findings& findings) {
   CheckOneKindOfSteps(findings);
+  CheckWeightZero(spec, findings);
   CheckDeadline(spec, findings);
 }
 

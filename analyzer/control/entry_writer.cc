@@ -12,6 +12,12 @@ namespace {
 
 using nlohmann::json;
 
+std::string TextAt(const json& object, const char* key) {
+  if (!object.is_object()) return {};
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
 class ConsulEntryWriter final : public EntryWriter {
  public:
   explicit ConsulEntryWriter(consul::Client& client) : client_(client) {}
@@ -19,6 +25,13 @@ class ConsulEntryWriter final : public EntryWriter {
   void Write(std::string_view entry_json, std::uint64_t cas_index,
              consul::Reply<bool> reply) override {
     client_.WriteEntry(entry_json, cas_index, std::move(reply));
+  }
+
+  void Remove(std::string_view entry_json, std::uint64_t cas_index,
+              consul::Reply<bool> reply) override {
+    const json entry = json::parse(entry_json, nullptr, false);
+    client_.DeleteEntryAt(TextAt(entry, "Kind"), TextAt(entry, "Name"), cas_index,
+                          std::move(reply));
   }
 
  private:
@@ -35,11 +48,6 @@ std::string_view CustomResourceOf(std::string_view kind) {
   const auto* const found = std::find_if(std::begin(kKinds), std::end(kKinds),
                                          [kind](const auto& each) { return each.first == kind; });
   return found == std::end(kKinds) ? kind : found->second;
-}
-
-std::string TextAt(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 }  // namespace

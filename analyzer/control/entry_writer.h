@@ -29,6 +29,9 @@ class EntryWriter {
   // end too.
   virtual void Write(std::string_view entry_json, std::uint64_t cas_index,
                      consul::Reply<bool> reply) = 0;
+  // The same, but the entry goes. cas_index > 0.
+  virtual void Remove(std::string_view entry_json, std::uint64_t cas_index,
+                      consul::Reply<bool> reply) = 0;
 };
 
 // Why the analyzer may not write an entry with this Meta, which entry that is and what to do;

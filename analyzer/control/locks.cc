@@ -9,6 +9,7 @@
 #include "analyzer/control/keys.h"
 #include "analyzer/control/prefix_watch.h"
 #include "analyzer/control/rendezvous.h"
+#include "exporter/base/log.h"
 
 namespace consul_canary::control {
 namespace {
@@ -175,10 +176,19 @@ struct Locks::Impl : std::enable_shared_from_this<Locks::Impl> {
     GiveBack(id, lock);
   }
 
+  // Where Consul gives no answer the lock may be held by our session still, which no watch tells
+  // of: it is taken again, and given back again in its turn.
   void GiveBack(const std::string& id, Lock& lock) {
     lock.free_since = Clock::now();
     lock.holder.clear();
-    client.KvRelease(LockKey(id), name, membership.session(), [](const base::Result<bool>&) {});
+    client.KvRelease(LockKey(id), name, membership.session(),
+                     Guard([id](Impl& self, const base::Result<bool>& released) {
+                       const auto found = self.locks.find(id);
+                       if (released || found == self.locks.end()) return;
+                       base::Log(base::LogLevel::kWarn, "lock not given back",
+                                 {{"service", id}, {"error", released.error().message}});
+                       self.ConsiderAfter(id, found->second, kRetryEvery);
+                     }));
   }
 
   // --- acquiring

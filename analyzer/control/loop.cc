@@ -1,19 +1,21 @@
 #include "analyzer/control/loop.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
 #include <future>
 #include <mutex>
 #include <set>
 #include <thread>
 #include <utility>
 
+#include "analyzer/control/contained.h"
+#include "analyzer/control/gone_callers.h"
+#include "analyzer/control/mailbox.h"
 #include "analyzer/control/maintenance.h"
 #include "analyzer/control/managed.h"
 #include "analyzer/control/observe.h"
 #include "analyzer/control/record.h"
 #include "analyzer/control/store.h"
+#include "analyzer/control/tick_clock.h"
 #include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"
 
@@ -31,11 +33,13 @@ constexpr std::size_t kOrdersPerTick = 16;
 // A write is read back within milliseconds; after this long what is seen is acted upon, but nothing
 // is widened or ended.
 constexpr base::milliseconds kReadBack{2000};
-constexpr std::array<double, 8> kTickBuckets{.0001, .0005, .001, .005, .01, .05, .1, .5};
 
 double WallNow() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
+
+// A fleet's pause that nobody has read yet may be there.
+constexpr const char* kPauseNotKnown = "whether the fleet is paused is not known yet";
 
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -60,15 +64,18 @@ struct Loop::Impl {
   Store store;                       // lives on the I/O thread
   std::optional<Recorder> recorder;  // the same
 
-  std::mutex mutex;  // guards mailbox, view
-  std::condition_variable_any wake;
-  std::deque<std::function<void(Impl&)>> mailbox;
+  Mailbox<std::function<void(Impl&)>> mailbox;
+  std::mutex mutex;  // guards view
   std::shared_ptr<const FleetView> view;
 
   // The tick thread's own.
   std::map<std::string, Managed> rollouts;
   LoopCounters counters;
-  std::string fleet_pause;  // in words; empty: none
+  bool counted = false;             // since they were shown
+  std::set<std::string> concerned;  // by news since the last look
+  bool all_concerned = false;
+  bool specs_moved = false;                  // since the services were followed
+  std::string fleet_pause = kPauseNotKnown;  // in words; empty: none
   std::optional<MonotonicTime> consul_away_at;
   bool round_over = false;
   std::uint64_t last_change = 0;
@@ -76,60 +83,51 @@ struct Loop::Impl {
 
   // --- mailbox
 
-  void Tell(std::function<void(Impl&)> news) {
-    {
-      const std::scoped_lock lock(mutex);
-      mailbox.push_back(std::move(news));
-    }
-    wake.notify_one();
+  void Tell(std::function<void(Impl&)> news) { mailbox.Put(std::move(news)); }
+
+  // For the store to call on its thread: `take` is called with the same on the thread of ticks.
+  template <class... Params>
+  auto ToTicks(void (Impl::*take)(Params...)) {
+    return [this, take](std::decay_t<Params>... news) {
+      Tell([take, ... news = std::move(news)](Impl& self) { (self.*take)(news...); });
+    };
   }
 
   StoreEvents Events() {
-    return {.on_spec =
-                [this](std::string id, std::optional<consul::KvPair> spec) {
-                  Tell([id, spec](Impl& self) { self.TakeSpec(id, spec); });
-                },
-            .on_orders =
-                [this](std::string id, std::vector<consul::KvPair> orders) {
-                  Tell([id, orders](Impl& self) { self.TakeOrders(id, orders); });
-                },
-            .on_leading =
-                [this](std::string id, std::uint64_t epoch, std::optional<consul::KvPair> state) {
-                  Tell([id, epoch, state](Impl& self) { self.TakeLead(id, epoch, state); });
-                },
-            .on_lost =
-                [this](std::string id, std::string why) {
-                  Tell([id, why](Impl& self) { self.LoseLead(id, why); });
-                },
-            .on_holder =
-                [this](std::string id, std::string analyzer) {
-                  Tell([id, analyzer](Impl& self) { self.rollouts[id].holder = analyzer; });
-                },
-            .on_fleet_pause =
-                [this](std::string stored) {
-                  Tell([stored](Impl& self) { self.TakeFleetPause(stored); });
-                },
-            .on_changed =
-                [this](ChangeResult result) {
-                  Tell([result](Impl& self) { self.TakeResult(result); });
-                }};
+    return {.on_spec = ToTicks(&Impl::TakeSpec),
+            .on_orders = ToTicks(&Impl::TakeOrders),
+            .on_leading = ToTicks(&Impl::TakeLead),
+            .on_lost = ToTicks(&Impl::LoseLead),
+            .on_holder = ToTicks(&Impl::TakeHolder),
+            .on_fleet_pause = ToTicks(&Impl::TakeFleetPause),
+            .on_changed = ToTicks(&Impl::TakeResult)};
+  }
+
+  // The rollout that news are about; added where it is new.
+  Managed& Concerning(const std::string& id) {
+    concerned.insert(id);
+    return rollouts[id];
   }
 
   void TakeSpec(const std::string& id, const std::optional<consul::KvPair>& stored) {
     if (!stored) {
-      if (rollouts.contains(id)) rollouts[id].spec_deleted = true;
+      if (rollouts.contains(id)) Concerning(id).spec_deleted = true;
       return ForgetDeleted();
     }
-    Managed& managed = rollouts[id];
+    Managed& managed = Concerning(id);
     ReadSpec(managed, *stored);
     base::Log(managed.spec_problem.empty() ? LogLevel::kInfo : LogLevel::kError,
               "specification read", {{"service", id}, {"problem", managed.spec_problem}});
-    FollowServices();
+    specs_moved = true;
   }
 
   // They may come before the specification; after it, only their end does.
   void TakeOrders(const std::string& id, const std::vector<consul::KvPair>& orders) {
-    if (!orders.empty() || rollouts.contains(id)) ReadOrders(rollouts[id], orders);
+    if (!orders.empty() || rollouts.contains(id)) ReadOrders(Concerning(id), orders);
+  }
+
+  void TakeHolder(const std::string& id, const std::string& analyzer) {
+    Concerning(id).holder = analyzer;
   }
 
   void ForgetDeleted() {
@@ -140,24 +138,23 @@ struct Loop::Impl {
       io.Post([this, id = id] { store.Forget(id); });
       return true;
     };
-    if (std::erase_if(rollouts, is_over) > 0) FollowServices();
+    if (std::erase_if(rollouts, is_over) > 0) specs_moved = true;
   }
 
   // One attempt at a time; how it went comes with the next look.
-  void MaintainIfDue(const std::string& id, Managed& managed,
+  void MaintainIfDue(const std::string& id, Managed& managed, const rollout::Spec& spec,
                      const collect::ServiceSnapshot* service) {
     if (!managed.state.maintenance_due || managed.maintaining || managed.maintained) return;
     if (managed.state.phase != rollout::Phase::kRolledBack || service == nullptr) return;
     managed.maintaining = true;
-    io.Post([this, id,
-             instances = CanaryInstances(*managed.spec, managed.state.canary_version, *service),
+    io.Post([this, id, instances = CanaryInstances(spec, managed.state.canary_version, *service),
              reason = "consul-canary: " + managed.state.reason] {
       BeginMaintenance(client, instances, reason, [this, id](std::string outcome) {
         Tell([id, outcome = std::move(outcome)](Impl& self) {
-          const auto found = self.rollouts.find(id);
-          if (found == self.rollouts.end()) return;
-          found->second.maintaining = false;
-          found->second.maintained = outcome;
+          if (!self.rollouts.contains(id)) return;
+          Managed& asked = self.Concerning(id);
+          asked.maintaining = false;
+          asked.maintained = outcome;
         });
       });
     });
@@ -166,7 +163,10 @@ struct Loop::Impl {
   void TakeFleetPause(const std::string& stored) {
     std::string words = FleetPauseInWords(stored);
     if (words == fleet_pause) return;
+    all_concerned = true;
+    const bool begins = fleet_pause == kPauseNotKnown;
     fleet_pause = std::move(words);
+    if (begins && fleet_pause.empty()) return;
     base::Log(LogLevel::kWarn, fleet_pause.empty() ? "the fleet goes on" : "the fleet is paused",
               {{"why", fleet_pause}});
   }
@@ -174,40 +174,43 @@ struct Loop::Impl {
   void FollowServices() {
     std::set<std::string> services;
     for (const auto& [id, managed] : rollouts) {
-      if (managed.spec) services.insert(managed.spec->service);
+      if (!managed.service.empty()) services.insert(managed.service);
     }
     collector.Follow(std::move(services));
   }
 
   void TakeLead(const std::string& id, std::uint64_t epoch,
                 const std::optional<consul::KvPair>& stored) {
-    Managed& managed = rollouts[id];
+    Managed& managed = Concerning(id);
     BeginLead(managed, epoch, stored);
     LogLead(id, managed);
+    // The state may tell what a specification that cannot be read was for.
+    if (!managed.spec) specs_moved = true;
   }
 
   void LoseLead(const std::string& id, const std::string& why) {
-    const auto found = rollouts.find(id);
-    if (found == rollouts.end()) return;
-    EndLead(found->second);
+    if (!rollouts.contains(id)) return;
+    EndLead(Concerning(id));
     base::Log(LogLevel::kWarn, "not leading any more", {{"service", id}, {"why", why}});
   }
 
   void TakeResult(const ChangeResult& result) {
-    const auto found = rollouts.find(result.id);
     for (const WriteResult& write : result.writes) NoteWrite(result.id, write);
-    if (found == rollouts.end() || found->second.in_flight != result.number) return;
-    for (const rollout::Decision& decision : TakeCommitted(found->second, result)) {
+    if (!rollouts.contains(result.id)) return;
+    Managed& managed = Concerning(result.id);
+    if (managed.in_flight != result.number) return;
+    for (const rollout::Decision& decision : TakeCommitted(managed, result)) {
+      counted = true;
       ++counters.decisions[{result.id, decision.action, decision.cause}];
       LogDecision(result.id, decision);
     }
   }
 
   // Before the outcome is committed, so that whoever goes on from it finds it recorded.
-  void Record(const std::string& id, Managed& managed, const Observation& seen,
-              const rollout::Outcome& outcome) {
+  void Record(const std::string& id, Managed& managed, const rollout::Spec& given,
+              const Observation& seen, const rollout::Outcome& outcome) {
     if (!recorder) return;
-    auto piece = RecordLook(id, {*managed.spec, managed.state, seen, outcome}, managed.recorded);
+    auto piece = RecordLook(id, {given, managed.state, seen, outcome}, managed.recorded);
     if (!piece) return;
     io.Post([this, piece = std::move(*piece)] { recorder->Append(piece); });
   }
@@ -215,6 +218,7 @@ struct Loop::Impl {
   // Logged when it succeeds and when its trouble changes, not at each try.
   void NoteWrite(const std::string& id, const WriteResult& write) {
     auto [outcome, trouble] = OutcomeOf(write);
+    counted = true;
     ++counters.writes[outcome];
     const auto found = rollouts.find(id);
     if (found == rollouts.end()) return;
@@ -235,15 +239,28 @@ struct Loop::Impl {
     return !consul_away_at || now - *consul_away_at > options.settle;
   }
 
+  // Nothing that one rollout holds may end the others' ruling.
+  void RuleOrSay(const std::string& id, Managed& managed, const collect::MeshSnapshot& mesh,
+                 bool with_counts) {
+    std::string trouble = Contained([&] { Rule(id, managed, mesh, with_counts); });
+    if (!trouble.empty()) trouble = "a look at this rollout failed: " + trouble;
+    if (trouble == managed.look_trouble) return;
+    if (!trouble.empty()) {
+      base::Log(LogLevel::kError, "rollout not ruled", {{"service", id}, {"error", trouble}});
+    }
+    managed.look_trouble = std::move(trouble);
+  }
+
   void Rule(const std::string& id, Managed& managed, const collect::MeshSnapshot& mesh,
             bool with_counts) {
-    if (!managed.leading || !managed.loaded || !managed.spec || managed.in_flight) return;
+    const rollout::Spec* given = SpecToRuleBy(managed.spec, managed.state);
+    if (!managed.leading || !managed.loaded || given == nullptr || managed.in_flight) return;
     const MonotonicTime now = Clock::now();
-    const auto found = mesh.services.find(managed.spec->service);
+    const auto found = mesh.services.find(given->service);
     const collect::ServiceSnapshot* service =
         found == mesh.services.end() ? nullptr : found->second.get();
-    const rollout::Spec& spec = rollout::RulingSpec(*managed.spec, managed.state);
-    MaintainIfDue(id, managed, service);
+    const rollout::Spec& spec = rollout::RulingSpec(*given, managed.state);
+    MaintainIfDue(id, managed, spec, service);
     const bool outdated = service != nullptr && IsOutdated(managed, *service);
     if (outdated && now - managed.written_at < kReadBack) return;
     State next = managed.state;
@@ -255,7 +272,10 @@ struct Loop::Impl {
     seen.fleet_pause = fleet_pause;
     seen.wall_seconds = WallNow();
     if (with_counts) AddTime(managed, Seconds(options.interval), now, seen);
-    if (!IsActive(next.phase) && seen.unknown.empty()) ForgetGoneCallers(*service, next.baselines);
+    if (service != nullptr) {
+      const bool catalog_known = mesh.ready && InstancesSettled(now);
+      LogForgotten(id, ForgetCallers(managed, *service, catalog_known, now, next));
+    }
     if (with_counts && service != nullptr) {
       seen.counts = TakeCounts(spec, *service, next);
       seen.counts_known = true;
@@ -264,10 +284,10 @@ struct Loop::Impl {
     seen.orders.assign(managed.orders.begin(),
                        managed.orders.begin() +
                            std::min<std::ptrdiff_t>(std::ssize(managed.orders), kOrdersPerTick));
-    rollout::Outcome outcome = rollout::Decide(*managed.spec, std::move(next), seen);
+    rollout::Outcome outcome = rollout::Decide(*given, std::move(next), seen);
     managed.verdict = outcome.verdict;
     managed.waits = outcome.waits;
-    Record(id, managed, seen, outcome);
+    Record(id, managed, *given, seen, outcome);
     managed.previous_tick = managed.last_tick;
     if (with_counts) managed.last_tick = now;
     Settle(id, managed, std::move(outcome), std::move(seen), service, now, with_counts);
@@ -285,10 +305,11 @@ struct Loop::Impl {
       for (const WriteResult& refused : prepared.refused) NoteWrite(id, refused);
       change.writes = std::move(prepared.writes);
     }
-    const bool commit = MustStore(managed.state, outcome) || !change.taken_orders.empty() ||
-                        !change.refused_orders.empty() ||
-                        (IsActive(outcome.state.phase) && seen.unknown.empty() &&
-                         IsCheckpointDue(managed, now, options.checkpoint_every));
+    const bool commit =
+        MustStore(managed.state, outcome) || !change.taken_orders.empty() ||
+        !change.refused_orders.empty() ||
+        (IsActive(outcome.state.phase) && (seen.unknown.empty() || seen.entries_known) &&
+         IsCheckpointDue(managed, now, options.checkpoint_every));
     managed.seen = std::move(seen);
     if (!commit) managed.state = std::move(outcome.state);
     // A write that failed or is not seen yet is tried again with the next tick, not with every
@@ -306,56 +327,66 @@ struct Loop::Impl {
     io.Post([this, change = std::move(change)]() mutable { store.Apply(std::move(change)); });
   }
 
-  void Tick(bool with_counts) {
+  // At all rollouts, or at those that news concern: each commit's result comes by itself, and of a
+  // thousand rollouts some hundred are committed each second.
+  void Look(bool with_counts) {
     const MonotonicTime start = Clock::now();
     const auto mesh = collector.Latest();
     if (mesh->consul_error) consul_away_at = start;
-    for (auto& [id, managed] : rollouts) Rule(id, managed, *mesh, with_counts);
+    const bool at_all = with_counts || all_concerned;
+    for (auto& [id, managed] : rollouts) {
+      if (at_all || concerned.contains(id)) RuleOrSay(id, managed, *mesh, with_counts);
+    }
     ForgetDeleted();
-    const double seconds = Seconds(Clock::now() - start);
-    for (const double bound : kTickBuckets) counters.tick_buckets[bound] += seconds <= bound;
-    counters.tick_sum_seconds += seconds;
-    ++counters.ticks;
-    Publish(*mesh);
+    if (std::exchange(specs_moved, false)) FollowServices();
+    if (at_all) {
+      counters.tick_duration.Observe(Seconds(Clock::now() - start));
+      counted = true;
+    }
+    Publish(*mesh, at_all);
+    concerned.clear();
+    all_concerned = false;
   }
 
-  void Publish(const collect::MeshSnapshot& mesh) {
+  void Publish(const collect::MeshSnapshot& mesh, bool all) {
     auto fleet = std::make_shared<FleetView>();
     for (const auto& [id, managed] : rollouts) {
       // Orders may come before the specification, or after it was deleted.
       if (!managed.spec && managed.spec_problem.empty()) continue;
+      const auto shown = view->rollouts.find(id);
+      if (!all && shown != view->rollouts.end() && !concerned.contains(id)) {
+        fleet->rollouts.insert(fleet->rollouts.end(), *shown);
+        continue;
+      }
       auto rollout = std::make_shared<RolloutView>(ViewOf(id, managed));
       if (rollout->problem.empty()) rollout->problem = MissingPermission(*rollout, mesh);
       rollout->outcomes_age_seconds = OutcomesAge(managed, mesh, Clock::now());
       fleet->rollouts[id] = std::move(rollout);
     }
-    fleet->counters = counters;
+    fleet->counters = view->counters;
+    if (std::exchange(counted, false)) fleet->counters = std::make_shared<LoopCounters>(counters);
     fleet->fleet_pause = fleet_pause;
     const std::scoped_lock lock(mutex);
     view = std::move(fleet);
   }
 
+  void Take(const std::function<void(Impl&)>& item) {
+    const std::string trouble = Contained([&] { item(*this); });
+    if (!trouble.empty())
+      base::Log(LogLevel::kError, "the loop's work failed", {{"error", trouble}});
+  }
+
   // The only place that waits: for news or for the next tick. News are acted upon at once, but
-  // carry no counts, so that what happens does not choose the ticks' boundaries. A tick comes when
-  // a round of scrapes is over, so that what was counted is not left lying; without one, when it is
-  // overdue.
+  // carry no counts, so that what happens does not choose the ticks' boundaries.
   void Run(const std::stop_token& stop) {
-    MonotonicTime last_tick = Clock::now();
+    TickClock ticks(options.interval, Clock::now());
     while (!stop.stop_requested()) {
-      std::deque<std::function<void(Impl&)>> news;
-      {
-        std::unique_lock lock(mutex);
-        wake.wait_until(lock, stop, last_tick + options.interval * 3 / 2,
-                        [this] { return !mailbox.empty(); });
-        news.swap(mailbox);
-      }
       round_over = false;
-      for (const auto& item : news) item(*this);
-      // A sidecar that appears is read in a round of its own: not each round is a tick.
-      const auto since = Clock::now() - last_tick;
-      const bool due = since >= options.interval * (round_over ? 0.5 : 1.5);
-      if (due) last_tick = Clock::now();
-      if (!stop.stop_requested()) Tick(due);
+      for (const auto& item : mailbox.Take(stop, ticks.overdue_at())) Take(item);
+      const auto lateness = ticks.Begin(Clock::now(), round_over);
+      if (lateness) counters.tick_lateness.Observe(Seconds(*lateness));
+      all_concerned = all_concerned || round_over;
+      if (!stop.stop_requested()) Take([&](Impl& self) { self.Look(lateness.has_value()); });
     }
   }
 };
@@ -368,7 +399,9 @@ Loop::~Loop() { Stop(); }
 
 void Loop::Start() {
   impl_->collector.OnConsulChange([weak = std::weak_ptr<Impl>(impl_)] {
-    if (const auto impl = weak.lock()) impl->Tell([](Impl&) {});
+    if (const auto impl = weak.lock()) {
+      impl->Tell([](Impl& self) { self.all_concerned = true; });
+    }
   });
   impl_->collector.OnRound([weak = std::weak_ptr<Impl>(impl_)] {
     if (const auto impl = weak.lock()) impl->Tell([](Impl& self) { self.round_over = true; });

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <utility>
 
 #include "analyzer/config/spec_file.h"
@@ -28,15 +27,27 @@ constexpr int kTicksToKnowTheRate = 3;
 // A Consul transaction holds 64 operations; state, decisions and orders that were taken need most.
 constexpr std::size_t kRefusedPerTick = 4;
 
+std::uint64_t& ReplacedBy(Managed& managed, const std::string& what) {
+  if (what == kSplitterWrite) return managed.replaced_splitter;
+  return what == kRouterWrite ? managed.replaced_router : managed.replaced_resolver;
+}
+
 std::string FirstProblem(const Managed& managed) {
-  for (const std::string* problem :
-       {&managed.spec_problem, &managed.state_problem, &managed.write_trouble}) {
+  for (const std::string* problem : {&managed.spec_problem, &managed.state_problem,
+                                     &managed.look_trouble, &managed.write_trouble}) {
     if (!problem->empty()) return *problem;
   }
   return managed.commit_trouble;
 }
 
 }  // namespace
+
+const rollout::Spec* SpecToRuleBy(const std::optional<rollout::Spec>& spec,
+                                  const rollout::State& state) {
+  if (spec) return &*spec;
+  const bool goes_on = IsActive(state.phase) || state.maintenance_due;
+  return goes_on && state.spec ? &*state.spec : nullptr;
+}
 
 void ReadSpec(Managed& managed, const consul::KvPair& stored) {
   managed.spec.reset();
@@ -49,6 +60,7 @@ void ReadSpec(Managed& managed, const consul::KvPair& stored) {
   }
   auto spec = config::ParseSpec(*text);
   if (spec) {
+    managed.service = spec->service;
     managed.spec = std::move(*spec);
   } else {
     managed.spec_problem = "stored specification: " + config::ToString(spec.error().front());
@@ -115,14 +127,20 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
   managed.state = {};
   managed.state_index = 0;
   managed.state_problem.clear();
+  managed.gone_callers.clear();
   managed.replaced_splitter = 0;  // a Consul that was set up anew counts from the start
   managed.replaced_resolver = 0;
+  managed.replaced_router = 0;
   if (stored) {
     auto state = StateFromJson(stored->value);
     managed.loaded = state.has_value();
     managed.state_problem = state ? "" : state.error().message;
     managed.state_index = stored->modify_index;
     if (state) managed.state = std::move(*state);
+  }
+  // Whoever has never seen a specification that it could read.
+  if (!managed.spec_problem.empty() && managed.service.empty() && managed.state.spec) {
+    managed.service = managed.state.spec->service;
   }
   NoteLoaded(managed.state, managed.recorded);
 }
@@ -146,8 +164,8 @@ bool IsCheckpointDue(const Managed& managed, base::MonotonicTime now, base::mill
 }
 
 bool IsOver(const Managed& managed) {
-  const bool ends =
-      managed.leading && managed.loaded && managed.spec && IsActive(managed.state.phase);
+  const bool ends = managed.leading && managed.loaded && IsActive(managed.state.phase) &&
+                    SpecToRuleBy(managed.spec, managed.state) != nullptr;
   return managed.spec_deleted && !ends && managed.in_flight == 0;
 }
 
@@ -197,15 +215,15 @@ void NoteReplaced(Managed& managed, const WriteResult& write, base::MonotonicTim
     }
     return;
   }
-  std::uint64_t& replaced =
-      write.what == kSplitterWrite ? managed.replaced_splitter : managed.replaced_resolver;
+  std::uint64_t& replaced = ReplacedBy(managed, write.what);
   replaced = std::max(replaced, write.cas_index);
   managed.written_at = now;
 }
 
 bool IsOutdated(const Managed& managed, const collect::ServiceSnapshot& service) {
   return (service.splitter && service.splitter->modify_index <= managed.replaced_splitter) ||
-         (service.resolver && service.resolver->modify_index <= managed.replaced_resolver);
+         (service.resolver && service.resolver->modify_index <= managed.replaced_resolver) ||
+         (service.router && service.router->modify_index <= managed.replaced_router);
 }
 
 void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
@@ -230,9 +248,15 @@ void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
   const bool resolver_fenced = !moves_filters || !seen.resolver_unwritable.empty() ||
                                seen.resolver_epoch == managed.epoch ||
                                (seen.entries_known && !has_filters);
-  seen.fenced = splitter_fenced && resolver_fenced && now >= managed.unsure_until;
+  const bool router_fenced = !seen.router_unwritable.empty() ||
+                             rollout::IsRouterFenced(managed.state, seen, managed.epoch);
+  seen.fenced = splitter_fenced && resolver_fenced && router_fenced && now >= managed.unsure_until;
   if (doubts.outdated && seen.unknown.empty()) {
     seen.unknown = "our own last write is not read back yet";
+  }
+  if (!managed.spec_problem.empty() && !managed.spec_deleted && seen.unknown.empty()) {
+    seen.unknown =
+        "the specification cannot be read, so the one before it rules: " + managed.spec_problem;
   }
 }
 
@@ -254,43 +278,6 @@ void AddTime(const Managed& managed, double interval_seconds, base::MonotonicTim
 bool MustStore(const rollout::State& before, const rollout::Outcome& outcome) {
   return !outcome.decisions.empty() || outcome.state.last_order > before.last_order ||
          outcome.state.wanted != before.wanted;
-}
-
-PreparedWrites PrepareWrites(const Managed& managed, const rollout::State& state,
-                             const rollout::Observation& seen,
-                             const collect::ServiceSnapshot& service) {
-  PreparedWrites prepared;
-  const rollout::Spec& spec = rollout::RulingSpec(*managed.spec, state);
-  if (!spec.act) return prepared;
-  const std::map<std::string, std::string> meta{{kEpochMetaKey, std::to_string(managed.epoch)}};
-  for (const rollout::Write due : rollout::DueWrites(state, seen, managed.epoch)) {
-    base::Result<std::string> json;
-    EntryWrite write;
-    if (due == rollout::Write::kSplitter) {
-      write = {kSplitterWrite, "", service.splitter->modify_index};
-      json = consul::WithWeights(*service.splitter, spec.primary_subset, spec.canary_subset,
-                                 state.wanted.canary_percent, meta);
-    } else {
-      const bool canary = due == rollout::Write::kCanaryFilter;
-      write = {canary ? "canary filter" : "primary filter", "", service.resolver->modify_index};
-      json = consul::WithSubsetFilter(
-          *service.resolver, canary ? spec.canary_subset : spec.primary_subset,
-          canary ? *state.wanted.canary_filter : *state.wanted.primary_filter, meta);
-    }
-    if (!json) {
-      prepared.refused.push_back({write.what, write.cas_index, tl::unexpected(json.error())});
-      continue;
-    }
-    if (const std::string why = WhyNotWritable(*json); !why.empty()) {
-      prepared.refused.push_back({write.what, write.cas_index,
-                                  base::Fail(base::ErrorCode::kConflict, why),
-                                  /*unwritable=*/true});
-      continue;
-    }
-    write.json = std::move(*json);
-    prepared.writes.push_back(std::move(write));
-  }
-  return prepared;
 }
 
 std::vector<InstanceAddress> CanaryInstances(const rollout::Spec& spec, const std::string& version,
@@ -339,9 +326,10 @@ std::string Stragglers(const Managed& managed) {
 RolloutView ViewOf(const std::string& id, const Managed& managed) {
   RolloutView view;
   view.id = id;
-  view.spec = managed.spec;
+  const rollout::Spec* const spec = SpecToRuleBy(managed.spec, managed.state);
+  if (spec != nullptr) view.spec = *spec;
   view.problem = FirstProblem(managed);
-  view.leading = managed.leading && managed.loaded && managed.spec;
+  view.leading = managed.leading && managed.loaded && view.spec;
   view.holder = managed.holder;
   view.waits = managed.waits;
   view.state = managed.state;
@@ -350,6 +338,9 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   view.state.late_blocks.clear();
   view.verdict = managed.verdict;
   view.splitter = managed.seen.splitter;
+  if (managed.spec && !managed.spec->match.empty()) {
+    view.routes = managed.seen.router ? managed.seen.router->ours : rollout::RoutesSeen::kNone;
+  }
   view.unknown = managed.seen.unknown;
   view.callers = managed.seen.callers.size();
   if (managed.seen.instances_known) {
@@ -377,8 +368,7 @@ std::string MissingPermission(const RolloutView& view, const collect::MeshSnapsh
 
 double OutcomesAge(const Managed& managed, const collect::MeshSnapshot& mesh,
                    base::MonotonicTime now) {
-  if (!managed.spec) return 0;
-  const auto found = mesh.services.find(managed.spec->service);
+  const auto found = mesh.services.find(managed.service);
   if (found == mesh.services.end()) return 0;
   double age = 0;
   for (const collect::CallerReading& caller : found->second->callers) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,16 +22,19 @@
 
 namespace consul_canary::control {
 
-// WriteResult::what of the splitter; every other write is the resolver's.
+// WriteResult::what of the splitter and of the router; every other write is the resolver's.
 inline constexpr const char* kSplitterWrite = "splitter";
+inline constexpr const char* kRouterWrite = "router";
 
 // One rollout as the tick thread knows it.
 struct Managed {
-  std::optional<rollout::Spec> spec;
-  std::string spec_problem;    // empty: it was read
-  std::string state_problem;   // the same of the stored state
-  std::string write_trouble;   // of the last write; empty: it succeeded
-  std::string commit_trouble;  // of the last commit
+  std::optional<rollout::Spec> spec;  // nullopt: the one that is there cannot be read
+  std::string service;                // that the last one which could be read was for
+  std::string spec_problem;           // empty: it was read
+  std::string state_problem;          // the same of the stored state
+  std::string write_trouble;          // of the last write; empty: it succeeded
+  std::string commit_trouble;         // of the last commit
+  std::string look_trouble;  // what the last look has thrown, which never should; empty: nothing
   bool leading = false;
   bool loaded = false;  // the stored state has been read
   std::uint64_t epoch = 0;
@@ -48,13 +52,16 @@ struct Managed {
   std::optional<base::MonotonicTime> previous_tick;  // to go back to when the pending change fails
   double requests_per_second = 0;  // of both subsets, averaged over the last ticks
   int rated_ticks = 0;             // since this analyzer leads
-  Recorded recorded;               // how far --record has come
+  // Callers with a baseline that Consul does not list, and since when it has not.
+  std::map<std::string, base::MonotonicTime> gone_callers;
+  Recorded recorded;  // how far --record has come
   rollout::Verdict verdict;
   std::string waits;
   rollout::Observation seen;
   // Entries up to these indexes were replaced by a write of ours, or by someone else before it.
   std::uint64_t replaced_splitter = 0;
   std::uint64_t replaced_resolver = 0;
+  std::uint64_t replaced_router = 0;
   base::MonotonicTime written_at{};
   base::MonotonicTime doubtful_until{};  // as Observation::doubtful
   base::MonotonicTime unsure_until{};    // a write without an answer may come true until then
@@ -62,6 +69,12 @@ struct Managed {
   bool maintaining = false;   // the canary is being put into maintenance mode
   std::optional<std::string> maintained;  // how that went, for the next look
 };
+
+// The specification to rule by: the one that is there or, where that cannot be read, the one by
+// which the rollout under way is ruled (and its end seen to), until there is another. nullptr:
+// neither, so nothing is ruled. Refers to an argument.
+[[nodiscard]] const rollout::Spec* SpecToRuleBy(const std::optional<rollout::Spec>& spec,
+                                                const rollout::State& state);
 
 // A specification that cannot be read leaves none, and spec_problem.
 void ReadSpec(Managed& managed, const consul::KvPair& stored);
@@ -121,7 +134,8 @@ struct Doubts {
   bool outdated = false;  // IsOutdated()
 };
 
-// What the observation says of instances and entries is believed no further than that.
+// What the observation says of instances and entries is believed no further than that; a
+// specification that cannot be read makes everything unknown.
 void AddDoubts(Managed& managed, const Doubts& doubts, base::MonotonicTime now,
                rollout::Observation& seen);
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "analyzer/control/entry_writer.h"
+#include "analyzer/control/match_routes.h"
 #include "analyzer/rollout/judge.h"
 
 namespace consul_canary::control {
@@ -320,9 +321,11 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
   Observation seen;
   seen.entries_known = !mesh.consul_error && mesh.ready && service != nullptr &&
                        !mesh.consul_failures.contains("service-splitter") &&
+                       !mesh.consul_failures.contains("service-router") &&
                        !mesh.consul_failures.contains("service-resolver") &&
                        !mesh.left_out.contains("GET /v1/config/service-splitter") &&
-                       !mesh.left_out.contains("GET /v1/config/service-resolver");
+                       !mesh.left_out.contains("GET /v1/config/service-resolver") &&
+                       !mesh.left_out.contains("GET /v1/config/service-router");
   if (mesh.consul_error) {
     seen.unknown = "Consul does not answer: " + mesh.consul_error->message;
   } else if (!mesh.ready || service == nullptr) {
@@ -336,6 +339,12 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
     seen.splitter = ViewOf(*service->splitter, spec);
     seen.splitter_unwritable =
         WhyNotWritable("service-splitter", service->service, service->splitter->meta);
+  }
+  if (service->router) {
+    seen.router = RouterViewOf(*service->router, spec);
+    seen.router->epoch = EpochOf(service->router->meta);
+    seen.router_unwritable =
+        WhyNotWritable("service-router", service->service, service->router->meta);
   }
   if (service->resolver) {
     seen.resolver_epoch = EpochOf(service->resolver->meta);

@@ -83,6 +83,10 @@ base::Result<std::uint64_t> AppendOrder(base::IoLoop& io, consul::Client& client
     const auto put = Await<std::vector<KvPair>>(
         io, [&client, operations](auto reply) { client.Txn(operations, std::move(reply)); });
     if (put) return place->sequence;
+    if (put.error().code == ErrorCode::kUnavailable) {
+      return base::Fail(ErrorCode::kUnavailable,
+                        put.error().message + "; the order may have been stored all the same");
+    }
     if (put.error().code != ErrorCode::kConflict) return tl::unexpected(put.error());
   }
   return base::Fail(ErrorCode::kUnavailable, "too many orders at once; try again");

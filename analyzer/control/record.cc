@@ -42,6 +42,12 @@ bool IsTaken(const rollout::Order& order, const RecordedLook& look) {
   return order.sequence > look.before.last_order && order.sequence <= look.outcome.state.last_order;
 }
 
+bool IsOutdated(const rollout::Order& order, const RecordedLook& look) {
+  return std::ranges::any_of(look.outcome.decisions, [&order](const rollout::Decision& decision) {
+    return decision.order == order.sequence && decision.cause == "outdated";
+  });
+}
+
 void NoteStart(const RecordedLook& look, Recorded& recorded) {
   recorded.ordered_by.clear();
   recorded.ordered_start = look.outcome.state.started_wall_seconds;
@@ -80,11 +86,20 @@ void AddSplitter(const State& before, const Observation& seen, config::RecordedT
   tick.splitter = {splitter.canary_percent, splitter.primary_percent};
 }
 
+void AddRoutes(const State& before, const Observation& seen, config::RecordedTick& tick) {
+  const bool placed = before.wanted.routes == rollout::Routes::kPlaced;
+  const rollout::RoutesSeen wanted =
+      placed ? rollout::RoutesSeen::kWhole : rollout::RoutesSeen::kNone;
+  const rollout::RoutesSeen ours = seen.router ? seen.router->ours : rollout::RoutesSeen::kNone;
+  if (ours != wanted) tick.routes = ours;
+}
+
 void AddMesh(const RecordedLook& look, config::RecordedTick& tick) {
   const State& before = look.before;
   const State& after = look.outcome.state;
   const Observation& seen = look.seen;
   AddSplitter(before, seen, tick);
+  AddRoutes(before, seen, tick);
   tick.ready = before.stage == Stage::kPreparing && after.stage == Stage::kStepping;
   // A weight of 0 would say that the canary is still waited for.
   if (before.stage == Stage::kStepping && tick.weight_percent == 0.0) tick.weight_percent.reset();
@@ -99,6 +114,7 @@ void AddMesh(const RecordedLook& look, config::RecordedTick& tick) {
   tick.unknown = Unknown(look);
   tick.fleet_pause = seen.fleet_pause;
   tick.splitter_unwritable = seen.splitter_unwritable;
+  tick.router_unwritable = seen.router_unwritable;
   tick.resolver_unwritable = seen.resolver_unwritable;
   const auto& wanted = before.wanted;
   if (wanted.canary_filter && before.stage != Stage::kPreparing &&
@@ -127,6 +143,8 @@ config::RecordedTick ToRecorded(const RecordedLook& look) {
   AddMesh(look, tick);
   for (rollout::Order order : look.seen.orders) {
     if (!IsTaken(order, look)) continue;
+    // A replay counts its decisions anew: that it came too late is all that stays.
+    order.seen_decisions = IsOutdated(order, look) ? std::optional<std::uint64_t>(0) : std::nullopt;
     order.sequence = 0;
     if (order.kind == rollout::OrderKind::kRollbackAlert) {
       order.alert_started_wall_seconds -= start;

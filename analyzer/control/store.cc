@@ -22,15 +22,24 @@ constexpr std::uint64_t kDecisionsKept = 500;
 // An agent serves 200 connections to one address, and watches need some.
 constexpr std::size_t kMostAtOnce = 32;
 
+// By http_config or limits of the agent: txn_max_req_len, kv_max_value_size. Nothing was stored.
+bool IsTooLarge(const base::Error& error) {
+  return error.code == ErrorCode::kInvalid && error.message.find(": 413 ") != std::string::npos;
+}
+
 }  // namespace
 
 struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   struct Rollout {
     std::uint64_t spec_index = 0;  // ModifyIndex; 0: there is no specification
     std::vector<KvPair> orders;
-    bool idle = true;       // by the state that is stored
-    bool changing = false;  // a change is under way or in the queue
+    bool idle = true;        // by the state that is stored
+    bool changing = false;   // a change is under way or in the queue
+    bool too_large = false;  // its state was last stored without what the callers had counted
   };
+
+  // What a commit holds of the state.
+  enum class Holds { kAll, kNoBaselines };
 
   Impl(consul::Client& consul_client, MembershipOptions options, StoreEvents store_events)
       : client(consul_client),
@@ -102,7 +111,10 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
 
   void Forget(const std::string& id) {
     const auto found = rollouts.find(id);
-    if (found == rollouts.end() || found->second.spec_index != 0) return;
+    if (found == rollouts.end()) return;
+    // Put again before this was asked for: whoever asked has let go of the lead, which we hold
+    // still, and has to be given it anew.
+    if (found->second.spec_index != 0) return locks.Reload(id, "its specification is there again");
     found->second.idle = true;
     locks.Remove(id);
   }
@@ -153,13 +165,20 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   // --- changes
   // -----------------------------------------------------------------------------------------------
 
-  std::vector<consul::TxnOp> Operations(const Change& change) const {
+  static std::string StateText(const rollout::State& state, Holds holds) {
+    if (holds == Holds::kAll) return StateToJson(state);
+    rollout::State without = state;
+    without.baselines.clear();
+    return StateToJson(without);
+  }
+
+  std::vector<consul::TxnOp> Operations(const Change& change, Holds holds) const {
     std::vector<consul::TxnOp> ops;
     ops.push_back({.verb = "check-session", .key = LockKey(change.id), .session = locks.session()});
     if (change.state) {
       ops.push_back({.verb = "cas",
                      .key = RolloutKey(change.id, "state"),
-                     .value = StateToJson(*change.state),
+                     .value = StateText(*change.state, holds),
                      .index = change.state_index});
     }
     for (const rollout::Decision& decision : change.decisions) {
@@ -211,22 +230,51 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
                           Guard([result](Impl& self) { self.Finish(result); }));
       return;
     }
-    client.Txn(Operations(*change),
-               Guard([change](Impl& self, base::Result<std::vector<KvPair>> done) {
-                 ChangeResult result{change->number, change->id, change->state_index, {}};
-                 if (!done) {
-                   result.committed = tl::unexpected(done.error());
-                   return self.Finish(std::move(result));
-                 }
-                 const std::string state_key = RolloutKey(change->id, "state");
-                 for (const KvPair& pair : *done) {
-                   if (pair.key == state_key) result.committed = pair.modify_index;
-                 }
-                 if (change->state) {
-                   self.rollouts[change->id].idle = !rollout::IsActive(change->state->phase);
-                 }
-                 self.WriteNext(change, std::make_shared<ChangeResult>(std::move(result)));
+    Send(change, Holds::kAll);
+  }
+
+  void Send(const std::shared_ptr<Change>& change, Holds holds) {
+    client.Txn(Operations(*change, holds),
+               Guard([change, holds](Impl& self, base::Result<std::vector<KvPair>> done) {
+                 self.Committed(change, holds, std::move(done));
                }));
+  }
+
+  void Committed(const std::shared_ptr<Change>& change, Holds holds,
+                 base::Result<std::vector<KvPair>> done) {
+    ChangeResult result{change->number, change->id, change->state_index, {}};
+    if (!done && holds == Holds::kAll && IsTooLarge(done.error()) && change->state &&
+        !change->state->baselines.empty()) {
+      SayTooLarge(*change, done.error());
+      return Send(change, Holds::kNoBaselines);
+    }
+    if (!done) {
+      result.committed = tl::unexpected(done.error());
+      return Finish(std::move(result));
+    }
+    const std::string state_key = RolloutKey(change->id, "state");
+    for (const KvPair& pair : *done) {
+      if (pair.key == state_key) result.committed = pair.modify_index;
+    }
+    if (change->state) {
+      Rollout& rollout = rollouts[change->id];
+      rollout.idle = !rollout::IsActive(change->state->phase);
+      rollout.too_large = holds == Holds::kNoBaselines;
+    }
+    WriteNext(change, std::make_shared<ChangeResult>(std::move(result)));
+  }
+
+  // Once until it fits again, and for each decision. What the callers had counted is what can be
+  // spared: should another analyzer take over, it counts from then on, and nothing twice. Without a
+  // stored decision there would be no rollback.
+  void SayTooLarge(const Change& change, const base::Error& error) {
+    if (rollouts[change.id].too_large && change.decisions.empty()) return;
+    base::Log(base::LogLevel::kWarn,
+              "state too large for Consul; stored without what the callers had counted",
+              {{"service", change.id},
+               {"bytes", std::to_string(StateToJson(*change.state).size())},
+               {"callers", std::to_string(change.state->baselines.size())},
+               {"limit", error.message}});
   }
 
   void WriteNext(const std::shared_ptr<Change>& change,
@@ -240,12 +288,16 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
           {write.what, write.cas_index, tl::unexpected(writer.error()), /*unwritable=*/true});
       return WriteNext(change, result);
     }
-    (*writer)->Write(write.json, write.cas_index,
-                     Guard([change, result](Impl& self, base::Result<bool> written) {
-                       const EntryWrite& sent = change->writes[result->writes.size()];
-                       result->writes.push_back({sent.what, sent.cas_index, std::move(written)});
-                       self.WriteNext(change, result);
-                     }));
+    auto written = Guard([change, result](Impl& self, base::Result<bool> done) {
+      const EntryWrite& sent = change->writes[result->writes.size()];
+      result->writes.push_back({sent.what, sent.cas_index, std::move(done)});
+      self.WriteNext(change, result);
+    });
+    if (write.removes) {
+      (*writer)->Remove(write.json, write.cas_index, std::move(written));
+    } else {
+      (*writer)->Write(write.json, write.cas_index, std::move(written));
+    }
   }
 
   void Finish(ChangeResult result) {

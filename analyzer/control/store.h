@@ -24,11 +24,12 @@
 
 namespace consul_canary::control {
 
-// One entry to put, with the index it was prepared from.
+// One entry to put or to take away, with the index it was prepared from.
 struct EntryWrite {
-  std::string what;  // splitter, canary filter, primary filter
-  std::string json;
-  std::uint64_t cas_index = 0;
+  std::string what{};  // splitter, router, canary filter, primary filter
+  std::string json{};
+  bool removes = false;         // the entry that reads so is to go
+  std::uint64_t cas_index = 0;  // 0: it is to be made
 };
 
 // What a tick wants done for one rollout. Without state, only our lock is checked before the

@@ -36,17 +36,24 @@ std::optional<std::string> OptionalFromJson(const Json& json) {
   return json.get<std::string>();
 }
 
+// nullopt where it is null, or where an older build has left it out.
+std::optional<std::uint64_t> NumberOrNull(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end() || found->is_null()) return std::nullopt;
+  return found->get<std::uint64_t>();
+}
+
 // Runs a reader over parsed JSON of our version; whatever it throws becomes an error that names
 // `what`.
 template <class T, class Read>
 base::Result<T> Parse(std::string_view what, std::string_view text, Read read) {
   try {
     const Json json = Json::parse(text);
-    if (const int version = json.at("version").get<int>(); version != kVersion) {
+    if (const Json& version = json.at("version"); version.get<double>() != kVersion) {
       return base::Fail(base::ErrorCode::kInvalid,
                         fmt::format("{}: version {} is not known to this release (it reads {}); "
                                     "nothing is overwritten",
-                                    what, version, kVersion));
+                                    what, version.dump(), kVersion));
     }
     return read(json);
   } catch (const std::exception& error) {
@@ -60,20 +67,53 @@ E Known(std::optional<E> value, const Json& text) {
   return *value;
 }
 
+// 9999-12-31T23:59:59Z: what lies beyond is no time.
+constexpr double kFirstWallSeconds = -62135596800;  // 0001-01-01T00:00:00Z
+constexpr double kLastWallSeconds = 253402300799;
+constexpr double kLongestSeconds = 1e12;
+constexpr int kMostSteps = 100;
+
+// A number that others count on: nothing that no integer and no calendar holds.
+double Within(const Json& json, const char* key, double least, double most) {
+  const double value = json.at(key).get<double>();
+  if (value >= least && value <= most) return value;
+  throw std::invalid_argument(
+      fmt::format("{} must be from {} to {}, is {}", key, least, most, json.at(key).dump()));
+}
+
+// What is left of 100 may lie a rounding error beside it.
+double Percent(const Json& json, const char* key) { return Within(json, key, -0.005, 100.005); }
+double WallSeconds(const Json& json, const char* key) {
+  return Within(json, key, kFirstWallSeconds, kLastWallSeconds);
+}
+double Duration(const Json& json, const char* key) {
+  return Within(json, key, 0, kLongestSeconds);
+}
+
+// `least` is what stands for the first step.
+int Step(const Json& json, int least) {
+  return static_cast<int>(Within(json, "step", least, least + kMostSteps - 1));
+}
+
 void ReadWanted(const Json& json, State& state) {
   const Json& wanted = json.at("wanted");
-  state.wanted.canary_percent = wanted.at("canary_percent").get<double>();
+  state.wanted.canary_percent = Percent(wanted, "canary_percent");
   state.wanted.canary_filter = OptionalFromJson(wanted.at("canary_filter"));
   state.wanted.primary_filter = OptionalFromJson(wanted.at("primary_filter"));
-  state.settled_percent = json.at("settled_percent").get<double>();
+  state.wanted.routes =
+      Known(rollout::RoutesFromString(wanted.value("routes", "none")), wanted.value("routes", ""));
+  const std::string settled = json.value("settled_routes", "none");
+  state.settled_routes = Known(rollout::RoutesSeenFromString(settled), settled);
+  state.foreign_routes = json.value("foreign_routes", false);
+  state.settled_percent = Percent(json, "settled_percent");
   state.foreign_edit = json.at("foreign_edit").get<bool>();
 }
 
 void ReadProgress(const Json& json, State& state) {
-  state.started_wall_seconds = json.at("started_wall_seconds").get<double>();
-  state.saved_wall_seconds = json.at("saved_wall_seconds").get<double>();
-  state.stage_seconds = json.at("stage_seconds").get<double>();
-  state.confirmed_seconds = json.at("confirmed_seconds").get<double>();
+  state.started_wall_seconds = WallSeconds(json, "started_wall_seconds");
+  state.saved_wall_seconds = WallSeconds(json, "saved_wall_seconds");
+  state.stage_seconds = Duration(json, "stage_seconds");
+  state.confirmed_seconds = Duration(json, "confirmed_seconds");
   state.confirmed = json.at("confirmed").get<bool>();
   state.deadline_passed = json.at("deadline_passed").get<bool>();
   state.proven_wait = json.at("proven_wait").get<bool>();
@@ -106,7 +146,7 @@ void ReadLifeCycle(const Json& json, State& state) {
   for (const Json& former : json.value("former_primaries", Json::array())) {
     state.former_primaries.push_back(
         {.version = former.at("version").get<std::string>(),
-         .until_wall_seconds = former.at("until_wall_seconds").get<double>(),
+         .until_wall_seconds = WallSeconds(former, "until_wall_seconds"),
          .until_index = former.at("until_index").get<std::uint64_t>(),
          .left = former.at("left").get<bool>()});
   }
@@ -114,6 +154,7 @@ void ReadLifeCycle(const Json& json, State& state) {
   state.maintenance_due = json.value("maintenance_due", false);
   state.new_spec_said = json.value("new_spec_said", false);
   state.would_act_said = json.value("would_act_said", false);
+  state.stage_decision = json.value("stage_decision", std::uint64_t{0});
   state.unwritable = json.value("unwritable", false);
   if (!json.contains("spec") || json.at("spec").is_null()) return;
   auto spec = config::ParseSpec(json.at("spec").dump());
@@ -127,7 +168,7 @@ State ReadState(const Json& json) {
       Known(rollout::PhaseFromString(json.at("phase").get<std::string>()), json.at("phase"));
   state.stage =
       Known(rollout::StageFromString(json.at("stage").get<std::string>()), json.at("stage"));
-  state.step = json.at("step").get<int>();
+  state.step = Step(json, 0);
   state.canary_version = json.at("canary_version").get<std::string>();
   state.primary_version = json.at("primary_version").get<std::string>();
   state.old_primary_filter = OptionalFromJson(json.at("old_primary_filter"));
@@ -165,11 +206,15 @@ std::string StateToJson(const State& state) {
                      {"spec", SpecToJson(state.spec)},
                      {"new_spec_said", state.new_spec_said},
                      {"would_act_said", state.would_act_said},
+                     {"stage_decision", state.stage_decision},
                      {"unwritable", state.unwritable},
                      {"wanted",
                       {{"canary_percent", state.wanted.canary_percent},
                        {"canary_filter", OptionalToJson(state.wanted.canary_filter)},
-                       {"primary_filter", OptionalToJson(state.wanted.primary_filter)}}},
+                       {"primary_filter", OptionalToJson(state.wanted.primary_filter)},
+                       {"routes", ToString(state.wanted.routes)}}},
+                     {"settled_routes", ToString(state.settled_routes)},
+                     {"foreign_routes", state.foreign_routes},
                      {"settled_percent", state.settled_percent},
                      {"foreign_edit", state.foreign_edit},
                      {"started_wall_seconds", state.started_wall_seconds},
@@ -211,7 +256,8 @@ std::string DecisionToJson(const Decision& decision) {
                      {"step", decision.step + 1},
                      {"weight", decision.weight_percent},
                      {"canary_version", decision.canary_version},
-                     {"reason", decision.reason}};
+                     {"reason", decision.reason},
+                     {"order", decision.order > 0 ? Json(decision.order) : Json(nullptr)}};
   return Text(json);
 }
 
@@ -219,29 +265,32 @@ base::Result<Decision> DecisionFromJson(std::string_view text) {
   return Parse<Decision>("stored decision", text, [](const Json& json) {
     Decision decision;
     decision.sequence = json.at("sequence").get<std::uint64_t>();
-    decision.wall_seconds = json.at("wall_seconds").get<double>();
+    decision.wall_seconds = WallSeconds(json, "wall_seconds");
     decision.action = json.at("action").get<std::string>();
     decision.cause = json.at("cause").get<std::string>();
     decision.from =
         Known(rollout::PhaseFromString(json.at("from").get<std::string>()), json.at("from"));
     decision.to = Known(rollout::PhaseFromString(json.at("to").get<std::string>()), json.at("to"));
-    decision.step = json.at("step").get<int>() - 1;
-    decision.weight_percent = json.at("weight").get<double>();
+    decision.step = Step(json, 1) - 1;
+    decision.weight_percent = Percent(json, "weight");
     decision.canary_version = json.at("canary_version").get<std::string>();
     decision.reason = json.at("reason").get<std::string>();
+    decision.order = NumberOrNull(json, "order").value_or(0);
     return decision;
   });
 }
 
 std::string OrderToJson(const Order& order) {
-  const Json json = {{"version", kVersion},
-                     {"order", ToString(order.kind)},
-                     {"by", order.by},
-                     {"canary_version", order.version},
-                     {"full", order.full},
-                     {"alert", order.alert},
-                     {"alert_key", order.alert_key},
-                     {"alert_started_wall_seconds", order.alert_started_wall_seconds}};
+  const Json json = {
+      {"version", kVersion},
+      {"order", ToString(order.kind)},
+      {"by", order.by},
+      {"canary_version", order.version},
+      {"full", order.full},
+      {"seen_decisions", order.seen_decisions ? Json(*order.seen_decisions) : Json(nullptr)},
+      {"alert", order.alert},
+      {"alert_key", order.alert_key},
+      {"alert_started_wall_seconds", order.alert_started_wall_seconds}};
   return Text(json);
 }
 
@@ -253,9 +302,10 @@ base::Result<Order> OrderFromJson(std::string_view text) {
     order.by = json.at("by").get<std::string>();
     order.version = json.at("canary_version").get<std::string>();
     order.full = json.at("full").get<bool>();
+    order.seen_decisions = NumberOrNull(json, "seen_decisions");
     order.alert = json.at("alert").get<std::string>();
     order.alert_key = json.at("alert_key").get<std::string>();
-    order.alert_started_wall_seconds = json.at("alert_started_wall_seconds").get<double>();
+    order.alert_started_wall_seconds = WallSeconds(json, "alert_started_wall_seconds");
     return order;
   });
 }
@@ -272,7 +322,7 @@ base::Result<std::optional<FleetPause>> FleetPauseFromJson(std::string_view text
   return Parse<std::optional<FleetPause>>("stored pause", text, [](const Json& json) {
     return FleetPause{.by = json.at("by").get<std::string>(),
                       .reason = json.at("reason").get<std::string>(),
-                      .wall_seconds = json.at("wall_seconds").get<double>()};
+                      .wall_seconds = WallSeconds(json, "wall_seconds")};
   });
 }
 
@@ -292,6 +342,10 @@ base::Result<std::string> SpecTextFromStored(std::string_view text) {
 }
 
 std::string FormatWallTime(double wall_seconds) {
+  // What no calendar holds would throw; nan is neither.
+  if (!(wall_seconds >= kFirstWallSeconds && wall_seconds <= kLastWallSeconds)) {
+    return "an unknown time";
+  }
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(wall_seconds)));
 }
 

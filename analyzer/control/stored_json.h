@@ -1,6 +1,6 @@
 // How state, decisions and orders stand in Consul's KV: JSON, each with "version": 1. Whatever
 // carries another version is refused, so that an older analyzer never overwrites what a newer one
-// wrote. Pure.
+// wrote; so are times, weights and steps that cannot be. Pure.
 #pragma once
 
 #include <optional>
@@ -42,7 +42,7 @@ struct FleetPause {
 [[nodiscard]] base::Result<std::string> SpecTextFromStored(std::string_view json);
 
 // "2026-11-24T17:00:00Z" ↔ seconds since 1970; fractions and offsets are read, written are whole
-// seconds.
+// seconds. Outside the years 1 to 9999: "an unknown time".
 [[nodiscard]] std::string FormatWallTime(double wall_seconds);
 [[nodiscard]] base::Result<double> ParseWallTime(std::string_view rfc3339);
 

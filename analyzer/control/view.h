@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "analyzer/control/histogram.h"
 #include "analyzer/rollout/judge.h"
 #include "analyzer/rollout/observation.h"
 #include "analyzer/rollout/spec.h"
@@ -23,10 +24,12 @@ struct RolloutView {
   rollout::State state;  // without baselines
   rollout::Verdict verdict;
   std::optional<rollout::SplitterView> splitter;  // as last seen
-  std::string waits;                              // between rollouts: what the next one waits for
-  std::string unknown;                            // why nothing may be widened; empty: all is known
-  std::optional<double> requests_per_second;      // of both subsets, lately; nullopt: not known yet
-  double primary_failure_ratio = 0.5;             // of all that the callers have counted
+  // Of the routes of `strategy.match`, as last seen; nullopt: there is no match.
+  std::optional<rollout::RoutesSeen> routes;
+  std::string waits;                          // between rollouts: what the next one waits for
+  std::string unknown;                        // why nothing may be widened; empty: all is known
+  std::optional<double> requests_per_second;  // of both subsets, lately; nullopt: not known yet
+  double primary_failure_ratio = 0.5;         // of all that the callers have counted
   std::size_t callers = 0;
   // Passing instances of both subsets; nullopt: not known.
   std::optional<int> canary_passing, primary_passing;
@@ -38,14 +41,16 @@ struct LoopCounters {
   // (service, action, cause) → decisions; result → splitter writes
   std::map<std::tuple<std::string, std::string, std::string>, std::uint64_t> decisions;
   std::map<std::string, std::uint64_t> writes;
-  std::map<double, std::uint64_t> tick_buckets;  // seconds → cumulative
-  double tick_sum_seconds = 0;
-  std::uint64_t ticks = 0;
+  // Of each look at all rollouts.
+  Histogram tick_duration{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1};
+  // By how much more than an interval after the tick before a tick began; 0 where it was less.
+  Histogram tick_lateness{.0005, .001, .002, .005, .01, .02, .03, .05,
+                          .075,  .1,   .2,   .3,   .5,  1,   2.5};
 };
 
 struct FleetView {
   std::map<std::string, std::shared_ptr<const RolloutView>> rollouts;
-  LoopCounters counters;
+  std::shared_ptr<const LoopCounters> counters = std::make_shared<LoopCounters>();  // never null
   std::string fleet_pause;  // who has paused every rollout, since when and why; empty: nobody
 };
 

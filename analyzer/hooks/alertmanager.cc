@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "analyzer/api/place_check.h"
 #include "analyzer/control/orders.h"
 #include "analyzer/control/stored_json.h"
 #include "exporter/base/log.h"
@@ -69,24 +70,24 @@ base::Result<std::vector<RollbackAlert>> ParsePayload(std::string_view text) {
   return found;
 }
 
-AlertmanagerHook::AlertmanagerHook(base::IoLoop& io, consul::Client& client,
-                                   const control::Loop& loop, const api::Auth& auth)
-    : io_(io), client_(client), loop_(loop), auth_(auth) {}
+AlertmanagerHook::AlertmanagerHook(base::IoLoop& io, consul::Client& client, const api::Auth& auth,
+                                   api::WaitingRoom& room)
+    : io_(io), client_(client), auth_(auth), room_(room) {}
 
 base::Result<std::string> AlertmanagerHook::Act(const RollbackAlert& alert) {
   if (alert.service.empty()) return "ignored: the alert has no service_name label";
-  const auto state = control::ReadStoredState(io_, client_, alert.service);
+  const std::string id = api::IdOf(client_.settings(), alert.service);
+  const auto state = control::ReadStoredState(io_, client_, id);
   if (!state) {
     if (state.error().code != ErrorCode::kNotFound) return tl::unexpected(state.error());
-    return fmt::format("ignored: no rollout of \"{}\"", alert.service);
+    return fmt::format("ignored: no rollout of \"{}\"", id);
   }
   const auto& handled = state->handled_alerts;
   if (std::find(handled.begin(), handled.end(), alert.key) != handled.end()) {
     return "ignored: this alert was carried out before";
   }
   if (!rollout::IsActive(state->phase) || state->phase == rollout::Phase::kRollingBack) {
-    return fmt::format("ignored: the rollout of \"{}\" is {}", alert.service,
-                       ToString(state->phase));
+    return fmt::format("ignored: the rollout of \"{}\" is {}", id, ToString(state->phase));
   }
   if (alert.started_wall_seconds < state->started_wall_seconds) {
     return "ignored: the alert began before this rollout did";
@@ -96,11 +97,11 @@ base::Result<std::string> AlertmanagerHook::Act(const RollbackAlert& alert) {
                              .alert = alert.name,
                              .alert_key = alert.key,
                              .alert_started_wall_seconds = alert.started_wall_seconds};
-  const auto sequence = control::AppendOrder(io_, client_, alert.service, order);
+  const auto sequence = control::AppendOrder(io_, client_, id, order);
   if (!sequence) return tl::unexpected(sequence.error());
   base::Log(base::LogLevel::kWarn, "rollback ordered by alert",
-            {{"service", alert.service}, {"alert", alert.name}});
-  return fmt::format("acted: rollback of \"{}\" ordered", alert.service);
+            {{"service", id}, {"alert", alert.name}});
+  return fmt::format("acted: rollback of \"{}\" ordered", id);
 }
 
 base::ServerResponse AlertmanagerHook::Answer(const base::ServerRequest& request,
@@ -118,6 +119,11 @@ base::ServerResponse AlertmanagerHook::Answer(const base::ServerRequest& request
   if (!alerts) {
     result = "invalid";
     return base::ErrorResponse(alerts.error());
+  }
+  const auto seat = room_.Enter(api::Visitor::kOrderer);
+  if (!seat) {
+    result = "unavailable";
+    return base::ErrorResponse(seat.error());
   }
   result = "ignored";
   Json done = Json::array();

@@ -12,15 +12,17 @@
 #include <vector>
 
 #include "analyzer/api/auth.h"
-#include "analyzer/control/loop.h"
+#include "analyzer/api/waiting_room.h"
 #include "exporter/base/http_server.h"
+#include "exporter/base/io_loop.h"
+#include "exporter/consul/client.h"
 
 namespace consul_canary::hooks {
 
 struct RollbackAlert {
-  std::string service;
-  std::string name;  // alertname and summary
-  std::string key;   // fingerprint@startsAt
+  std::string service;  // Consul's name, or the rollout's own
+  std::string name;     // alertname and summary
+  std::string key;      // fingerprint@startsAt
   double started_wall_seconds = 0;
 
   bool operator==(const RollbackAlert&) const = default;
@@ -33,8 +35,8 @@ struct RollbackAlert {
 class AlertmanagerHook {
  public:
   // All references must outlive the hook.
-  AlertmanagerHook(base::IoLoop& io, consul::Client& client, const control::Loop& loop,
-                   const api::Auth& auth);
+  AlertmanagerHook(base::IoLoop& io, consul::Client& client, const api::Auth& auth,
+                   api::WaitingRoom& room);
 
   // Any worker thread. 200: acted, no-op or ignored, with what was done in the body; 503 only where
   // a retry helps.
@@ -49,8 +51,8 @@ class AlertmanagerHook {
 
   base::IoLoop& io_;
   consul::Client& client_;
-  const control::Loop& loop_;
   const api::Auth& auth_;
+  api::WaitingRoom& room_;
   mutable std::mutex mutex_;  // guards results_
   std::map<std::string, std::uint64_t> results_;
 };

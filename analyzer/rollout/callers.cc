@@ -24,10 +24,16 @@ bool HasMoved(const std::map<std::string, std::uint64_t>& baseline, const std::s
 std::string WeightTrouble(const State& state, const CallerFacts& caller) {
   if (caller.applied_canary_percent) {
     const double applied = *caller.applied_canary_percent;
-    if (std::abs(applied - state.wanted.canary_percent) <= kAppliedTolerance) return "";
-    return fmt::format("{} applies {:g}%", caller.id, applied);
+    if (std::abs(applied - state.wanted.canary_percent) > kAppliedTolerance) {
+      return fmt::format("{} applies {:g}%", caller.id, applied);
+    }
+    // The weight says nothing of the routes before it.
+    if (!state.spec || state.spec->match.empty() || !state.spec->act) return "";
   }
-  if (!caller.route_reloads) return caller.id + " does not tell which weight it applies";
+  if (!caller.route_reloads) {
+    return caller.id + (caller.applied_canary_percent ? " does not tell whether it has the routes"
+                                                      : " does not tell which weight it applies");
+  }
   if (HasMoved(state.reload_baseline, caller.id, *caller.route_reloads)) return "";
   return caller.id + " has not taken the new route";
 }

@@ -96,7 +96,8 @@ void Transition::Log(Phase from, std::string_view action, std::string_view cause
                        .step = state.step,
                        .weight_percent = state.wanted.canary_percent,
                        .canary_version = state.canary_version,
-                       .reason = reason});
+                       .reason = reason,
+                       .order = order});
 }
 
 const Spec& RulingSpec(const Spec& spec, const State& state) {
@@ -119,6 +120,7 @@ Outcome Decide(const Spec& spec, State state, const Observation& seen) {
   TakeReports(t);
   if (takes_over) TakeOver(t);
   ObserveSplitter(t);
+  ObserveRoutes(t);
   ObserveOwner(t);
   ForgetMovedCallers(t.state, t.seen);
   CheckHarm(t);
@@ -131,15 +133,30 @@ Outcome Decide(const Spec& spec, State state, const Observation& seen) {
 
 namespace {
 
+// What was decided on facts that are not known any more (a restart, an outage) waits for them.
+bool MayWiden(const Observation& seen) {
+  return seen.unknown.empty() && seen.instances_known && seen.canary_passing > 0;
+}
+
 bool IsSplitterDue(const State& state, const Observation& seen, std::uint64_t epoch) {
   const SplitterView& splitter = *seen.splitter;
   const double primary = 100 - splitter.other_percent - state.wanted.canary_percent;
   const bool weights_differ = !SamePercent(splitter.canary_percent, state.wanted.canary_percent) ||
                               !SamePercent(splitter.primary_percent, primary);
-  // What was decided on facts that are not known any more (a restart, an outage) waits for them.
   const bool widens = state.wanted.canary_percent > splitter.canary_percent;
-  const bool may_widen = seen.unknown.empty() && seen.instances_known && seen.canary_passing > 0;
-  return (weights_differ || splitter.epoch != epoch) && (!widens || may_widen);
+  return (weights_differ || splitter.epoch != epoch) && (!widens || MayWiden(seen));
+}
+
+// A router is made without routes and filled later, so that each write that moves traffic has an
+// index to be held against: no deposed leader's can reach a router that is made anew.
+bool AreRoutesDue(const State& state, const Observation& seen, std::uint64_t epoch) {
+  const Routes wanted = state.wanted.routes;
+  const bool rolls_back = state.phase == Phase::kRollingBack;
+  if (state.foreign_routes && !rolls_back) return false;
+  if (!seen.router) return wanted != Routes::kNone && seen.entries_known;
+  const bool widens = wanted == Routes::kPlaced && RoutesMove(seen, wanted);
+  return (!RoutesStand(seen, wanted) || !IsRouterFenced(state, seen, epoch)) &&
+         (!widens || MayWiden(seen));
 }
 
 }  // namespace
@@ -151,6 +168,7 @@ std::vector<Write> DueWrites(const State& state, const Observation& seen, std::u
   const bool rolls_back = state.phase == Phase::kRollingBack;
   if (!rolls_back && (!seen.splitter || state.foreign_edit)) return due;
   if (seen.splitter && IsSplitterDue(state, seen, epoch)) due.push_back(Write::kSplitter);
+  if (AreRoutesDue(state, seen, epoch)) due.push_back(Write::kRoutes);
   const Wanted& wanted = state.wanted;
   // The resolver carries the epoch as well, once the rollout has begun to move its filters.
   const auto differs = [](const auto& wants, const auto& is) { return wants && is && wants != is; };

@@ -30,11 +30,18 @@ struct Outcome {
 [[nodiscard]] Outcome Decide(const Spec& spec, State state, const Observation& seen);
 
 // A write that brings Consul closer to what a state wants.
-enum class Write { kSplitter, kCanaryFilter, kPrimaryFilter };
+// kRoutes: those of `strategy.match`, and the router that is made for them.
+enum class Write { kSplitter, kRoutes, kCanaryFilter, kPrimaryFilter };
+
+// Whether no write from before the epoch can move traffic by the router: it carries the epoch once
+// a rollout has to do with it. One that is not there yet is made without routes, so whoever makes
+// it late moves nothing.
+[[nodiscard]] bool IsRouterFenced(const State& state, const Observation& seen, std::uint64_t epoch);
 
 // The writes that are due, in order. None over foreign weights, unless rolling back; none that
-// gives the canary more than it has while something is unknown. Splitter and resolver are also
-// written when they do not carry our epoch: a deposed leader's late write must find another index.
+// gives the canary more than it has while something is unknown. Splitter, router and resolver are
+// also written when they do not carry our epoch: a deposed leader's late write must find another
+// index.
 [[nodiscard]] std::vector<Write> DueWrites(const State& state, const Observation& seen,
                                            std::uint64_t epoch);
 

@@ -175,11 +175,12 @@ double CanaryShare(const State& state, const Observation& seen) {
 }
 
 // Only what came after every caller had applied the weight says anything about the share.
-void AddShare(const Observation& seen, State& state, double seconds) {
+void AddShare(const Spec& spec, const Observation& seen, State& state, double seconds) {
   Evidence& evidence = state.evidence;
   const bool applied = state.confirmed && !state.foreign_edit && seen.splitter &&
                        WeightStragglers(state, seen).empty();
-  if (applied && evidence.share_applied) {
+  // Who matches chooses the canary itself, so its share is no matter of the weight alone.
+  if (applied && evidence.share_applied && spec.match.empty()) {
     const std::int64_t canary = seen.counts.canary.low.completed;
     stats::ObserveShare(evidence.share, CanaryShare(state, seen),
                         seen.counts.primary.low.completed + canary, canary, seconds);
@@ -365,7 +366,7 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
     TeachSafe(tick, evidence);
   }
   // How the traffic is split is no matter of how warm the canary is.
-  if (state.stage == Stage::kStepping) AddShare(seen, state, seconds);
+  if (state.stage == Stage::kStepping) AddShare(spec, seen, state, seconds);
   evidence.primary_latency += tick.primary.latency;
   LearnDispersion(tick, evidence, seconds);
   AddRate(seen, state, seconds);

@@ -77,6 +77,7 @@ void ObserveSplitter(Transition& t) {
 std::string Unwritable(const Transition& t) {
   if (!t.spec.act) return "";
   if (!t.seen.splitter_unwritable.empty()) return t.seen.splitter_unwritable;
+  if (!t.spec.match.empty() && !t.seen.router_unwritable.empty()) return t.seen.router_unwritable;
   return WritesFilters(t.spec) ? t.seen.resolver_unwritable : "";
 }
 
@@ -97,6 +98,13 @@ std::string WayBackByHand(const Transition& t) {
         "resource by hand, now; {}",
         by_hand.empty() ? "" : "; ", t.spec.primary_subset, *filter, why);
   }
+  if (const std::string& why = t.seen.router_unwritable;
+      !why.empty() && RoutesMove(t.seen, t.state.wanted.routes)) {
+    by_hand += fmt::format(
+        "{}the routes of strategy.match cannot be taken out from here: take them out of the custom "
+        "resource by hand, now; {}",
+        by_hand.empty() ? "" : "; ", why);
+  }
   return by_hand;
 }
 
@@ -109,7 +117,7 @@ void ObserveOwner(Transition& t) {
   const std::string before = state.reason;
   const bool rolls_back = state.phase == Phase::kRollingBack;
   if (why.empty()) {
-    t.Log(state.phase, "resume", "owned", "splitter and resolver may be written again");
+    t.Log(state.phase, "resume", "owned", "splitter, router and resolver may be written again");
   } else {
     const std::string by_hand = rolls_back ? WayBackByHand(t) : "";
     t.Log(state.phase, "hold", "owned",
@@ -124,6 +132,9 @@ std::string Obstacle(const Transition& t) {
   if (std::string why = Unwritable(t); !why.empty()) return why;
   if (!t.seen.splitter) return "the service has no splitter";
   if (t.state.foreign_edit) return "the splitter was edited by someone else";
+  if (t.state.foreign_routes) {
+    return "the routes of strategy.match were changed by someone else in the service-router";
+  }
   if (!t.seen.instances_known) return "the service's instances are not known";
   if (t.seen.doubtful) return "Consul has just come back and its checks may not all have run again";
   if (t.seen.callers.empty()) return "no caller's sidecar is known and passing";
@@ -253,6 +264,13 @@ std::string StartObstacle(const Transition& t) {
   if (!SamePercent(t.seen.splitter->canary_percent, t.state.wanted.canary_percent)) {
     return fmt::format("the splitter gives the canary {:g}% outside a rollout; set it to {:g}",
                        t.seen.splitter->canary_percent, t.state.wanted.canary_percent);
+  }
+  // Once a rollout is under way whatever reads so counts as its own.
+  if (t.seen.router && !t.seen.router->unnamed.empty() && !IsActive(t.state.phase)) {
+    return fmt::format(
+        "the service-router has a route of its own from {} to subset {}, as "
+        "strategy.match puts in and takes out again; take it out",
+        t.seen.router->unnamed, t.spec.canary_subset);
   }
   if (t.spec.steps.back().weight_percent + t.seen.splitter->other_percent > 100 + kHalfHundredth) {
     return fmt::format("other splits hold {:g}%, which leaves less than the last step's {:g}%",

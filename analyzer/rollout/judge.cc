@@ -187,8 +187,10 @@ VerdictKind KindOf(const Spec& spec, const State& state, const Verdict& verdict)
   if (state.stage != Stage::kStepping) return VerdictKind::kNoData;
   if (!state.confirmed || !IsWarm(spec, state)) return VerdictKind::kWarmup;
   if (state.evidence.share.untrusted || IsSilent(state.evidence)) return VerdictKind::kUntrusted;
-  // Nor is anything proven before the share was looked at.
-  const bool share_known = state.evidence.share.seconds > 0;
+  // Nor is anything proven before the share was looked at; where it is none to look at, before
+  // every caller has been seen to apply the weight and the routes.
+  const bool share_known =
+      spec.match.empty() ? state.evidence.share.seconds > 0 : state.evidence.share_applied;
   if (share_known && IsSafe(spec, state.evidence, verdict)) return VerdictKind::kSafe;
   return state.evidence.step_canary.completed > 0 ? VerdictKind::kUndecided : VerdictKind::kNoData;
 }

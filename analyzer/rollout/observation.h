@@ -25,6 +25,18 @@ struct SplitterView {
   bool operator==(const SplitterView&) const = default;
 };
 
+// The service's router, as far as the routes of `strategy.match` go.
+struct RouterView {
+  RoutesSeen ours = RoutesSeen::kNone;
+  bool made_for_ours = false;  // was made for them, and holds nothing of anybody else's
+  // Not empty: a condition of `match` by which a route of somebody else's leads to the canary
+  // subset.
+  std::string unnamed{};
+  std::uint64_t epoch = 0;  // consul-canary-epoch in its Meta; 0: none
+
+  bool operator==(const RouterView&) const = default;
+};
+
 // A version among the service's passing instances.
 struct VersionSeen {
   std::string version;
@@ -81,13 +93,15 @@ struct Observation {
   // Not empty: who has paused every rollout, and since when. None starts or advances meanwhile.
   std::string fleet_pause;
   std::optional<SplitterView> splitter;
+  std::optional<RouterView> router;
   // Not empty: no write of ours may touch the entry, whose it is and what to do.
   std::string splitter_unwritable;
   std::string resolver_unwritable;
+  std::string router_unwritable;
   // Consul answers, and nothing of ours is on its way: what is not here does not exist.
   bool entries_known = false;
-  // Splitter and resolver carry our epoch, and no write of ours is on its way without an answer: no
-  // late write can move them any more.
+  // Splitter and resolver (and router) carry our epoch, and no write of ours is on its way without
+  // an answer: no late write can move them any more.
   bool fenced = true;
   std::uint64_t resolver_epoch = 0;          // consul-canary-epoch in the resolver's Meta; 0: none
   std::optional<std::string> canary_filter;  // as the resolver has them; nullopt: no such subset

@@ -10,11 +10,15 @@ namespace {
 
 bool CanRollBack(Phase phase) { return IsActive(phase) && phase != Phase::kRollingBack; }
 
-void Refuse(Transition& t, const Order& order, const std::string& why) {
+void Refuse(Transition& t, const Order& order, const std::string& why, std::string_view cause) {
   const std::string before = t.state.reason;
-  t.Log(t.state.phase, "refuse", ToString(order.kind),
+  t.Log(t.state.phase, "refuse", cause,
         fmt::format("{} by {} not carried out: {}", ToString(order.kind), order.by, why));
   t.state.reason = before;
+}
+
+void Refuse(Transition& t, const Order& order, const std::string& why) {
+  Refuse(t, order, why, ToString(order.kind));
 }
 
 void Start(Transition& t, const Order& order) {
@@ -61,8 +65,15 @@ void Resume(Transition& t, const Order& order) {
   if (state.foreign_edit && !t.seen.splitter) {
     return Refuse(t, order, "there is no splitter to write over; make it anew, or abort");
   }
-  if (const std::string why = Unwritable(t); state.foreign_edit && !why.empty()) {
+  if (const std::string why = Unwritable(t);
+      (state.foreign_edit || state.foreign_routes) && !why.empty()) {
     return Refuse(t, order, why);
+  }
+  const bool routes = OverwriteRoutes(t);
+  if (routes && !state.foreign_edit) {
+    return t.Log(
+        state.phase, "resume", "order",
+        fmt::format("{} lets the rollout write the routes of strategy.match again", order.by));
   }
   if (state.foreign_edit) {
     // The weight that stands there counts as ours from now on, so that the wanted one is written
@@ -126,7 +137,25 @@ void RollbackAlert(Transition& t, const Order& order) {
   RollBack(t, "alert", "alert " + order.alert);
 }
 
+bool MayWiden(OrderKind kind) {
+  return kind == OrderKind::kStart || kind == OrderKind::kResume || kind == OrderKind::kPromote ||
+         kind == OrderKind::kRetry;
+}
+
+// Sent for an earlier stage than the one it meets: twice, since the first answer got lost, or while
+// the rollout moved on. What its sender has not seen he has not meant.
+bool IsOutdated(const Transition& t, const Order& order) {
+  return order.seen_decisions && *order.seen_decisions < t.state.stage_decision &&
+         MayWiden(order.kind);
+}
+
 void Take(Transition& t, const Order& order) {
+  if (IsOutdated(t, order)) {
+    return Refuse(t, order,
+                  order.kind == OrderKind::kPromote ? "the step has passed already"
+                                                    : "the rollout has moved on since it was sent",
+                  "outdated");
+  }
   switch (order.kind) {
     case OrderKind::kStart:
       return Start(t, order);
@@ -150,7 +179,9 @@ void Take(Transition& t, const Order& order) {
 void TakeOrders(Transition& t) {
   for (const Order& order : t.seen.orders) {
     if (order.sequence <= t.state.last_order) continue;
+    t.order = order.sequence;
     Take(t, order);
+    t.order = 0;
     t.state.last_order = order.sequence;
   }
 }

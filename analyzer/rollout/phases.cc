@@ -30,7 +30,7 @@ bool AllTrafficIsBack(const Transition& t) {
   // Entries that cannot carry a rollout are known all the same.
   const bool known = t.seen.unknown.empty() || t.seen.entries_known;
   const bool weight_back = t.seen.splitter ? t.state.confirmed : t.seen.entries_known;
-  return known && weight_back && t.seen.fenced &&
+  return known && weight_back && t.seen.fenced && RoutesStand(t.seen, t.state.wanted.routes) &&
          filter_back(t.state.wanted.primary_filter, t.seen.primary_filter);
 }
 
@@ -69,7 +69,13 @@ void Preparing(Transition& t) {
   if (std::string obstacle = Obstacle(t); !obstacle.empty()) {
     return CheckReadyDeadline(t, obstacle);
   }
+  if (std::string trouble = RoutesTrouble(t); !trouble.empty()) {
+    return CheckReadyDeadline(t, trouble);
+  }
   if (!state.confirmed) return CheckReadyDeadline(t, "the splitter is not at 0% yet");
+  if (state.wanted.routes == Routes::kAwaited && !t.seen.router) {
+    return CheckReadyDeadline(t, "no service-router that can take the routes is written yet");
+  }
   if (std::string late = WeightStragglers(t.state, t.seen); !late.empty())
     return CheckReadyDeadline(t, late);
   if (WritesFilters(t.spec)) {
@@ -157,6 +163,7 @@ std::string PromotionObstacle(const Transition& t) {
   if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
     return "promotion holds: " + obstacle;
   }
+  if (std::string trouble = RoutesTrouble(t); !trouble.empty()) return "promotion: " + trouble;
   if (!t.state.confirmed) return "promotion: the splitter is being written";
   if (std::string late = WeightStragglers(t.state, t.seen); !late.empty()) {
     return "promotion holds: " + late;
@@ -255,6 +262,7 @@ void RollingBack(Transition& t) {
 
 std::string StepObstacle(const Transition& t) {
   if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) return "holds: " + obstacle;
+  if (std::string trouble = RoutesTrouble(t); !trouble.empty()) return trouble;
   if (!t.state.confirmed) return "the splitter does not hold the step's weight yet";
   if (std::string late = WeightStragglers(t.state, t.seen); !late.empty()) return "holds: " + late;
   const Step& step = t.spec.steps[static_cast<std::size_t>(t.state.step)];
@@ -277,7 +285,7 @@ void CheckDeadline(Transition& t) {
   const double limit = t.spec.deadline.count() + (watching ? t.spec.after_promotion.count() : 0.0);
   if (state.deadline_passed || state.stage_seconds <= limit) return;
   // A deadline is no reason to write over weights of someone else's; it passes once they are gone.
-  const bool others_rule = state.foreign_edit || state.unwritable;
+  const bool others_rule = state.foreign_edit || state.foreign_routes || state.unwritable;
   if (t.spec.on_deadline == OnDeadline::kRollBack && others_rule) return;
   state.deadline_passed = true;
   const std::string reason =
@@ -310,6 +318,7 @@ void Begin(Transition& t, const std::string& version, std::string_view cause,
   state.revert = IsRevert(t, version);
   state.maintenance_due = false;
   state.foreign_edit = false;
+  state.foreign_routes = false;
   state.unwritable = false;
   state.settled_percent = t.seen.splitter->canary_percent;
   state.started_wall_seconds = t.seen.wall_seconds;
@@ -326,14 +335,17 @@ void Begin(Transition& t, const std::string& version, std::string_view cause,
 
 void EnterStage(Transition& t, Stage stage, double canary_percent) {
   State& state = t.state;
+  state.wanted.routes = RoutesFor(t.spec, stage);
   const bool changes =
-      t.seen.splitter && !SamePercent(t.seen.splitter->canary_percent, canary_percent);
+      t.seen.splitter && (!SamePercent(t.seen.splitter->canary_percent, canary_percent) ||
+                          (t.spec.act && RoutesMove(t.seen, state.wanted.routes)));
   // Whom the primary's filter waited for; the canary's is another matter.
   if (state.stage == Stage::kPrimaryFilter) {
     state.await_membership = false;
     state.membership_baseline.clear();
   }
   state.stage = stage;
+  state.stage_decision = state.decisions + 1;  // which is logged next
   state.wanted.canary_percent = canary_percent;
   state.stage_seconds = 0;
   state.confirmed_seconds = 0;
@@ -407,6 +419,7 @@ void RollBack(Transition& t, std::string_view cause, const std::string& reason) 
       state.stage == Stage::kPrimaryFilter || state.stage == Stage::kPrimaryFull;
   state.phase = Phase::kRollingBack;
   state.foreign_edit = false;
+  state.foreign_routes = false;
   state.proven_wait = false;
   if (primary_moved && state.old_primary_filter)
     state.wanted.primary_filter = state.old_primary_filter;

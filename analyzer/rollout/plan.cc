@@ -207,6 +207,11 @@ std::vector<std::string> NotesOf(const Spec& spec) {
     notes.emplace_back(
         "latency is taken as kept: how long its proof takes depends on the service's own times");
   }
+  if (!spec.match.empty()) {
+    notes.emplace_back(
+        "how many requests match strategy.match is not known: they are left out, and a step of "
+        "weight 0 is counted with the least time it takes");
+  }
   if (spec.after_promotion.count() > 0) {
     notes.push_back(fmt::format(
         "the whole includes {:g} s in which the promoted version is watched with all traffic",
@@ -221,6 +226,14 @@ std::vector<std::string> NotesOf(const Spec& spec) {
   return notes;
 }
 
+// Its requests are those that match, and nobody knows how many those are.
+PlannedStep MatchedStep(const Spec& spec, const Step& step) {
+  PlannedStep planned;
+  planned.healthy.seconds_median = planned.healthy.seconds_p90 = LeastSeconds(spec, step);
+  planned.healthy.decided_share = 1;
+  return planned;
+}
+
 PlannedStep PlanStep(const Spec& full, std::size_t index, const PlanInput& input, Random& random) {
   const Spec spec = WithoutLatency(full);
   const Step& step = spec.steps[index];
@@ -228,6 +241,7 @@ PlannedStep PlanStep(const Spec& full, std::size_t index, const PlanInput& input
                         .requests_per_second = input.requests_per_second,
                         .primary_ratio = input.primary_failure_ratio,
                         .canary_ratio = input.primary_failure_ratio};
+  if (step.weight_percent == 0) return MatchedStep(full, step);
   PlannedStep planned{.weight_percent = step.weight_percent,
                       .canary_requests_per_second = input.requests_per_second * healthy.weight};
   if (Uses(spec, JudgeMode::kSequential)) {

@@ -59,6 +59,7 @@ std::string Differences(const Spec& a, const Spec& b) {
       {a.version_tag_prefix == b.version_tag_prefix, "version_tag_prefix"},
       {a.subset_filter == b.subset_filter, "subset_filter"},
       {a.steps == b.steps, "strategy.steps"},
+      {a.match == b.match, "strategy.match"},
       {a.ready_deadline == b.ready_deadline, "strategy.ready_deadline"},
       {a.warmup == b.warmup, "strategy.warmup"},
       {a.deadline == b.deadline, "strategy.deadline"},
@@ -82,6 +83,7 @@ void StopActing(Transition& t) {
   state.stage = Stage::kNone;
   state.proven_wait = false;
   state.foreign_edit = false;
+  state.foreign_routes = false;
   state.wanted = {};
   const std::string weight =
       t.seen.splitter

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "analyzer/rollout/match.h"
 #include "analyzer/stats/margin.h"
 
 namespace consul_canary::rollout {
@@ -14,7 +15,7 @@ namespace consul_canary::rollout {
 using Seconds = std::chrono::duration<double>;
 
 struct Step {
-  double weight_percent = 0;  // > 0, <= 100, two decimals
+  double weight_percent = 0;  // > 0, <= 100, two decimals; 0 too in the first step with matches
   Seconds min_duration{0};
   bool pause = false;  // after its proof, waits for `promote`
 
@@ -74,7 +75,8 @@ struct Spec {
   std::string version_key = "version";
   std::string version_tag_prefix;
   std::string subset_filter = "Service.Meta.version == \"{{version}}\"";
-  std::vector<Step> steps;  // ascending; never empty
+  std::vector<Step> steps;   // ascending; never empty
+  std::vector<Match> match;  // what goes to the canary while it steps, whatever the weight
   Seconds ready_deadline{600};
   Seconds warmup{5};
   Seconds deadline{3600};  // of a step

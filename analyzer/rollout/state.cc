@@ -33,6 +33,12 @@ constexpr Names<OrderKind, 7> kOrders{{{OrderKind::kStart, "start"},
                                        {OrderKind::kRetry, "retry"},
                                        {OrderKind::kRollbackAlert, "rollback-alert"}}};
 
+constexpr Names<Routes, 3> kRoutes{
+    {{Routes::kNone, "none"}, {Routes::kAwaited, "awaited"}, {Routes::kPlaced, "placed"}}};
+
+constexpr Names<RoutesSeen, 3> kRoutesSeen{
+    {{RoutesSeen::kNone, "none"}, {RoutesSeen::kWhole, "whole"}, {RoutesSeen::kOther, "other"}}};
+
 template <class E, std::size_t N>
 std::string_view NameOf(const Names<E, N>& names, E value) {
   for (const auto& [candidate, name] : names) {
@@ -58,6 +64,13 @@ std::optional<Phase> PhaseFromString(std::string_view name) { return ValueOf(kPh
 std::optional<Stage> StageFromString(std::string_view name) { return ValueOf(kStages, name); }
 std::optional<OrderKind> OrderKindFromString(std::string_view name) {
   return ValueOf(kOrders, name);
+}
+
+std::string_view ToString(Routes routes) { return NameOf(kRoutes, routes); }
+std::string_view ToString(RoutesSeen seen) { return NameOf(kRoutesSeen, seen); }
+std::optional<Routes> RoutesFromString(std::string_view name) { return ValueOf(kRoutes, name); }
+std::optional<RoutesSeen> RoutesSeenFromString(std::string_view name) {
+  return ValueOf(kRoutesSeen, name);
 }
 
 bool IsActive(Phase phase) {

@@ -50,12 +50,26 @@ enum class Stage {
 [[nodiscard]] std::optional<Stage> StageFromString(std::string_view name);
 [[nodiscard]] bool IsActive(Phase phase);  // progressing, paused, promoting or rolling back
 
+// Of the routes of `strategy.match` in the service-router.
+enum class Routes {
+  kNone,     // none shall be there, nor a router that was made for them
+  kAwaited,  // none yet, but a router that can take them
+  kPlaced,   // all, before any other route
+};
+enum class RoutesSeen { kNone, kWhole, kOther };  // kWhole: as kPlaced wants them
+
+[[nodiscard]] std::string_view ToString(Routes routes);
+[[nodiscard]] std::string_view ToString(RoutesSeen seen);
+[[nodiscard]] std::optional<Routes> RoutesFromString(std::string_view name);
+[[nodiscard]] std::optional<RoutesSeen> RoutesSeenFromString(std::string_view name);
+
 // What the entries in Consul shall be; the actuator brings them there. An absent filter is left
 // alone.
 struct Wanted {
   double canary_percent = 0;
   std::optional<std::string> canary_filter;
   std::optional<std::string> primary_filter;
+  Routes routes = Routes::kNone;
 
   bool operator==(const Wanted&) const = default;
 };
@@ -147,6 +161,8 @@ struct State {
   double settled_percent =
       0;  // the canary's weight last seen in Consul that was ours; another one is foreign
   bool foreign_edit = false;  // the splitter was edited by someone else and is so still
+  RoutesSeen settled_routes = RoutesSeen::kNone;  // last seen as they were ours to leave
+  bool foreign_routes = false;  // they were changed by someone else and are so still
 
   // Splitter or resolver got an owner whose entries we may not write, and has it still.
   bool unwritable = false;
@@ -162,6 +178,7 @@ struct State {
   bool deadline_passed = false;  // said once for each step
   bool proven_wait = false;      // paused at a proven step, waits for promote
   bool would_act_said = false;   // `act: false`: said what would have been done, at this weight
+  std::uint64_t stage_decision = 0;  // number of the decision that began this stage; 0: none did
 
   Evidence evidence;
   envoy::Baselines baselines;  // what each caller's sidecar had counted at the last tick
@@ -193,11 +210,13 @@ enum class OrderKind { kStart, kPause, kResume, kPromote, kAbort, kRetry, kRollb
 struct Order {
   std::uint64_t sequence = 0;
   OrderKind kind = OrderKind::kStart;
-  std::string by;         // who, for the log
-  std::string version;    // start: this one; empty: the newest
-  bool full = false;      // promote: skip the remaining steps
-  std::string alert;      // rollback alert: its name and summary
-  std::string alert_key;  // fingerprint@startsAt
+  std::string by;                               // who, for the log
+  std::string version;                          // start: this one; empty: the newest
+  bool full = false;                            // promote: skip the remaining steps
+  std::optional<std::uint64_t> seen_decisions;  // State::decisions as its sender saw it; nullopt:
+                                                // not told, so whatever it meets is what it means
+  std::string alert;                            // rollback alert: its name and summary
+  std::string alert_key;                        // fingerprint@startsAt
   double alert_started_wall_seconds = 0;
 
   bool operator==(const Order&) const = default;
@@ -217,7 +236,8 @@ struct Decision {
   int step = 0;
   double weight_percent = 0;  // wanted from now on
   std::string canary_version;
-  std::string reason;  // with the figures behind it
+  std::string reason;       // with the figures behind it
+  std::uint64_t order = 0;  // number of the order that it answers; 0: none
 
   bool operator==(const Decision&) const = default;
 };

@@ -17,7 +17,8 @@ struct Transition {
   Verdict verdict;
   State state;
   std::vector<Decision> decisions;
-  std::string waits;  // as in Outcome
+  std::string waits;        // as in Outcome
+  std::uint64_t order = 0;  // number of the one that is being taken; 0: none
 
   // Appends to the decision log; `from` is the phase before the move, the state holds the one after
   // it.
@@ -58,6 +59,21 @@ void ObserveOwner(Transition& t);
 [[nodiscard]] bool IsKept(const Transition& t);
 // Why no rollout can start; empty: it can.
 [[nodiscard]] std::string StartObstacle(const Transition& t);
+
+// --- routes of `strategy.match` (routes.cc)
+// -----------------------------------------------------------------------------------------------
+[[nodiscard]] Routes RoutesFor(const Spec& spec, Stage stage);
+// Whether the requests that match go elsewhere than they shall.
+[[nodiscard]] bool RoutesMove(const Observation& seen, Routes wanted);
+// Whether nothing is to be done about them, save that a router may have to be made for them.
+[[nodiscard]] bool RoutesStand(const Observation& seen, Routes wanted);
+// After ObserveSplitter(): settles them or notes a foreign edit; without them no stage's traffic is
+// confirmed.
+void ObserveRoutes(Transition& t);
+// What somebody else has made of them counts as ours, so that they are written. Whether he had.
+bool OverwriteRoutes(Transition& t);
+// Why they do not stand; empty: they do.
+[[nodiscard]] std::string RoutesTrouble(const Transition& t);
 
 // --- versions (versions.cc)
 // -----------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 #   consul acl policy create -name consul-canary-analyzer -rules @analyzer.hcl
 # Config entries are written in the primary datacenter: the token must be known there.
 
-# One block like this for each service that may be rolled out: write covers its service-splitter and service-resolver.
+# One block like this for each service that may be rolled out: write covers its service-splitter,
+# service-resolver and service-router.
 # service_prefix "" with write lets the analyzer roll out any service, and whoever has its token register any.
 service "api" {
   policy = "write"

@@ -29,7 +29,7 @@ _consul_canaryctl() {
     list) flags='--help -h --output -o --analyzer.url --token-file' takes='' formats='table json yaml' ;;
     get) flags='--help -h --output -o --analyzer.url --token-file' takes='services' formats='table json yaml' ;;
     history) flags='--help -h --limit --since --output -o --analyzer.url --token-file' takes='services' formats='table json yaml' ;;
-    delete) flags='--help -h --release --analyzer.url --token-file' takes='services' formats='' ;;
+    delete) flags='--help -h --release --force --analyzer.url --token-file' takes='services' formats='' ;;
     start) flags='--help -h --version --analyzer.url --token-file' takes='services' formats='' ;;
     pause) flags='--help -h --all --reason --analyzer.url --token-file' takes='services' formats='' ;;
     resume) flags='--help -h --all --analyzer.url --token-file' takes='services' formats='' ;;

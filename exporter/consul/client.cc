@@ -105,6 +105,12 @@ void Client::DeleteEntry(std::string_view kind, std::string_view name, Reply<voi
   impl_->Ask<void>(Delete("config", EntryPath(kind, name)), Nothing, std::move(reply));
 }
 
+void Client::DeleteEntryAt(std::string_view kind, std::string_view name, std::uint64_t cas_index,
+                           Reply<bool> reply) {
+  impl_->Ask<bool>(Delete("config", fmt::format("{}?cas={}", EntryPath(kind, name), cas_index)),
+                   Truth, std::move(reply));
+}
+
 void Client::ReadProtocol(std::string_view service, Reply<std::string> reply) {
   impl_->Ask<std::string>(
       Read("discovery-chain", "/v1/discovery-chain/" + UrlEncode(service)),

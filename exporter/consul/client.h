@@ -122,6 +122,9 @@ class Client {
   // changed.
   void WriteEntry(std::string_view entry_json, std::uint64_t cas_index, Reply<bool> reply);
   void DeleteEntry(std::string_view kind, std::string_view name, Reply<void> reply);
+  // The same with ?cas=index, > 0. false: the index was not the current one, nothing changed.
+  void DeleteEntryAt(std::string_view kind, std::string_view name, std::uint64_t cas_index,
+                     Reply<bool> reply);
 
   // The protocol of the service's compiled discovery chain: tcp, http, http2, grpc.
   void ReadProtocol(std::string_view service, Reply<std::string> reply);

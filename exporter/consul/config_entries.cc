@@ -222,6 +222,7 @@ Result<Router> ReadRouter(const Json& entry) {
     router.request_timeout_seconds =
         std::max(router.request_timeout_seconds, ReadSeconds(destination, "RequestTimeout"));
   }
+  router.meta = TextMap(entry, "Meta");
   router.modify_index = Unsigned(entry, "ModifyIndex");
   router.raw = Dump(entry);
   return router;

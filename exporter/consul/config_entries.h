@@ -80,6 +80,7 @@ inline constexpr double kDefaultRequestTimeoutSeconds = 15;
 struct Router {
   std::string name{};
   Place place{};
+  std::map<std::string, std::string> meta{};
   std::vector<RetryRule> retries{};
   // The longest RequestTimeout of any route, at least Envoy's default: Consul adds a route without
   // one for what no other takes.

@@ -82,6 +82,10 @@ void Arena::Conclude(Plan& plan) {
     std::copy_if(history.decisions.begin(), history.decisions.end(),
                  std::back_inserter(run.decisions),
                  [&run](const DecisionSeen& decision) { return decision.version == run.version; });
+    // A promotion sets filters; were none seen, nothing was checked of them.
+    if (run.phase == "succeeded" && history.resolver_writes.empty()) {
+      run.violations.push_back(run.service + ": no write of its resolver passed a proxy");
+    }
     for (std::string& violation : CheckAll(history, kLeastForProof, kFresh)) {
       if (reported_.insert(violation).second) run.violations.push_back(std::move(violation));
     }
@@ -188,6 +192,8 @@ History Arena::HistoryOf(const Lane& lane) const {
          SplitterWrites(writes, lane.service(), fmt::format("analyzer-{}", i + 1))) {
       history.writes.push_back(std::move(write));
     }
+    const auto resolver = ResolverWrites(writes, lane.service(), fmt::format("analyzer-{}", i + 1));
+    history.resolver_writes.insert(history.resolver_writes.end(), resolver.begin(), resolver.end());
   }
   std::sort(history.writes.begin(), history.writes.end(),
             [](const auto& a, const auto& b) { return a.forwarded < b.forwarded; });

@@ -121,6 +121,60 @@ TEST(ChaosChecks, FindTheWriteOfADeposedLeader) {
   EXPECT_EQ(DeposedLeadersAreRefused(history), Violations());
 }
 
+TEST(ChaosChecks, FindTheWriteOfAResolverByADeposedLeader) {
+  History history = Good();
+  history.resolver_writes = {{.analyzer = "b",
+                              .epoch = 8,
+                              .forwarded = At(29'900),
+                              .answered = At(29'950),
+                              .accepted = true},
+                             {.analyzer = "a",
+                              .epoch = 5,
+                              .forwarded = At(31'000),
+                              .answered = At(31'010),
+                              .accepted = true}};
+  const Violations found = DeposedLeadersAreRefused(history);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0],
+            "api: Consul took a write of the resolver by a, epoch 5, after one of a later epoch");
+  history.resolver_writes[1].accepted = false;
+  EXPECT_EQ(DeposedLeadersAreRefused(history), Violations());
+  // Only writes of the same entry tell.
+  history.resolver_writes[1].accepted = true;
+  history.resolver_writes[0].accepted = false;
+  EXPECT_EQ(DeposedLeadersAreRefused(history), Violations());
+}
+
+TEST(ChaosChecks, ReadTheWritesOfOneServicesResolver) {
+  const auto entry = [](const char* kind, const char* name) {
+    return std::string(R"({"Kind": ")") + kind + R"(", "Name": ")" + name +
+           R"(", "Meta": {"consul-canary-epoch": "17"}})";
+  };
+  const auto sent = [](std::string body, std::string answer) {
+    return ProxiedWrite{.path = "/v1/config?cas=3",
+                        .body = std::move(body),
+                        .received = At(1),
+                        .forwarded = At(2),
+                        .answered = At(3),
+                        .status = 200,
+                        .answer = std::move(answer)};
+  };
+  std::vector<ProxiedWrite> writes = {sent(entry("service-resolver", "api"), "true"),
+                                      sent(entry("service-splitter", "api"), "true"),
+                                      sent(entry("service-resolver", "web"), "true"),
+                                      sent(entry("service-resolver", "api"), "false"),
+                                      sent(entry("service-resolver", "api"), "true")};
+  writes.back().forwarded.reset();  // held for good
+  const auto found = ResolverWrites(writes, "api", "analyzer-1");
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].analyzer, "analyzer-1");
+  EXPECT_EQ(found[0].epoch, 17U);
+  EXPECT_EQ(found[0].forwarded, At(2));
+  EXPECT_EQ(found[0].answered, At(3));
+  EXPECT_TRUE(found[0].accepted);
+  EXPECT_FALSE(found[1].accepted);
+}
+
 TEST(ChaosChecks, FindAnEpochThatGoesBackAndAGapInTheLog) {
   History history = Good();
   history.splitters[3].epoch = 4;

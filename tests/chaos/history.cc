@@ -65,6 +65,16 @@ void CheckAdvance(const History& history, const DecisionSeen& first, const Decis
   }
 }
 
+// Whether `write` was let through after one of a later epoch had been answered with `true`. All are
+// of one entry.
+template <class Write>
+bool ComesAfterALater(const std::vector<Write>& writes, const Write& write) {
+  return std::any_of(writes.begin(), writes.end(), [&](const Write& other) {
+    return other.accepted && other.epoch > write.epoch && other.answered &&
+           *other.answered < write.forwarded;
+  });
+}
+
 }  // namespace
 
 Violations WeightsSumTo100(const History& history) {
@@ -117,10 +127,7 @@ Violations EvidenceWasFresh(const History& history, std::int64_t least,
 }
 
 bool IsOfADeposedLeader(const History& history, const SplitterWrite& write) {
-  return std::any_of(history.writes.begin(), history.writes.end(), [&](const SplitterWrite& other) {
-    return other.accepted && other.epoch > write.epoch && other.answered &&
-           *other.answered < write.forwarded;
-  });
+  return ComesAfterALater(history.writes, write);
 }
 
 Violations DeposedLeadersAreRefused(const History& history) {
@@ -131,6 +138,13 @@ Violations DeposedLeadersAreRefused(const History& history) {
         fmt::format("{}: Consul took a write of {}, {}% and epoch {}, after one of a "
                     "later epoch",
                     history.service, write.analyzer, write.canary, write.epoch));
+  }
+  for (const ResolverWrite& write : history.resolver_writes) {
+    if (!write.accepted || !ComesAfterALater(history.resolver_writes, write)) continue;
+    found.push_back(
+        fmt::format("{}: Consul took a write of the resolver by {}, epoch {}, after one of a "
+                    "later epoch",
+                    history.service, write.analyzer, write.epoch));
   }
   std::uint64_t highest = 0;
   for (const SplitterSeen& seen : history.splitters) {

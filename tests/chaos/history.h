@@ -40,6 +40,15 @@ struct SplitterWrite {
   bool accepted = false;  // answered `true`
 };
 
+// A write of the resolver that passed a proxy.
+struct ResolverWrite {
+  std::string analyzer{};
+  std::uint64_t epoch = 0;
+  MonotonicTime forwarded{};  // to Consul
+  std::optional<MonotonicTime> answered{};
+  bool accepted = false;  // answered `true`
+};
+
 struct DecisionSeen {
   std::uint64_t sequence = 0;
   std::uint64_t index = 0;  // ModifyIndex of its key
@@ -72,6 +81,7 @@ struct History {
   std::string service{};
   std::vector<SplitterSeen> splitters{};  // by index
   std::vector<SplitterWrite> writes{};    // by `forwarded`
+  std::vector<ResolverWrite> resolver_writes{};
   std::vector<DecisionSeen> decisions{};  // by sequence
   std::vector<HandEdit> edits{};
   std::vector<CanaryRequests> requests{};  // by `at`
@@ -91,8 +101,9 @@ using Violations = std::vector<std::string>;
 [[nodiscard]] Violations EvidenceWasFresh(const History& history, std::int64_t least,
                                           base::milliseconds fresh_for);
 
-// No write of an epoch is taken that was let through to Consul after one of a later epoch had been
-// answered; nor does an epoch in Consul ever go back.
+// No write of an epoch is taken that was let through to Consul after one of the same entry and a
+// later epoch had been answered, of splitter and resolver alike; nor does the epoch of a splitter
+// in Consul ever go back.
 [[nodiscard]] Violations DeposedLeadersAreRefused(const History& history);
 
 // Whether `write` was let through after one of a later epoch had been answered with `true`.

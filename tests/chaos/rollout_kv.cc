@@ -39,6 +39,10 @@ DecisionSeen DecisionOf(const consul::KvPair& pair) {
           .reason = stored.value("reason", "")};
 }
 
+bool IsAccepted(const ProxiedWrite& write) {
+  return write.status == 200 && write.answer.starts_with("true");
+}
+
 // A transaction's operations on keys that begin with `prefix`, in the form of stored pairs.
 std::vector<consul::KvPair> PairsIn(const std::string& body, const std::string& prefix) {
   json pairs = json::array();
@@ -127,7 +131,24 @@ std::vector<SplitterWrite> SplitterWrites(const std::vector<ProxiedWrite>& write
                      .received = write.received,
                      .forwarded = *write.forwarded,
                      .answered = write.answered,
-                     .accepted = write.status == 200 && write.answer.starts_with("true")});
+                     .accepted = IsAccepted(write)});
+  }
+  return found;
+}
+
+std::vector<ResolverWrite> ResolverWrites(const std::vector<ProxiedWrite>& writes,
+                                          const std::string& service, const std::string& analyzer) {
+  std::vector<ResolverWrite> found;
+  for (const ProxiedWrite& write : writes) {
+    if (!write.path.starts_with("/v1/config") || !write.forwarded) continue;
+    const json entry = json::parse(write.body, nullptr, false);
+    if (!entry.is_object() || entry.value("Kind", "") != "service-resolver") continue;
+    if (entry.value("Name", "") != service) continue;
+    found.push_back({.analyzer = analyzer,
+                     .epoch = EpochOf(entry),
+                     .forwarded = *write.forwarded,
+                     .answered = write.answered,
+                     .accepted = IsAccepted(write)});
   }
   return found;
 }

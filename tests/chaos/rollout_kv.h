@@ -45,5 +45,9 @@ void AddTimes(const std::vector<ProxiedWrite>& writes, const std::string& servic
 [[nodiscard]] std::vector<SplitterWrite> SplitterWrites(const std::vector<ProxiedWrite>& writes,
                                                         const std::string& service,
                                                         const std::string& analyzer);
+// The same of its resolver.
+[[nodiscard]] std::vector<ResolverWrite> ResolverWrites(const std::vector<ProxiedWrite>& writes,
+                                                        const std::string& service,
+                                                        const std::string& analyzer);
 
 }  // namespace consul_canary::testing

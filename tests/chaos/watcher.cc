@@ -18,19 +18,23 @@ constexpr const char* kEpochKey = "consul-canary-epoch";
 
 }  // namespace
 
+std::uint64_t EpochOf(const json& entry) {
+  if (!entry.contains("Meta") || !entry["Meta"].is_object()) return 0;
+  return std::strtoull(entry["Meta"].value(kEpochKey, "0").c_str(), nullptr, 10);
+}
+
 std::optional<std::pair<std::string, SplitterSeen>> ReadSplitter(const json& entry) {
   if (!entry.is_object() || entry.value("Kind", "") != "service-splitter") return std::nullopt;
   SplitterSeen seen{.index = entry.value("ModifyIndex", std::uint64_t{0})};
   seen.sum = 0;
+  seen.epoch = EpochOf(entry);
   for (const json& split : entry.value("Splits", json::array())) {
     const double weight = split.value("Weight", 0.0);
     seen.sum += weight;
     if (split.value("ServiceSubset", "") == "canary") seen.canary = weight;
   }
   if (entry.contains("Meta") && entry["Meta"].is_object()) {
-    const json& meta = entry["Meta"];
-    seen.epoch = std::strtoull(meta.value(kEpochKey, "0").c_str(), nullptr, 10);
-    seen.hand = meta.value(kHandMark, "");
+    seen.hand = entry["Meta"].value(kHandMark, "");
   }
   return std::pair(entry.value("Name", ""), seen);
 }

@@ -31,6 +31,9 @@ class Watcher {
 [[nodiscard]] std::optional<std::pair<std::string, SplitterSeen>> ReadSplitter(
     const nlohmann::json& entry);
 
+// Of the leader who wrote the entry, by its Meta; 0: none.
+[[nodiscard]] std::uint64_t EpochOf(const nlohmann::json& entry);
+
 // Key of a splitter's Meta that a hand edit of this test sets.
 inline constexpr const char* kHandMark = "edited-by-hand";
 

@@ -9,8 +9,11 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
+#include <future>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -30,6 +33,7 @@ using rollout::Phase;
 
 constexpr const char* kSpec = "service: api\nstrategy: {steps: [{weight: 10}, {weight: 50}]}\n";
 constexpr const char* kApi = "/api/v1/rollouts/api";
+constexpr std::uint64_t kStageDecision = 3;  // with which a stored rollout's stage has begun
 
 bool Contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
@@ -107,6 +111,8 @@ class CtlTest : public ::testing::Test {
     state.canary_version = "v2";
     state.primary_version = "v1";
     state.started_wall_seconds = 1795539600;
+    state.decisions = kStageDecision;
+    state.stage_decision = kStageDecision;
     state.wanted.canary_percent = rollout::IsActive(phase) ? 10 : 0;
     ASSERT_TRUE(consul_->KvPut(
         control::SpecKey("api"),
@@ -358,6 +364,75 @@ TEST_F(CtlTest, DeleteWithReleaseLetsThePrimarySubsetTakeAllInstances) {
   EXPECT_EQ(resolver["ConnectTimeout"], "3s");
   ASSERT_TRUE(WaitUntil([&] { return Ctl({"get", "api"}).code == 1; }, seconds(10)));
   Expect({"delete", "api", "--release"}, 1, "there is no rollout of \"api\"");
+}
+
+TEST_F(CtlTest, AReleaseThatWouldLetAnotherVersionServeIsRefusedUnlessItIsForced) {
+  ASSERT_NO_FATAL_FAILURE(StartWithRollout(Phase::kProgressing));
+  Expect({"abort", "api"}, 0, "api: rolling-back: aborted by ");
+  Expect({"status", "api", "--wait", "--timeout", "60s"}, 1, "rolled-back");
+  ASSERT_NO_FATAL_FAILURE(Deploy("v1"));
+  ASSERT_NO_FATAL_FAILURE(Deploy("v2"));
+  ASSERT_NO_FATAL_FAILURE(Deploy("v3"));
+  Expect({"delete", "api", "--release"}, 1,
+         "passing instances that it keeps out now: 1 of version v2 (rolled back), 1 of version v3; "
+         "end these first, delete without release, or release with --force");
+  EXPECT_EQ(Entry("service-resolver")["Subsets"]["primary"]["Filter"],
+            "Service.Meta.version == v1");
+  Expect({"get", "api"}, 0, "rolled-back");
+  Expect({"delete", "api", "--force"}, 2, "--release");
+  Expect({"delete", "api", "--release", "--force"}, 0,
+         "api: the primary subset takes all instances again");
+  EXPECT_EQ(Entry("service-resolver")["Subsets"]["primary"].value("Filter", ""), "");
+}
+
+// Sent again with what was seen before: by curl, or by whoever has lost the first answer.
+TEST_F(CtlTest, AnOrderForAStepThatHasPassedIsAnsweredByADecisionThatNamesIt) {
+  ASSERT_NO_FATAL_FAILURE(StartWithRollout(Phase::kProgressing));
+  const std::string path = analyzer_->address() + kApi + "/promote";
+  const auto wrong = consul_->http().Call("POST", path, R"({"seen_decisions": -1})");
+  ASSERT_TRUE(wrong);
+  EXPECT_EQ(wrong->status, 400) << wrong->body;
+  const std::string seen = json{{"seen_decisions", kStageDecision - 1}}.dump();
+  const auto late = consul_->http().Call("POST", path, seen);
+  ASSERT_TRUE(late);
+  ASSERT_EQ(late->status, 202) << late->body;
+  const json order = json::parse(late->body)["order"];
+  const auto answer = [&] {
+    const json log = Api(std::string(kApi) + "/decisions");
+    for (const json& decision : log.value("decisions", json::array())) {
+      if (decision["order"] == order) return decision.value("reason", "");
+    }
+    return std::string();
+  };
+  EXPECT_TRUE(WaitUntil([&] { return !answer().empty(); }, seconds(10)));
+  EXPECT_TRUE(Contains(answer(), "not carried out: the step has passed already")) << answer();
+}
+
+TEST_F(CtlTest, WhileConsulHangsNotAllWorkersWaitForItAndHealthIsAnswered) {
+  ASSERT_NO_FATAL_FAILURE(StartWithRollout(Phase::kSucceeded));
+  constexpr int kWorkers = 16;
+  consul_->Pause();
+  std::vector<std::future<bool>> turned_away;
+  for (int i = 0; i < kWorkers; ++i) {
+    turned_away.push_back(std::async(std::launch::async, [this] {
+      const auto answer = consul_->http().Call("GET", analyzer_->address() + kApi + "/decisions",
+                                               "", {}, seconds(60));
+      return answer && answer->status == 503 && Contains(answer->body, "too many requests wait");
+    }));
+  }
+  const auto one_is_done = [&turned_away] {
+    return std::ranges::any_of(turned_away, [](const std::future<bool>& each) {
+      return each.wait_for(milliseconds(0)) == std::future_status::ready;
+    });
+  };
+  EXPECT_TRUE(WaitUntil(one_is_done, seconds(8)));
+  EXPECT_TRUE(consul_->http().Answers(analyzer_->address() + "/-/healthy"));
+  EXPECT_TRUE(consul_->http().Answers(analyzer_->address() + "/metrics"));
+  EXPECT_TRUE(consul_->http().Call("GET", analyzer_->address() + "/-/ready"));
+  consul_->Continue();
+  int count = 0;
+  for (std::future<bool>& each : turned_away) count += each.get() ? 1 : 0;
+  EXPECT_GT(count, 0);
 }
 
 TEST_F(CtlTest, ShellsCompleteCommandsFlagsAndServices) {

@@ -16,6 +16,7 @@
 
 #include "exporter/consul/client.h"
 #include "exporter/consul/config_entries.h"
+#include "exporter/consul/match_routes.h"
 #include "tests/integration/consul_fixture.h"
 
 namespace consul_canary::consul {
@@ -112,6 +113,37 @@ TEST_F(ConsulTest, CallsAnEntryThatConsulRefusesInvalid) {
       Call<void>([this](auto reply) { client_->DeleteEntry("service-resolver", "api", reply); });
   ASSERT_FALSE(deleted.has_value()) << "the splitter needs it";
   EXPECT_EQ(deleted.error().code, ErrorCode::kInvalid);
+}
+
+TEST_F(ConsulTest, TakesARouterAwayOnlyAtTheIndexThatWasReadAndAnswersTheRoutesAsTheyWerePut) {
+  StartAgent();
+  WriteApi();
+  const MatchRoutes routes{.subset = "v2",
+                           .conditions = {{"x-canary", "Exact", "always"},
+                                          {"cookie", "Regex", "(.*; *)?canary=1\\.0(;.*)?"},
+                                          {"x-any", "Present", ""}}};
+  const auto router = [this] {
+    const auto json = Call<std::optional<std::string>>(
+        [this](auto reply) { client_->ReadEntry("service-router", "api", true, reply); });
+    return json && *json ? ParseRouter(**json).value_or(Router{}) : Router{};
+  };
+  ASSERT_EQ(Write(RouterForRoutes("api", {{"consul-canary-epoch", "3"}}), 0), true);
+  const Router made = router();
+  EXPECT_TRUE(FindRoutes(made, routes).made_for_ours);
+  const auto filled = WithRoutes(made, routes, {{"consul-canary-epoch", "3"}});
+  ASSERT_TRUE(filled.has_value());
+  ASSERT_EQ(Write(*filled, made.modify_index), true);
+  const Router full = router();
+  EXPECT_EQ(FindRoutes(full, routes).ours, RoutesFound::kWhole) << full.raw;
+  const auto remove = [this](std::uint64_t index) {
+    return Call<bool>([this, index](auto reply) {
+      client_->DeleteEntryAt("service-router", "api", index, reply);
+    });
+  };
+  EXPECT_EQ(remove(made.modify_index), false);
+  EXPECT_EQ(remove(full.modify_index), true);
+  EXPECT_EQ(router().name, "");
+  EXPECT_EQ(remove(full.modify_index), false) << "there is nothing at that index";
 }
 
 TEST_F(ConsulTest, DeletesWhatIsAbsentWithoutAnError) {

@@ -1,7 +1,9 @@
 // The durable side of the loop against a real Consul: who leads, what is committed together, what a
 // deposed leader can still do (nothing), and that no order gets lost.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -12,23 +14,29 @@
 
 #include "analyzer/control/await.h"
 #include "analyzer/control/orders.h"
+#include "analyzer/control/rendezvous.h"
 #include "analyzer/control/store.h"
 #include "analyzer/control/stored_json.h"
 #include "exporter/base/io_loop.h"
 #include "exporter/consul/client.h"
 #include "tests/support/consul_agent.h"
+#include "tests/support/consul_front.h"
 
 namespace consul_canary::control {
 namespace {
 
+using rollout::State;
 using testing::ConsulAgent;
 
 // What an analyzer is to Consul: a store with its client, on an I/O thread of its own.
 class Analyzer {
  public:
-  Analyzer(const ConsulAgent& agent, std::string name) : io_(std::make_unique<base::IoThread>()) {
+  Analyzer(const ConsulAgent& agent, std::string name)
+      : Analyzer(agent.address(), std::move(name)) {}
+  Analyzer(const std::string& consul_address, std::string name)
+      : io_(std::make_unique<base::IoThread>()) {
     client_ =
-        std::make_unique<consul::Client>(io_->loop(), consul::Settings{.address = agent.address()});
+        std::make_unique<consul::Client>(io_->loop(), consul::Settings{.address = consul_address});
     StoreEvents events{
         .on_spec =
             [this](std::string id, auto spec) {
@@ -39,7 +47,10 @@ class Analyzer {
         .on_orders = [this](auto, auto pairs) { Note([&] { orders = std::move(pairs); }); },
         .on_leading =
             [this](auto, std::uint64_t new_epoch, auto stored) {
-              Note([&] { epoch = new_epoch, state = std::move(stored), leading = true; });
+              Note([&] {
+                epoch = new_epoch, state = std::move(stored), leading = true;
+                ++leads;
+              });
             },
         .on_lost = [this](auto, auto) { Note([&] { leading = false; }); },
         .on_holder = [](auto, auto) {},
@@ -75,6 +86,10 @@ class Analyzer {
     EXPECT_TRUE(WaitFor([this] { return !changes.empty(); }));
     const std::scoped_lock lock(mutex_);
     return changes.front();
+  }
+
+  void Forget() {
+    io_->loop().Post([this] { store_->Forget("api"); });
   }
 
   void Release() {
@@ -114,6 +129,7 @@ class Analyzer {
   // Guarded by the store's events: read them inside WaitFor() or when nothing happens any more.
   bool has_spec = false;
   bool leading = false;
+  int leads = 0;  // how often it has begun to lead
   std::uint64_t epoch = 0;
   std::optional<consul::KvPair> state;
   std::vector<consul::KvPair> orders;
@@ -299,6 +315,62 @@ TEST_F(ControlTest, ADeletedRolloutIsNotLedAnyMore) {
   // What was prepared for the first one must find another epoch.
   EXPECT_GT(analyzer.epoch, first_epoch);
   EXPECT_FALSE(analyzer.state);
+}
+
+// Put again while its end is on its way from the thread of ticks, which has let go of the lead.
+TEST_F(ControlTest, ARolloutThatIsThereAgainWhenItIsForgottenIsLedAnew) {
+  Analyzer analyzer(*agent_, "first");
+  ASSERT_TRUE(analyzer.WaitUntilLeading());
+  ASSERT_TRUE(analyzer.Apply(NewState("before", 0)).committed);
+  analyzer.Forget();
+  ASSERT_TRUE(analyzer.WaitFor([&] { return analyzer.leads == 2 && analyzer.leading; }));
+  ASSERT_TRUE(analyzer.state);
+  EXPECT_EQ(StateFromJson(analyzer.state->value)->reason, "before");
+  EXPECT_TRUE(analyzer.Apply(NewState("after", analyzer.state->modify_index)).committed);
+}
+
+// What is not released holds the lock, and no change in Consul tells so.
+TEST_F(ControlTest, ALockThatCannotBeGivenAwayIsTakenBack) {
+  const std::string first = Preferred("api", {"a", "b"});
+  std::atomic<bool> refuses{true};
+  auto front =
+      testing::ConsulFront::Start(agent_->address(), [&](const base::ServerRequest& request) {
+        return refuses && request.query.contains("release") &&
+               request.path == "/v1/kv/" + LockKey("api");
+      });
+  ASSERT_TRUE(front) << front.error().message;
+  Analyzer other((*front)->address(), first == "a" ? "b" : "a");
+  ASSERT_TRUE(other.WaitUntilLeading());
+  Analyzer preferred(*agent_, first);
+  ASSERT_TRUE(other.WaitFor([&] { return !other.leading; }));
+  EXPECT_TRUE(other.WaitFor([&] { return other.leads == 2 && other.leading; }));
+  EXPECT_GT((*front)->refused(), 0);
+  EXPECT_FALSE(preferred.leading);
+}
+
+// Counters of more callers than fit into one of Consul's transactions.
+TEST_F(ControlTest, AStateThatIsTooLargeIsStoredWithoutWhatTheCallersHadCounted) {
+  Analyzer analyzer(*agent_, "first");
+  ASSERT_TRUE(analyzer.WaitUntilLeading());
+  Change change = NewState("rolled back", 0, 1);
+  for (int i = 0; i < 5000; ++i) {
+    change.state->baselines[fmt::format("node-{}/web-sidecar-proxy", i)]["primary"].completed = 1;
+  }
+  const State big = *change.state;
+  ASSERT_GT(StateToJson(big).size(), 512U * 1024);
+  ::testing::internal::CaptureStderr();
+  const ChangeResult result = analyzer.Apply(std::move(change));
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(result.committed) << result.committed.error().message;
+  EXPECT_NE(Stored("decisions/00000001"), std::nullopt);
+  const auto stored = StateFromJson(*Stored("state"));
+  ASSERT_TRUE(stored) << stored.error().message;
+  State expected = big;
+  expected.baselines.clear();
+  EXPECT_EQ(*stored, expected);
+  EXPECT_NE(log.find("level=warn"), std::string::npos) << log;
+  EXPECT_NE(log.find(fmt::format("bytes={}", StateToJson(big).size())), std::string::npos) << log;
+  EXPECT_NE(log.find("max size: 524288"), std::string::npos) << log;
 }
 
 TEST_F(ControlTest, OrdersOfARolloutThatDoesNotExistAreRefused) {

@@ -17,6 +17,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # Words of the parser for what lies beyond a schema: contradictions between keys, sums, the text itself.
 BEYOND = [
     r"must be greater than the step before",
+    r"must be a regular expression by RE2",
+    r"must be greater than 0 where strategy\.match is empty",
     r"must be shorter than strategy\.deadline",
     r"must differ from",
     r"is given twice",

@@ -55,9 +55,13 @@ void CheckSums(const Model& model, Broken& broken) {
 void CheckRise(const Model& model, const Look& look, Broken& broken) {
   const State& after = look.outcome.state;
   const Observation& seen = look.seen;
-  if (after.wanted.canary_percent <= look.before.wanted.canary_percent) return;
+  const auto has_routes = [](const State& state) {
+    return state.wanted.routes == rollout::Routes::kPlaced;
+  };
+  const bool gets_matched = has_routes(after) && !has_routes(look.before);
+  if (after.wanted.canary_percent <= look.before.wanted.canary_percent && !gets_matched) return;
   const auto claim = [&](bool holds, std::string_view why) {
-    Claim(broken, holds, fmt::format("the canary's weight rises {}", why));
+    Claim(broken, holds, fmt::format("the canary's traffic rises {}", why));
   };
   claim(!look.outcome.decisions.empty(), "without a decision");
   claim(seen.unknown.empty(), "while Consul is not known");
@@ -98,6 +102,11 @@ void CheckSidecars(const Look& look, Broken& broken) {
               std::abs(caller.applied_percent - look.before.wanted.canary_percent) < 0.01,
           fmt::format("stage {} ends while {} applies {:g}%", ToString(look.before.stage),
                       caller.id, caller.applied_percent));
+    // Where weight and routes change together, a sidecar's counter tells of either.
+    Claim(broken,
+          !left_weight || !by_itself || look.before.wanted.routes != rollout::Routes::kPlaced ||
+              caller.has_routes,
+          fmt::format("a step ends while {} does not have the routes", caller.id));
   }
 }
 
@@ -147,7 +156,8 @@ void CheckOrders(const Model& model, const Look& look, Broken& broken) {
   // What was taken is never taken again.
   Observation without = look.seen;
   without.orders = fresh;
-  Claim(broken, Decide(*model.spec, look.before, without) == look.outcome,
+  const rollout::Spec& given = look.former ? *look.former : *model.spec;
+  Claim(broken, Decide(given, look.before, without) == look.outcome,
         "an order that was taken before still has an effect");
 }
 
@@ -182,11 +192,24 @@ void CheckPuts(const Model& model, const Look& look, Broken& broken) {
     const rollout::Wanted& stored = look.stored.wanted;
     const auto& filter =
         put.what == Write::kCanaryFilter ? stored.canary_filter : stored.primary_filter;
-    const bool recorded = put.what == Write::kSplitter ? put.canary_percent == stored.canary_percent
-                                                       : filter == put.filter;
+    const bool puts_routes = put.router && put.router->ours == rollout::RoutesSeen::kWhole;
+    const bool wants_routes = stored.routes == rollout::Routes::kPlaced;
+    bool recorded = filter == put.filter;
+    if (put.what == Write::kSplitter) recorded = put.canary_percent == stored.canary_percent;
+    if (put.what == Write::kRoutes) recorded = !puts_routes || wants_routes;
     // Where a commit got no answer, the analyzer goes on from before it, until its next one is
     // refused.
     Claim(broken, recorded || model.memory_outdated, "what is written was not recorded before");
+    if (put.what == Write::kRoutes) {
+      Claim(broken,
+            !puts_routes || look.seen.router->ours == rollout::RoutesSeen::kWhole ||
+                (look.seen.unknown.empty() && look.seen.instances_known &&
+                 look.seen.canary_passing > 0),
+            "matched requests are led to a canary that is not known to serve them");
+      Claim(broken,
+            !look.outcome.state.foreign_routes || look.outcome.state.phase == Phase::kRollingBack,
+            "a foreign edit of the routes is written over");
+    }
     if (put.what != Write::kSplitter) continue;
     const bool rises = put.canary_percent > look.seen.splitter->canary_percent;
     Claim(broken,
@@ -204,6 +227,9 @@ void CheckEnd(const Model& model, const Look& look, Broken& broken) {
   if (IsActive(after) || !IsActive(look.before.phase) || !look.committed) return;
   const std::string end(ToString(after));
   const auto may_arrive = [&](const Put& put) {
+    if (put.what == Write::kRoutes) {
+      return put.cas_index != 0 && model.truth.router && put.cas_index == model.truth.router->index;
+    }
     return put.what == Write::kSplitter
                ? model.truth.splitter && put.cas_index == model.truth.splitter->index
                : put.cas_index == model.truth.resolver.index && put.what == Write::kPrimaryFilter;
@@ -215,6 +241,11 @@ void CheckEnd(const Model& model, const Look& look, Broken& broken) {
   const bool traffic_back = model.truth.splitter ? model.truth.splitter->primary_percent == kPercent
                                                  : after == Phase::kRolledBack;
   Claim(broken, traffic_back, end + " without all traffic at the primary");
+  if (const auto& router = model.truth.router) {
+    Claim(broken, router->ours == rollout::RoutesSeen::kNone,
+          end + " with routes to the canary left in the router");
+    Claim(broken, router->owners, end + " with the router left that was made for the routes");
+  }
   const std::string& filter = model.truth.resolver.primary_filter;
   if (after == Phase::kSucceeded) {
     Claim(broken, filter == FilterForVersion(*model.spec, look.outcome.state.canary_version),

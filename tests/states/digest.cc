@@ -115,6 +115,9 @@ void AddState(Digest& digest, const Model& model, const State& state) {
   digest.Add(state.wanted.primary_filter);
   digest.Add(state.settled_percent);
   digest.Add(state.foreign_edit);
+  digest.Add(static_cast<int>(state.wanted.routes));
+  digest.Add(static_cast<int>(state.settled_routes));
+  digest.Add(state.foreign_routes);
   digest.Add(state.unwritable);
   digest.Add(std::min(state.stage_seconds, longest));
   digest.Add(std::min(state.confirmed_seconds, longest));
@@ -140,6 +143,13 @@ void AddEntries(Digest& digest, const Model& model, const Entries& entries) {
     digest.Add(entries.splitter->index <= model.replaced_splitter);
     digest.Add(entries.splitter->owned);
   }
+  digest.Add(entries.router.has_value());
+  if (entries.router) {
+    digest.Add(static_cast<int>(entries.router->ours));
+    digest.Add(entries.router->owners);
+    digest.Add(entries.router->epoch == model.epoch ? 2 : (entries.router->epoch != 0 ? 1 : 0));
+    digest.Add(entries.router->index <= model.replaced_router);
+  }
   digest.Add(entries.resolver.canary_filter);
   digest.Add(entries.resolver.primary_filter);
   digest.Add(entries.resolver.epoch == model.epoch);
@@ -148,6 +158,9 @@ void AddEntries(Digest& digest, const Model& model, const Entries& entries) {
 }
 
 bool Fits(const Model& model, const Put& put) {
+  if (put.what == rollout::Write::kRoutes) {
+    return put.cas_index == (model.truth.router ? model.truth.router->index : 0);
+  }
   return put.what == rollout::Write::kSplitter
              ? model.truth.splitter && put.cas_index == model.truth.splitter->index
              : put.cas_index == model.truth.resolver.index;
@@ -156,6 +169,7 @@ bool Fits(const Model& model, const Put& put) {
 void AddMesh(Digest& digest, const Model& model) {
   AddEntries(digest, model, model.truth);
   digest.Add(model.spec->steps.size());
+  digest.Add(model.unreadable);
   digest.Add(model.view_lags);
   digest.Add(model.consul_away);
   if (!model.IsWhole()) AddEntries(digest, model, model.view);
@@ -169,6 +183,7 @@ void AddMesh(Digest& digest, const Model& model) {
     digest.Add(caller.fresh);
     digest.Add(caller.follows);
     digest.Add(caller.applied_percent);
+    digest.Add(caller.has_routes);
     digest.Add(caller.canary_members);
     digest.Add(caller.primary_members);
     digest.Add(caller.reloads >= kRanForLong);
@@ -195,6 +210,8 @@ void AddAnalyzer(Digest& digest, const Model& model) {
     digest.Add(static_cast<int>(put.what));
     digest.Add(put.canary_percent);
     digest.Add(put.filter);
+    digest.Add(put.router.has_value());
+    if (put.router) digest.Add(static_cast<int>(put.router->ours));
   }
   for (const rollout::Order& order : model.orders) {
     digest.Add(order.sequence > model.memory.last_order);

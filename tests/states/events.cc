@@ -90,6 +90,12 @@ bool ShowsRestart(const Model& model) {
 
 bool HasCanary(const Model& model) { return model.instances.size() > 1; }
 
+bool HasMatch(const Model& model) { return !model.spec->match.empty(); }
+
+bool HasOurs(const Model& model) {
+  return model.truth.router && model.truth.router->ours != rollout::RoutesSeen::kNone;
+}
+
 bool HasSplitter(const Model& model) { return model.truth.splitter.has_value(); }
 
 const Event kEvents[] = {
@@ -168,6 +174,30 @@ const Event kEvents[] = {
      }},
     {"the splitter is made again", [](const Model& model) { return !HasSplitter(model); },
      [](Model& model) { model.MakeSplitter(); }},
+    {"somebody puts own routes into the router",
+     [](const Model& model) {
+       return HasMatch(model) && !(model.truth.router && model.truth.router->owners);
+     },
+     [](Model& model) {
+       Router router = model.truth.router.value_or(Router{});
+       router.owners = true;
+       model.EditRouter(router);
+     }},
+    {"the routes of the match are taken out", HasOurs,
+     [](Model& model) {
+       if (!HasOurs(model)) return;
+       Router router = *model.truth.router;
+       router.ours = rollout::RoutesSeen::kNone;
+       model.EditRouter(router);
+     }},
+    {"the routes of the match are moved", HasOurs,
+     [](Model& model) {
+       Router router = *model.truth.router;
+       router.ours = rollout::RoutesSeen::kOther;
+       model.EditRouter(router);
+     }},
+    {"the router is deleted", [](const Model& model) { return model.truth.router.has_value(); },
+     [](Model& model) { model.EditRouter(std::nullopt); }},
     {"the canary's filter is edited",
      [](const Model& model) { return model.truth.resolver.canary_filter != kEditedFilter; },
      [](Model& model) { model.EditFilter(Write::kCanaryFilter, kEditedFilter); }},
@@ -236,7 +266,7 @@ void Happen(Model& model, const Event& event) {
 
 void BringQuiet(Model& model) {
   if (model.consul_away) model.ReturnConsul();
-  model.view_lags = false;
+  model.view_lags = model.unreadable = false;
   model.write_fate = WriteFate::kLands;
   model.commit_fate = CommitFate::kStands;
   model.requests_of_a_caller = kManyRequests;

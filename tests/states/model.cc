@@ -23,6 +23,7 @@ constexpr int kUnsureTicks = 3;
 constexpr int kUnsettledTicks = 2;
 constexpr int kDoubtfulTicks = 2;
 constexpr double kPercent = 100;
+constexpr double kMatchedShare = 0.1;  // of the requests, where there is a match
 
 stats::Counts Answered(double requests, bool fail) {
   const auto completed = std::llround(requests);
@@ -47,9 +48,13 @@ std::string Model::MembersOf(const std::string& filter) const {
   return members;
 }
 
+bool Model::HasRoutes() const {
+  return truth.router && truth.router->ours == rollout::RoutesSeen::kWhole;
+}
+
 bool Model::IsWhole() const {
   return !consul_away && !view_lags && view.splitter == truth.splitter &&
-         view.resolver == truth.resolver;
+         view.resolver == truth.resolver && view.router == truth.router;
 }
 
 // --- the world
@@ -85,6 +90,12 @@ void Model::EditSplitter(double canary_percent) {
   Spread();
 }
 
+void Model::EditRouter(std::optional<Router> router) {
+  truth.router = router;
+  if (router) truth.router->index = ++last_index;
+  Spread();
+}
+
 void Model::EditFilter(Write which, const std::string& filter) {
   const bool canary = which == Write::kCanaryFilter;
   (canary ? truth.resolver.canary_filter : truth.resolver.primary_filter) = filter;
@@ -105,6 +116,7 @@ void Model::OwnResolver(bool owned) {
 
 void Model::RestartSidecar(Caller& caller) {
   caller.applied_percent = truth.splitter ? truth.splitter->canary_percent : 0;
+  caller.has_routes = HasRoutes();
   caller.canary_members = MembersOf(truth.resolver.canary_filter);
   caller.primary_members = MembersOf(truth.resolver.primary_filter);
   caller.reloads = caller.canary_changes = caller.primary_changes = 1;
@@ -114,8 +126,10 @@ void Model::Spread() {
   for (Caller& caller : callers) {
     if (!caller.follows) continue;
     const double weight = truth.splitter ? truth.splitter->canary_percent : 0;
-    if (caller.applied_percent != weight) ++caller.reloads;
+    const bool reloads = caller.applied_percent != weight || caller.has_routes != HasRoutes();
+    if (reloads) ++caller.reloads;
     caller.applied_percent = weight;
+    caller.has_routes = HasRoutes();
     const std::string canary = MembersOf(truth.resolver.canary_filter);
     const std::string primary = MembersOf(truth.resolver.primary_filter);
     if (caller.canary_members != canary) ++caller.canary_changes;
@@ -139,7 +153,7 @@ void Model::Load() {
 void Model::ChangeLead() {
   ++epoch;
   Load();
-  replaced_splitter = replaced_resolver = 0;
+  replaced_splitter = replaced_resolver = replaced_router = 0;
   unsure_ticks = 0;
 }
 
@@ -172,12 +186,16 @@ void Model::Glance() { Rule(0, Requests::kNone); }
 
 void Model::Rule(double elapsed_seconds, Requests requests) {
   wall_seconds += elapsed_seconds;
+  const rollout::Spec* const given =
+      unreadable ? control::SpecToRuleBy(std::nullopt, memory) : spec;
+  if (given == nullptr) return;
   last.emplace();
   Look& look = *last;
   look.before = memory;
+  if (unreadable) look.former = *given;
   look.seen = Observe(elapsed_seconds, requests);
   look.callers = callers;
-  look.outcome = rollout::Decide(*spec, memory, look.seen);
+  look.outcome = rollout::Decide(*given, memory, look.seen);
   if (elapsed_seconds > 0) unruled_seconds = 0;
   if (!Commit(look)) return;
   look.stored = stored;
@@ -203,6 +221,7 @@ Observation Model::Observe(double elapsed_seconds, Requests requests) {
                                           .primary_percent = view.splitter->primary_percent,
                                           .epoch = view.splitter->epoch};
   }
+  ObserveRouter(seen);
   if (view.splitter && view.splitter->owned) seen.splitter_unwritable = "the splitter is owned";
   if (view.resolver.owned) seen.resolver_unwritable = "the resolver is owned";
   seen.resolver_epoch = view.resolver.epoch;
@@ -218,17 +237,27 @@ Observation Model::Observe(double elapsed_seconds, Requests requests) {
   const rollout::Wanted& wanted = memory.wanted;
   const bool moves_filters = wanted.canary_filter || wanted.primary_filter;
   const bool outdated = (view.splitter && view.splitter->index <= replaced_splitter) ||
-                        view.resolver.index <= replaced_resolver;
+                        view.resolver.index <= replaced_resolver ||
+                        (view.router && view.router->index <= replaced_router);
   seen.entries_known = !consul_away && !outdated;
   seen.fenced = (view.splitter && view.splitter->owned) ||
                 (seen.splitter ? seen.splitter->epoch == epoch : seen.entries_known);
-  seen.fenced = seen.fenced && unsure_ticks == 0 &&
+  seen.fenced = seen.fenced && unsure_ticks == 0 && IsRouterFenced(memory, seen, epoch) &&
                 (!moves_filters || view.resolver.owned || seen.resolver_epoch == epoch);
   if (outdated && seen.unknown.empty()) seen.unknown = "our own last write is not read back yet";
+  if (unreadable && seen.unknown.empty()) seen.unknown = "the specification cannot be read";
   seen.counts_known = elapsed_seconds > 0;
   if (seen.counts_known) seen.counts = Count(requests);
   seen.orders = orders;
   return seen;
+}
+
+void Model::ObserveRouter(Observation& seen) const {
+  if (!view.router) return;
+  seen.router = rollout::RouterView{.ours = view.router->ours,
+                                    .made_for_ours = !view.router->owners,
+                                    .unnamed = "",
+                                    .epoch = view.router->epoch};
 }
 
 void Model::ObserveInstances(Observation& seen) {
@@ -254,7 +283,7 @@ void Model::ObserveInstances(Observation& seen) {
                .primary_healthy = caller.primary_members.empty() ? 0U : 1U,
                .primary_changes = caller.primary_changes};
       if (caller.tells_weight) facts.applied_canary_percent = caller.applied_percent;
-      if (!caller.tells_weight) facts.route_reloads = caller.reloads;
+      if (!caller.tells_weight || !spec->match.empty()) facts.route_reloads = caller.reloads;
       caller.read = facts;
     }
     facts.fresh = caller.fresh;
@@ -274,7 +303,8 @@ rollout::TickCounts Model::Count(Requests requests) const {
   stats::Counts primary;
   for (const Caller& caller : callers) {
     if (!caller.passing) continue;
-    const double share = caller.applied_percent / kPercent;
+    const double matched = caller.has_routes ? kMatchedShare : 0;
+    const double share = matched + (1 - matched) * caller.applied_percent / kPercent;
     canary += Answered(requests_of_a_caller * share, fails(caller.canary_members));
     primary += Answered(requests_of_a_caller * (1 - share), fails(caller.primary_members));
   }
@@ -286,7 +316,8 @@ rollout::TickCounts Model::Count(Requests requests) const {
 bool Model::Commit(Look& look) {
   const State& next = look.outcome.state;
   const bool must = control::MustStore(look.before, look.outcome) ||
-                    (checkpoint_due && IsActive(next.phase) && look.seen.unknown.empty());
+                    (checkpoint_due && IsActive(next.phase) &&
+                     (look.seen.unknown.empty() || look.seen.entries_known));
   if (!must) {
     memory = next;
     return true;
@@ -339,6 +370,9 @@ std::vector<Put> Model::Prepare(const Look& look) const {
     if (write == Write::kSplitter) {
       put.canary_percent = wanted.canary_percent;
       put.cas_index = view.splitter->index;
+    } else if (write == Write::kRoutes) {
+      put.router = RouterFor(look);
+      put.cas_index = view.router ? view.router->index : 0;
     } else {
       put.filter = write == Write::kCanaryFilter ? *wanted.canary_filter : *wanted.primary_filter;
       put.cas_index = view.resolver.index;
@@ -348,17 +382,33 @@ std::vector<Put> Model::Prepare(const Look& look) const {
   return puts;
 }
 
+// As control::PrepareWrites() does it.
+std::optional<Router> Model::RouterFor(const Look& look) const {
+  const rollout::Routes wanted = memory.wanted.routes;
+  if (!view.router) return Router{.epoch = epoch};
+  if (wanted == rollout::Routes::kNone && look.seen.router->made_for_ours) return std::nullopt;
+  Router router = *view.router;
+  router.ours =
+      wanted == rollout::Routes::kPlaced ? rollout::RoutesSeen::kWhole : rollout::RoutesSeen::kNone;
+  router.epoch = epoch;
+  return router;
+}
+
 void Model::Send(const Put& put) {
   const WriteFate fate = consul_away ? WriteFate::kIsLost : write_fate;
   if (fate == WriteFate::kLands) Land(put);
   if (fate == WriteFate::kIsUnsure) Land(put);
   if (fate == WriteFate::kComesLate) in_flight.push_back(put);
   if (fate == WriteFate::kLands || fate == WriteFate::kIsPrevented) {
-    auto& replaced = put.what == Write::kSplitter ? replaced_splitter : replaced_resolver;
+    const bool is_router = put.what == Write::kRoutes;
+    auto& replaced = put.what == Write::kSplitter
+                         ? replaced_splitter
+                         : (is_router ? replaced_router : replaced_resolver);
     // What prevented it has moved the index.
     if (fate == WriteFate::kIsPrevented) {
       if (put.what == Write::kSplitter && truth.splitter) truth.splitter->index = ++last_index;
-      if (put.what != Write::kSplitter) truth.resolver.index = ++last_index;
+      if (is_router && truth.router) truth.router->index = ++last_index;
+      if (put.what != Write::kSplitter && !is_router) truth.resolver.index = ++last_index;
     }
     replaced = std::max(replaced, put.cas_index);
   } else {
@@ -368,20 +418,14 @@ void Model::Send(const Put& put) {
 
 // As Consul 1.16 does it, an identical write succeeds and does not move the index.
 bool Model::Land(const Put& put) {
-  const auto written = [&](std::uint64_t& highest) {
-    if (put.epoch < highest) {
-      ledger.broken.push_back(
-          fmt::format("a write of epoch {} succeeded after one of epoch {}", put.epoch, highest));
-    }
-    highest = std::max(highest, put.epoch);
-  };
+  if (put.what == Write::kRoutes) return LandRouter(put);
   if (put.what == Write::kSplitter) {
     if (!truth.splitter || truth.splitter->index != put.cas_index) return false;
     const Splitter before = *truth.splitter;
     if (before.owned) ledger.broken.push_back("a splitter that Kubernetes owns was written");
     *truth.splitter = {put.canary_percent, kPercent - put.canary_percent, put.epoch, before.index};
     if (*truth.splitter != before) truth.splitter->index = ++last_index;
-    written(ledger.splitter_epoch);
+    Written(put, ledger.splitter_epoch);
     return true;
   }
   if (truth.resolver.index != put.cas_index) return false;
@@ -391,7 +435,34 @@ bool Model::Land(const Put& put) {
   next.epoch = put.epoch;
   if (next != truth.resolver) next.index = ++last_index;
   truth.resolver = next;
-  written(ledger.resolver_epoch);
+  Written(put, ledger.resolver_epoch);
+  return true;
+}
+
+void Model::Written(const Put& put, std::uint64_t& highest) {
+  if (put.epoch < highest) {
+    ledger.broken.push_back(
+        fmt::format("a write of epoch {} succeeded after one of epoch {}", put.epoch, highest));
+  }
+  highest = std::max(highest, put.epoch);
+}
+
+// One that is made late moves nothing, so whoever has been deposed may do that.
+bool Model::LandRouter(const Put& put) {
+  if (put.cas_index != (truth.router ? truth.router->index : 0)) return false;
+  if (put.cas_index == 0) {
+    EditRouter(put.router);
+    return true;
+  }
+  const bool owners = truth.router->owners;
+  if (owners && (!put.router || !put.router->owners)) {
+    ledger.broken.emplace_back("somebody's own routes were taken away");
+  }
+  std::optional<Router> next = put.router;
+  if (next) next->index = truth.router->index;
+  if (next && next != truth.router) next->index = ++last_index;
+  truth.router = next;
+  Written(put, ledger.router_epoch);
   return true;
 }
 

@@ -1,4 +1,4 @@
-// A mesh in memory around rollout::Decide(): Consul's two entries with their indexes, the stored
+// A mesh in memory around rollout::Decide(): Consul's entries with their indexes, the stored
 // state and the lock's epoch, writes that get lost or come late, instances, callers that take what
 // is written or lag behind, people who edit. It does what the control loop does between Decide()
 // and Consul (commit, then compare-and-set), no more. A value: a copy is another world. No clock,
@@ -36,8 +36,18 @@ struct Resolver {
   bool operator==(const Resolver&) const = default;
 };
 
+struct Router {
+  rollout::RoutesSeen ours = rollout::RoutesSeen::kNone;
+  bool owners = false;  // holds routes of somebody's own; else it was made for ours
+  std::uint64_t epoch = 0;
+  std::uint64_t index = 1;
+
+  bool operator==(const Router&) const = default;
+};
+
 struct Entries {
   std::optional<Splitter> splitter = Splitter{};
+  std::optional<Router> router;
   Resolver resolver;
 };
 
@@ -59,6 +69,7 @@ struct Caller {
   bool follows = true;  // its sidecar takes what Consul says
   // What its sidecar does now.
   double applied_percent = 0;
+  bool has_routes = false;                      // of `strategy.match`
   std::string canary_members, primary_members;  // versions, joined by spaces
   std::uint64_t reloads = kRanForLong, canary_changes = kRanForLong, primary_changes = kRanForLong;
   rollout::CallerFacts read;  // as last read
@@ -71,6 +82,7 @@ struct Put {
   rollout::Write what = rollout::Write::kSplitter;
   double canary_percent = 0;
   std::string filter;
+  std::optional<Router> router;  // kRoutes; nullopt: it is to go
   std::uint64_t cas_index = 0;
   std::uint64_t epoch = 0;
   int ticks_left = 0;  // while its sender lives; a deposed leader's may come at any time
@@ -98,6 +110,7 @@ enum class Requests {
 // One call of Decide() and what came of it.
 struct Look {
   rollout::State before;
+  std::optional<rollout::Spec> former;  // by which it ruled, since the one there cannot be read
   rollout::Observation seen;
   rollout::Outcome outcome;
   std::vector<Caller> callers;  // what their sidecars really did
@@ -111,7 +124,7 @@ struct Ledger {
   std::set<std::string> rolled_back;          // versions, until a person asks for them
   std::optional<std::string> primary_filter;  // when the rollout began; nullopt: edited since
   // The highest epoch that has written each entry.
-  std::uint64_t splitter_epoch = 0, resolver_epoch = 0;
+  std::uint64_t splitter_epoch = 0, resolver_epoch = 0, router_epoch = 0;
   std::vector<std::string> broken;  // what never may happen and did
 };
 
@@ -124,6 +137,7 @@ struct Model {
   void ReturnConsul();
   void MakeSplitter();  // anew, all traffic at the primary
   void EditSplitter(double canary_percent);
+  void EditRouter(std::optional<Router> router);  // its index is the model's matter
   void EditFilter(rollout::Write which, const std::string& filter);
   void OwnSplitter(bool owned);
   void OwnResolver(bool owned);
@@ -142,10 +156,12 @@ struct Model {
   void Glance();  // a look between ticks
 
   [[nodiscard]] std::string MembersOf(const std::string& filter) const;
-  [[nodiscard]] bool IsWhole() const;  // what the analyzer reads is what stands in Consul
+  [[nodiscard]] bool HasRoutes() const;  // a sidecar that follows leads matched requests by them
+  [[nodiscard]] bool IsWhole() const;    // what the analyzer reads is what stands in Consul
 
   const rollout::Spec* spec;     // outlives the model, as the next
   const rollout::Spec* changed;  // what its owner may make of it, and back
+  bool unreadable = false;       // what stands there instead cannot be read
   Entries truth, view;
   std::uint64_t last_index = 1;  // Consul counts all its writes together
   bool view_lags = false;
@@ -158,7 +174,7 @@ struct Model {
   rollout::State memory, stored;
   bool memory_outdated = false;  // stored without our knowing it
   std::uint64_t epoch = 1;
-  std::uint64_t replaced_splitter = 0, replaced_resolver = 0;
+  std::uint64_t replaced_splitter = 0, replaced_resolver = 0, replaced_router = 0;
   int unsure_ticks = 0;  // a write of ours got no answer
   bool checkpoint_due = false;
   WriteFate write_fate = WriteFate::kLands;  // of the next ones that are due
@@ -178,13 +194,17 @@ struct Model {
   void Rule(double elapsed_seconds, Requests requests);
   [[nodiscard]] rollout::Observation Observe(double elapsed_seconds, Requests requests);
   void ObserveInstances(rollout::Observation& seen);
+  void ObserveRouter(rollout::Observation& seen) const;
   [[nodiscard]] rollout::TickCounts Count(Requests requests) const;
   // Whether the writes may follow.
   [[nodiscard]] bool Commit(Look& look);
   void NoteDecisions(const Look& look);
   [[nodiscard]] std::vector<Put> Prepare(const Look& look) const;
+  [[nodiscard]] std::optional<Router> RouterFor(const Look& look) const;
   void Send(const Put& put);
   bool Land(const Put& put);
+  bool LandRouter(const Put& put);
+  void Written(const Put& put, std::uint64_t& highest);
   void Load();
 };
 

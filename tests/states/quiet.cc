@@ -25,9 +25,10 @@ bool IsKept(const Model& model) {
 std::string ActAsPerson(Model& model) {
   const rollout::State& state = model.memory;
   if (!IsActive(state.phase)) return "";
-  if (state.foreign_edit) {
+  if (state.foreign_edit || state.foreign_routes) {
     model.Give({.kind = OrderKind::kResume});
-    return "foreign weights wait for `resume`";
+    return state.foreign_edit ? "foreign weights wait for `resume`"
+                              : "a foreign edit of the routes waits for `resume`";
   }
   if (state.phase != Phase::kPaused || IsKept(model)) return "";
   model.Give({.kind = OrderKind::kResume});

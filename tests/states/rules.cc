@@ -49,6 +49,10 @@ const std::vector<Rules>& AllRules() {
             })),
       Named("DeadlineRollsBack",
             With([](Spec& spec) { spec.on_deadline = rollout::OnDeadline::kRollBack; })),
+      Named("Match", With([](Spec& spec) {
+              spec.steps[0].weight_percent = 0;
+              spec.match = {{.header = "x-canary", .value = "always"}};
+            })),
       Named("Watch", With([](Spec& spec) { spec.after_promotion = Seconds(3); })),
       Named("StartManual", With([](Spec& spec) { spec.start = rollout::StartMode::kManual; })),
   };

@@ -44,6 +44,7 @@ struct Load::Impl {
   bool Send() {
     base::HttpRequest request;
     request.url = options.url;
+    request.headers = options.headers;
     request.timeout = options.timeout;
     {
       const std::lock_guard lock(mutex);

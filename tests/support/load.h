@@ -17,6 +17,7 @@ struct LoadOptions {
   std::string url;
   double rate = 100;                              // requests a second
   base::milliseconds timeout = base::seconds(5);  // an answer later than this counts as failed
+  std::vector<std::string> headers{};             // of each request: "X-Canary: always"
 };
 
 struct LoadCounts {

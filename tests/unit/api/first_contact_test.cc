@@ -70,17 +70,6 @@ TEST(PlanFirstContact, AVersionThatIsNotCertainIsAnObstacle) {
   }
 }
 
-TEST(ReadFlag, IsStrict) {
-  EXPECT_EQ(ReadFlag({}, "create"), false);
-  EXPECT_EQ(ReadFlag({{"create", "true"}}, "create"), true);
-  EXPECT_EQ(ReadFlag({{"create", "false"}}, "create"), false);
-  for (const Query& query : {Query{{"create", "1"}}, Query{{"creat", "true"}}}) {
-    const auto flag = ReadFlag(query, "create");
-    ASSERT_FALSE(flag);
-    EXPECT_NE(flag.error().message.find("there is create=true"), std::string::npos);
-  }
-}
-
 TEST(ReadDecisionRange, TakesLimitAndSince) {
   const auto range = ReadDecisionRange({{"limit", "10"}, {"since", "2026-11-24T17:00:00Z"}});
   ASSERT_TRUE(range);

@@ -189,7 +189,7 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
        "speed: is not known in a tick; there are back_to, age, applied, attempts_together, canary, "
        "confirmed, doubtful, ejections, elapsed, fenced, filters, fleet_pause, healthy, instances, "
        "instances_known, late, look, orders, other, primary, primary_healthy, ready, "
-       "request_timeout, resolver_unwritable, restarted, seq, "
+       "request_timeout, resolver_unwritable, restarted, router_unwritable, routes, seq, "
        "spec, splitter, splitter_unwritable, t, unknown, unruled, weight"},
       {TickWith(R"("weight": "5")"), "weight: must be a number from 0 to 100"},
       {TickWith(R"("weight": 1000)"), "weight: must be a number from 0 to 100"},
@@ -215,7 +215,7 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
       {TickWith(R"("orders": [{"order": "abort", "why": "x"}])"),
        "orders.why: is not known; there are alert, alert_key, alert_started_wall_seconds, by, "
        "full, "
-       "order, version"},
+       "order, outdated, version"},
       {TickWith(R"("weight": -1)"), "weight: must be a number from 0 to 100"},
       {TickWith(R"("age": null)"), "age: must be a number from 0 to 1e+09"},
       {TickWith(R"("healthy": "yes")"), "healthy: must be true, false or a whole number"},

@@ -68,6 +68,7 @@ rollout::Order AnyOrder(Draw& draw) {
           .by = draw.Text(),
           .version = draw.Text(),
           .full = draw.Yes(),
+          .seen_decisions = draw.Yes() ? std::optional<std::uint64_t>(0) : std::nullopt,
           .alert = draw.Text(),
           .alert_key = draw.Text(),
           .alert_started_wall_seconds = draw.Number() - draw.Number()};
@@ -119,6 +120,7 @@ RecordedTick AnyTick(Draw& draw, double after) {
   tick.fleet_pause = draw.Text();
   tick.splitter_unwritable = draw.Text();
   tick.resolver_unwritable = draw.Text();
+  tick.router_unwritable = draw.Text();
   for (std::int64_t i = draw.UpTo(2); i > 0; --i) tick.orders.push_back(AnyOrder(draw));
   return tick;
 }

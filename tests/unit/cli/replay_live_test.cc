@@ -209,12 +209,43 @@ TEST(Replay, TakesOrdersAtEachPlaceOfARollout) {
   }
 }
 
+TEST(Replay, RefusesAnOrderThatCameTooLateAsTheLiveRolloutDid) {
+  Live live = Begin();
+  std::mt19937 random(7);
+  TickSome(live, random, 4);
+  const std::uint64_t seen = live.world.state.decisions;
+  live.Order(rollout::OrderKind::kPromote, {.seen_decisions = seen});
+  TickSome(live, random, 1);
+  live.Order(rollout::OrderKind::kPromote, {.seen_decisions = seen});
+  EXPECT_EQ(live.world.LastDecision(), "refuse/outdated");
+  TickSome(live, random, 4);
+  ExpectReplaysAsItWas(live);
+}
+
 TEST(Replay, GoesOverAForeignEditAsTheLiveRolloutDid) {
   for (const int before : {1, 2, 6}) {  // the edit follows upon the step at once, or later
     Live live = Begin();
     std::mt19937 random(7);
     TickSome(live, random, before);
     live.world.EditSplitter(33);
+    live.Look();
+    TickSome(live, random, 3);
+    live.Order(rollout::OrderKind::kPromote);  // refused
+    live.Order(rollout::OrderKind::kResume);
+    TickSome(live, random, 40);
+    EXPECT_EQ(live.world.LastDecision(), "succeed/promoted");
+    ExpectReplaysAsItWas(live);
+  }
+}
+
+TEST(Replay, GoesOverRoutesThatSomebodyTookAwayAsTheLiveRolloutDid) {
+  for (const auto edit : {rollout::RoutesSeen::kNone, rollout::RoutesSeen::kOther}) {
+    Live live = Begin();
+    live.world.spec.match = {{.header = "x-canary", .value = "always"}};
+    live.world.seen.entries_known = true;
+    std::mt19937 random(7);
+    TickSome(live, random, 6);
+    live.world.EditRoutes(edit);
     live.Look();
     TickSome(live, random, 3);
     live.Order(rollout::OrderKind::kPromote);  // refused

@@ -42,6 +42,20 @@ api   progressing   step 2 of 3   v2 over v1
 )");
 }
 
+TEST(Tree, SaysWhichRequestsTheCanaryGetsWhateverItsWeight) {
+  json rollout = SteppingRollout();
+  rollout["match"] = {"header x-canary, exact \"always\"", "cookie canary, present"};
+  rollout["routes"] = "whole";
+  const std::string matched =
+      "matched     header x-canary, exact \"always\"; cookie canary, present: ";
+  EXPECT_NE(Drawn(rollout, kAscii).find(matched + "at the canary\n"), std::string::npos);
+  const std::string before = ChangeKey(rollout);
+  rollout["routes"] = "other";
+  EXPECT_NE(Drawn(rollout, kAscii).find(matched + "not as the rollout has it\n"),
+            std::string::npos);
+  EXPECT_NE(ChangeKey(rollout), before);
+}
+
 TEST(Tree, IsAsciiWhereTheTerminalHasNothingElse) {
   json rollout = SteppingRollout();
   rollout["observed_weight"] = 10;

@@ -64,7 +64,12 @@ TEST(ParseSpec, RefusesBadSteps) {
   EXPECT_EQ(verdict("[{pause: true}]"), steps + "[0].weight: is missing; it has no default\n");
   EXPECT_EQ(verdict("[{weight: 5, pause: yes}]"),
             steps + "[0].pause: must be true or false, is yes\n");
-  EXPECT_EQ(verdict("[{weight: 0}]"), steps + "[0]" + weight + "0\n");
+  EXPECT_EQ(
+      verdict("[{weight: 0}]"),
+      steps +
+          "[0].weight: must be greater than 0 where strategy.match is empty, since the canary "
+          "then gets no requests, is 0\n");
+  EXPECT_EQ(verdict("[{weight: -1}]"), steps + "[0]" + weight + "-1\n");
   EXPECT_EQ(verdict("[{weight: 100.01}]"), steps + "[0]" + weight + "100.01\n");
   EXPECT_EQ(verdict("[{weight: 1.234}]"), steps + "[0]" + weight + "1.234\n");
   EXPECT_EQ(verdict("[{weight: 5%}]"), steps + "[0]" + weight + "5%\n");

@@ -34,7 +34,7 @@ TEST(ToJson, WritesEveryBuiltKeyOnOneLine) {
       R"("subsets":{"primary":"primary","canary":"canary"},"act":true,"start":"new-version",)"
       R"("version_key":"version","version_tag_prefix":null,)"
       R"("subset_filter":"Service.Meta.version == \"{{version}}\"",)"
-      R"("strategy":{"steps":[{"weight":5.0,"min_duration":"0s","pause":false}],)"
+      R"("strategy":{"steps":[{"weight":5.0,"min_duration":"0s","pause":false}],"match":[],)"
       R"("ready_deadline":"10m","warmup":"5s","deadline":"1h","on_deadline":"hold",)"
       R"("after_promotion":"0s"},)"
       R"("analysis":{"judge":"sequential","proof":"each-step","outcomes":"first-try",)"
@@ -59,6 +59,7 @@ subset_filter: 'Service.Meta.version == "{{version}}"'
 strategy:
   steps:
     - {weight: 5, min_duration: 0s, pause: false}
+  match: []
   ready_deadline: 10m
   warmup: 5s
   deadline: 1h

@@ -3,6 +3,8 @@
 
 #include "analyzer/control/maintenance.h"
 #include "analyzer/control/managed.h"
+#include "analyzer/control/stored_json.h"
+#include "analyzer/rollout/decide.h"
 
 namespace consul_canary::control {
 namespace {
@@ -142,6 +144,89 @@ TEST(TakeCommitted, AsksAgainAtOnceWhereNoAnswerCame) {
   EXPECT_EQ(managed.state.phase, rollout::Phase::kIdle);
   EXPECT_EQ(managed.commit_trouble, "no answer");
   EXPECT_TRUE(IsCheckpointDue(managed, now, base::seconds(10)));
+}
+
+// Led, in the middle of a rollout at 25%, and then its specification cannot be read any more.
+Managed Unreadable() {
+  Managed managed;
+  managed.leading = managed.loaded = true;
+  ReadSpec(managed, {.value = StoredSpec(R"({"service": "api"})")});
+  managed.state.phase = rollout::Phase::kProgressing;
+  managed.state.stage = rollout::Stage::kStepping;
+  managed.state.canary_version = "v2";
+  managed.state.spec = ApiSpec();
+  managed.state.wanted.canary_percent = managed.state.settled_percent = 25;
+  ReadSpec(managed, {.value = R"({"version": 2, "spec": {"service": "api"}})"});
+  return managed;
+}
+
+TEST(ReadSpec, WhatCannotBeReadLeavesARolloutUnderWayToTheOneBeforeIt) {
+  Managed managed = Unreadable();
+  EXPECT_FALSE(managed.spec);
+  EXPECT_EQ(managed.service, "api");
+  ASSERT_NE(SpecToRuleBy(managed.spec, managed.state), nullptr);
+  EXPECT_EQ(*SpecToRuleBy(managed.spec, managed.state), ApiSpec());
+  EXPECT_TRUE(ViewOf("api", managed).leading);
+  EXPECT_EQ(ViewOf("api", managed).spec, ApiSpec());
+  managed.state.phase = rollout::Phase::kRolledBack;
+  EXPECT_EQ(SpecToRuleBy(managed.spec, managed.state), nullptr);
+  EXPECT_FALSE(ViewOf("api", managed).leading);
+  managed.state.maintenance_due = true;
+  EXPECT_NE(SpecToRuleBy(managed.spec, managed.state), nullptr);
+  managed.state.spec.reset();
+  EXPECT_EQ(SpecToRuleBy(managed.spec, managed.state), nullptr);
+}
+
+TEST(ReadSpec, WhatCannotBeReadMakesEverythingUnknown) {
+  Managed managed = Unreadable();
+  rollout::Observation seen;
+  seen.entries_known = true;
+  AddDoubts(managed, {}, {}, seen);
+  EXPECT_EQ(seen.unknown,
+            "the specification cannot be read, so the one before it rules: stored specification: "
+            "version 2 is not known to this release (it reads 1); nothing is overwritten");
+  seen.unknown = "Consul does not answer";
+  AddDoubts(managed, {}, {}, seen);
+  EXPECT_EQ(seen.unknown, "Consul does not answer");
+}
+
+TEST(ReadSpec, DeletedWhatCannotBeReadTakesTheTrafficBackBeforeItIsOver) {
+  Managed managed = Unreadable();
+  managed.spec_deleted = true;
+  EXPECT_FALSE(IsOver(managed));
+  rollout::Observation seen;
+  seen.entries_known = true;
+  seen.spec_deleted = true;
+  seen.splitter = rollout::SplitterView{.canary_percent = 25, .primary_percent = 75};
+  AddDoubts(managed, {}, {}, seen);
+  const rollout::Spec* const spec = SpecToRuleBy(managed.spec, managed.state);
+  ASSERT_NE(spec, nullptr);
+  const rollout::Outcome outcome = rollout::Decide(*spec, managed.state, seen);
+  EXPECT_EQ(outcome.state.phase, rollout::Phase::kRollingBack);
+  ASSERT_EQ(outcome.decisions.size(), 1U);
+  EXPECT_EQ(outcome.decisions[0].cause, "spec-deleted");
+  collect::ServiceSnapshot service = Api();
+  service.splitter =
+      consul::ParseSplitter(R"({"Kind": "service-splitter", "Name": "api", "ModifyIndex": 9,
+                                "Splits": [{"Weight": 75, "ServiceSubset": "primary"},
+                                           {"Weight": 25, "ServiceSubset": "canary"}]})")
+          .value();
+  const auto writes = PrepareWrites(managed, outcome.state, seen, service).writes;
+  ASSERT_EQ(writes.size(), 1U);
+  EXPECT_EQ(writes[0].what, kSplitterWrite);
+  managed.state = outcome.state;
+  EXPECT_FALSE(IsOver(managed));
+  managed.state.phase = rollout::Phase::kRolledBack;
+  EXPECT_TRUE(IsOver(managed));
+}
+
+// By an analyzer that has never seen another one.
+TEST(BeginLead, TakesTheServiceOfASpecificationThatCannotBeReadFromTheState) {
+  Managed managed;
+  ReadSpec(managed, {.value = "garbage"});
+  rollout::State state = Unreadable().state;
+  BeginLead(managed, 7, consul::KvPair{.value = StateToJson(state), .modify_index = 5});
+  EXPECT_EQ(managed.service, "api");
 }
 
 TEST(IsOver, OnceWhatIsUnderWayHasEndedAfterTheSpecificationWasDeleted) {

@@ -137,6 +137,23 @@ TEST(Record, LooksBetweenTicksAreRecordedWhereSomethingComesOfThem) {
   EXPECT_TRUE(ticks[2].orders.empty());
 }
 
+TEST(Record, ThatAnOrderCameTooLateIsKeptAndNotWhatItsSenderSaw) {
+  Recording live;
+  rollout::Observation ordered = TickAt(1);
+  ordered.orders = {
+      {.sequence = 4, .kind = rollout::OrderKind::kPromote, .by = "ann", .seen_decisions = 12},
+      {.sequence = 5, .kind = rollout::OrderKind::kPromote, .by = "ann", .seen_decisions = 12}};
+  rollout::Outcome promoted{.state = live.state};
+  promoted.state.last_order = 5;
+  promoted.decisions = {{.sequence = 13, .action = "advance", .cause = "order", .order = 4},
+                        {.sequence = 14, .action = "refuse", .cause = "outdated", .order = 5}};
+  EXPECT_TRUE(live.Look(ordered, promoted));
+  const auto ticks = live.Ticks();
+  ASSERT_EQ(ticks[0].orders.size(), 2U);
+  EXPECT_EQ(ticks[0].orders[0].seen_decisions, std::nullopt);
+  EXPECT_EQ(ticks[0].orders[1].seen_decisions, 0U);
+}
+
 TEST(Record, BetweenRolloutsNothingIsRecordedButWhoOrderedTheStart) {
   Recording live;
   live.state.phase = rollout::Phase::kRolledBack;

@@ -4,17 +4,32 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "analyzer/config/spec_file.h"
 
 namespace consul_canary::control {
 namespace {
 
 using nlohmann::json;
 using rollout::State;
+
+// What releases have written, as it stands in Consul's KV.
+std::string StoredFile(const std::string& name) {
+  std::ifstream file(std::string(STORED_FILES) + "/" + name);
+  EXPECT_TRUE(file.is_open()) << name;
+  std::ostringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
+}
 
 template <class Grid>
 void Fill(Grid& grid, double numerator) {
@@ -103,7 +118,13 @@ State FullState() {
   state.spec = rollout::Spec{.service = "api", .act = false, .steps = {{.weight_percent = 12.5}}};
   state.new_spec_said = true;
   state.would_act_said = true;
-  state.wanted = {.canary_percent = 100.0 / 3, .canary_filter = "c", .primary_filter = "p"};
+  state.stage_decision = 41;
+  state.wanted = {.canary_percent = 100.0 / 3,
+                  .canary_filter = "c",
+                  .primary_filter = "p",
+                  .routes = rollout::Routes::kPlaced};
+  state.settled_routes = rollout::RoutesSeen::kOther;
+  state.foreign_routes = true;
   state.settled_percent = 0.1 + 0.2;
   state.foreign_edit = true;
   state.started_wall_seconds = 1795539600.1234567;
@@ -182,29 +203,6 @@ TEST(StoredState, OpenWindowsAndBlocksAreNotPartOfIt) {
   EXPECT_EQ(*read, FullState());
 }
 
-// As the release before the one with several metrics wrote it.
-constexpr const char* kOldState =
-    R"({"await_membership":true,"await_reload":true,"baselines":{"n1/web-sidecar-proxy":{"canary":)"
-    R"({"completed":90,"responses":{"503":1},"retried":{},"retries":0,"retry_success":0},"primary":)"
-    R"({"completed":34000,"responses":{"404":5},"retried":{"503":2},"retries":2,"retry_success":1}}},)"
-    R"("canary_version":"v2","confirmed":true,"confirmed_seconds":30.0,"deadline_passed":false,)"
-    R"("decisions":4,"evidence":{"harm":{"epoch":0,"epoch_seconds":25.0,"log_sums":)"
-    R"([-0.3333333333333333,-0.25,-0.2,-0.16666666666666666,-0.14285714285714285,-0.125,)"
-    R"(-0.1111111111111111,-0.1,-0.09090909090909091,-0.08333333333333333,-0.07692307692307693,)"
-    R"(-0.07142857142857142],"primary":{"completed":31000,"failures":31},"spent":0.75},)"
-    R"("rollout_canary":{"completed":90,"failures":0},"rollout_primary":{"completed":3000,)"
-    R"("failures":3},"safe":{"log_sums":[0.1,0.2,0.30000000000000004],"primary":{"completed":31000,)"
-    R"("failures":30}},"stage_canary":{"completed":60,"failures":0},"stage_primary":)"
-    R"({"completed":1140,"failures":1},"step_canary":{"completed":50,"failures":0},"step_primary":)"
-    R"({"completed":950,"failures":1}},"foreign_edit":false,"handled_alerts":)"
-    R"(["f@2026-11-24T17:00:00Z"],"last_order":2,"membership_baseline":{},"old_primary_filter":null,)"
-    R"("past_versions":["v0"],"phase":"progressing","primary_version":"v1","proven_wait":false,)"
-    R"("reason":"collects evidence","reload_baseline":{"n1/web-sidecar-proxy":4},)"
-    R"("rolled_back_versions":[],"saved_wall_seconds":1795539661.5,"settled_percent":5.0,)"
-    R"("stage":"stepping","stage_seconds":30.5,"started_wall_seconds":1795539600.25,"step":1,)"
-    R"("version":1,"wanted":{"canary_filter":"Service.Meta.version == \"v2\"","canary_percent":5.0,)"
-    R"("primary_filter":null}})";
-
 State OldState() {
   State state;
   state.phase = rollout::Phase::kProgressing;
@@ -250,7 +248,7 @@ State OldState() {
 }
 
 TEST(StoredState, OfTheReleaseBeforeIsReadWithDefaultsForWhatItDidNotKnow) {
-  const auto read = StateFromJson(kOldState);
+  const auto read = StateFromJson(StoredFile("before-0.1.0/state.json"));
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, OldState());
 }
@@ -339,8 +337,9 @@ TEST(StoredState, EachFieldIsNeededAndOfItsType) {
   const json stored = json::parse(StateToJson(FullState()));
   // What the release before did not store.
   const std::set<std::string> newer{
-      "former_primaries", "revert",          "maintenance_due", "spec",      "new_spec_said",
-      "would_act_said",   "watched_seconds", "stranded",        "unwritable"};
+      "former_primaries", "revert",         "maintenance_due", "spec",
+      "new_spec_said",    "would_act_said", "watched_seconds", "stranded",
+      "stage_decision",   "unwritable",     "settled_routes",  "foreign_routes"};
   for (const auto& [key, value] : stored.items()) {
     json without = stored;
     without.erase(key);
@@ -382,13 +381,16 @@ TEST(StoredDecision, ComesBackAndIsReadByPeople) {
                                    .step = 1,
                                    .weight_percent = 12.34,
                                    .canary_version = "v2",
-                                   .reason = "ln M 3.2"};
+                                   .reason = "ln M 3.2",
+                                   .order = 7};
   const auto read = DecisionFromJson(DecisionToJson(decision));
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, decision);
   const json stored = json::parse(DecisionToJson(decision));
   EXPECT_EQ(stored["time"], "2026-11-24T17:00:00Z");
   EXPECT_EQ(stored["step"], 2);
+  EXPECT_EQ(stored["order"], 7);
+  EXPECT_TRUE(json::parse(DecisionToJson({.sequence = 1}))["order"].is_null());
 }
 
 TEST(StoredOrder, OfEachKindComesBackButForItsSequence) {
@@ -397,6 +399,7 @@ TEST(StoredOrder, OfEachKindComesBackButForItsSequence) {
                                .by = "ann",
                                .version = "v2",
                                .full = true,
+                               .seen_decisions = 42,
                                .alert = "Errors: many",
                                .alert_key = "f@t",
                                .alert_started_wall_seconds = 1795539600.5};
@@ -433,6 +436,153 @@ TEST(StoredJson, KeepsThePauseOfTheFleetAndSaysItInWords) {
   for (const char* wrong : {"yes", "{}", R"({"version": 2, "by": "", "reason": ""})"}) {
     EXPECT_FALSE(FleetPauseFromJson(wrong)) << wrong;
   }
+}
+
+// --- numbers that cannot be
+
+TEST(StoredState, ANumberThatCannotBeIsRefusedByItsName) {
+  const struct {
+    const char* key;
+    json value;
+  } rows[] = {{"started_wall_seconds", 1e300},
+              {"started_wall_seconds", -1e300},
+              {"saved_wall_seconds", 253402300800.0},
+              {"stage_seconds", -1},
+              {"stage_seconds", 1e300},
+              {"confirmed_seconds", -0.5},
+              {"settled_percent", 101},
+              {"settled_percent", -1},
+              {"step", -1},
+              {"step", 100},
+              {"step", 1e300}};
+  for (const auto& [key, value] : rows) {
+    json stored = json::parse(StateToJson(FullState()));
+    stored[key] = value;
+    const auto read = StateFromJson(stored.dump());
+    ASSERT_FALSE(read) << key << value;
+    const std::string named = "stored state: " + std::string(key) + " must be from ";
+    EXPECT_TRUE(read.error().message.starts_with(named)) << read.error().message;
+  }
+  json stored = json::parse(StateToJson(FullState()));
+  stored["wanted"]["canary_percent"] = 1e300;
+  EXPECT_FALSE(StateFromJson(stored.dump()));
+  stored = json::parse(StateToJson(FullState()));
+  stored["former_primaries"][0]["until_wall_seconds"] = 1e300;
+  EXPECT_FALSE(StateFromJson(stored.dump()));
+}
+
+// 100 less what other splits hold may come out a rounding error above 100.
+TEST(StoredState, WhatItHasWrittenItselfIsReadThoughItIsRounded) {
+  State state;
+  state.wanted.canary_percent = state.settled_percent = 100.00000000000001;
+  EXPECT_EQ(StateFromJson(StateToJson(state)).value(), state);
+  state.wanted.canary_percent = state.settled_percent = -1e-14;
+  EXPECT_EQ(StateFromJson(StateToJson(state)).value(), state);
+}
+
+TEST(StoredJson, TimesWeightsAndVersionsThatCannotBeAreRefusedEverywhere) {
+  json decision = json::parse(DecisionToJson({.sequence = 1}));
+  EXPECT_TRUE(DecisionFromJson(decision.dump()));
+  for (const auto& [key, value] : {std::pair("wall_seconds", json(1e300)),
+                                   {"weight", json(-1)},
+                                   {"step", json(0)},
+                                   {"step", json(1e300)},
+                                   {"version", json(1e300)}}) {
+    json wrong = decision;
+    wrong[key] = value;
+    EXPECT_FALSE(DecisionFromJson(wrong.dump())) << key << value;
+  }
+  json order = json::parse(OrderToJson({}));
+  order["alert_started_wall_seconds"] = 1e300;
+  EXPECT_FALSE(OrderFromJson(order.dump()));
+  const auto pause =
+      FleetPauseFromJson(R"({"version": 1, "by": "kim", "reason": "", "wall_seconds": 1e300})");
+  ASSERT_FALSE(pause);
+  EXPECT_TRUE(pause.error().message.starts_with("stored pause: wall_seconds must be from "))
+      << pause.error().message;
+  EXPECT_FALSE(
+      FleetPauseFromJson(R"({"version": 1, "by": "kim", "reason": "", "wall_seconds": 1e999})"));
+}
+
+// --- what this release has written
+
+constexpr const char* kThisRelease = "0.1.0/";
+
+rollout::Decision FullDecision() {
+  return {.sequence = 42,
+          .wall_seconds = 1795539600.1234567,
+          .action = "advance",
+          .cause = "proven",
+          .from = rollout::Phase::kPaused,
+          .to = rollout::Phase::kProgressing,
+          .step = 1,
+          .weight_percent = 12.34,
+          .canary_version = "v2",
+          .reason = "ln M 3.2",
+          .order = 7};
+}
+
+rollout::Order FullOrder() {
+  return {.kind = rollout::OrderKind::kRollbackAlert,
+          .by = "alertmanager",
+          .version = "v2",
+          .full = true,
+          .seen_decisions = 41,
+          .alert = "HighErrors: many",
+          .alert_key = "f@2026-11-24T17:00:00Z",
+          .alert_started_wall_seconds = 1795539600.5};
+}
+
+FleetPause FullPause() {
+  return {.by = "kim", .reason = "incident 42", .wall_seconds = 1795539600.25};
+}
+
+rollout::Spec FullSpec() {
+  rollout::Spec spec{.service = "api",
+                     .steps = {{.weight_percent = 12.5}, {.weight_percent = 50, .pause = true}}};
+  spec.start = rollout::StartMode::kManual;
+  spec.on_deadline = rollout::OnDeadline::kRollBack;
+  spec.maintenance_on_rollback = true;
+  return spec;
+}
+
+std::string FullStoredSpec() { return StoredSpec(config::ToJson(FullSpec())); }
+
+// As long as the release is not out, what it writes may change, and its files with it; once it is,
+// the next one gets a folder of its own, and this one's is only read.
+TEST(StoredFiles, AreWhatThisReleaseWrites) {
+  const std::pair<const char*, std::string> files[] = {
+      {"state.json", StateToJson(FullState())},
+      {"decision.json", DecisionToJson(FullDecision())},
+      {"order.json", OrderToJson(FullOrder())},
+      {"pause.json", FleetPauseToJson(FullPause())},
+      {"spec.json", FullStoredSpec()}};
+  for (const auto& [name, text] : files) {
+    if (std::getenv("CONSUL_CANARY_STORED_WRITE") != nullptr) {
+      std::ofstream(std::string(STORED_FILES) + "/" + kThisRelease + name) << text << "\n";
+    }
+    EXPECT_EQ(StoredFile(std::string(kThisRelease) + name), text + "\n")
+        << "CONSUL_CANARY_STORED_WRITE=1 writes " << name << " anew";
+  }
+}
+
+TEST(StoredFiles, OfThisReleaseAreRead) {
+  const auto file = [](const char* name) { return StoredFile(std::string(kThisRelease) + name); };
+  const auto state = StateFromJson(file("state.json"));
+  ASSERT_TRUE(state) << state.error().message;
+  EXPECT_EQ(*state, FullState());
+  const auto decision = DecisionFromJson(file("decision.json"));
+  ASSERT_TRUE(decision) << decision.error().message;
+  EXPECT_EQ(*decision, FullDecision());
+  const auto order = OrderFromJson(file("order.json"));
+  ASSERT_TRUE(order) << order.error().message;
+  EXPECT_EQ(*order, FullOrder());
+  const auto pause = FleetPauseFromJson(file("pause.json"));
+  ASSERT_TRUE(pause) << pause.error().message;
+  EXPECT_EQ(**pause, FullPause());
+  const auto spec = SpecTextFromStored(file("spec.json"));
+  ASSERT_TRUE(spec) << spec.error().message;
+  EXPECT_EQ(config::ParseSpec(*spec).value(), FullSpec());
 }
 
 }  // namespace

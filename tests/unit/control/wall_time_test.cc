@@ -1,6 +1,7 @@
 // RFC 3339, as Alertmanager and people write it.
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -70,6 +71,16 @@ TEST(ParseWallTime, RefusesWhatIsNoTimeAndQuotesIt) {
 TEST(FormatWallTime, WritesWholeSecondsInUtc) {
   EXPECT_EQ(FormatWallTime(0), "1970-01-01T00:00:00Z");
   EXPECT_EQ(FormatWallTime(1795539600.9), "2026-11-24T17:00:00Z");
+  EXPECT_EQ(FormatWallTime(-62135596800), "0001-01-01T00:00:00Z");
+  EXPECT_EQ(FormatWallTime(253402300799), "9999-12-31T23:59:59Z");
+}
+
+TEST(FormatWallTime, SaysOfWhatIsNoTimeThatItIsNotKnown) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  for (const double wrong : {1e300, -1e300, 253402300800.0, -62135596801.0, kInfinity, -kInfinity,
+                             std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_EQ(FormatWallTime(wrong), "an unknown time") << wrong;
+  }
 }
 
 }  // namespace

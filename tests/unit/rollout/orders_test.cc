@@ -111,6 +111,73 @@ TEST(Orders, AreTakenOnceAndInOrder) {
   EXPECT_EQ(world.state.last_order, 2U);
 }
 
+TEST(Orders, APromoteThatIsSentTwicePassesOneStep) {
+  World world;
+  world.ReachStep(0);
+  const Order seen{.seen_decisions = world.state.decisions};
+  world.Give(OrderKind::kPromote, seen);
+  world.Give(OrderKind::kPromote, seen);
+  world.Tick();
+  world.Give(OrderKind::kPromote, seen);
+  world.Tick();
+  EXPECT_EQ(world.state.stage, Stage::kStepping);
+  EXPECT_EQ(world.state.step, 1);
+  EXPECT_EQ(world.LastDecision(), "refuse/outdated");
+  EXPECT_EQ(world.decisions.back().reason,
+            "promote by ann not carried out: the step has passed already");
+  // Whoever has looked again means the step that is there.
+  world.Give(OrderKind::kPromote, {.seen_decisions = world.state.decisions});
+  world.Tick();
+  EXPECT_EQ(world.state.phase, Phase::kPromoting);
+}
+
+TEST(Orders, WhatIsDecidedWithinAStepMakesNoPromoteOutdated) {
+  World world;
+  world.ReachStep(0);
+  const Order seen{.seen_decisions = world.state.decisions};
+  world.Give(OrderKind::kPause);
+  world.Give(OrderKind::kRetry);  // refused, which is a decision too
+  world.Tick();
+  world.Give(OrderKind::kPromote, seen);
+  world.Tick();
+  EXPECT_EQ(world.LastDecision(), "advance/order");
+  EXPECT_EQ(world.state.step, 1);
+}
+
+TEST(Orders, WhatMayWidenIsRefusedWhereTheRolloutHasMovedOnButNoAbort) {
+  World world;
+  world.ReachStep(0);
+  const Order seen{.seen_decisions = world.state.decisions};
+  world.Give(OrderKind::kAbort);
+  world.Tick(2);
+  for (const OrderKind kind : {OrderKind::kRetry, OrderKind::kStart}) {
+    world.Give(kind, seen);
+    world.Tick();
+    EXPECT_EQ(world.LastDecision(), "refuse/outdated") << ToString(kind);
+    EXPECT_EQ(world.state.phase, Phase::kRolledBack) << ToString(kind);
+  }
+  world.Give(OrderKind::kRetry, {.seen_decisions = world.state.decisions});
+  world.Tick();
+  EXPECT_EQ(world.state.phase, Phase::kProgressing);
+  world.Give(OrderKind::kAbort, seen);
+  world.Tick();
+  EXPECT_EQ(world.state.phase, Phase::kRollingBack);
+}
+
+TEST(Orders, EachIsNamedByTheDecisionThatAnswersIt) {
+  World world;
+  world.ReachStep(0);
+  world.Give(OrderKind::kRetry);
+  world.Give(OrderKind::kPause);
+  world.Look();
+  ASSERT_EQ(world.last.decisions.size(), 2U);
+  EXPECT_EQ(world.last.decisions[0].action, "refuse");
+  EXPECT_EQ(world.last.decisions[0].order, world.seen.orders[0].sequence);
+  EXPECT_EQ(world.last.decisions[1].action, "pause");
+  EXPECT_EQ(world.last.decisions[1].order, world.seen.orders[1].sequence);
+  EXPECT_EQ(world.decisions.front().order, 0U);  // of its start, which nobody ordered
+}
+
 TEST(Orders, ARefusalSaysWhatAndWhoAndWhyAndKeepsThePhasesReason) {
   World world;
   world.ReachStep(0);

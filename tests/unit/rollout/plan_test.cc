@@ -120,6 +120,19 @@ TEST(Plan, WhatItLeavesOutIsSaid) {
   EXPECT_NE(plan.notes[1].find("step 2 pauses"), std::string::npos);
 }
 
+TEST(Plan, AStepOfWeightZeroIsLeftOutAndSaidToBe) {
+  Spec spec = DefaultSteps();
+  spec.match = {{.header = "x-canary", .value = "always"}};
+  spec.steps.insert(spec.steps.begin(), Step{.weight_percent = 0, .min_duration = Seconds(100)});
+  const Plan plan = MakePlan(spec, {.requests_per_second = 1000});
+  EXPECT_EQ(plan.steps.front().healthy.seconds_median, 100);
+  EXPECT_EQ(plan.steps.front().requests_needed, 0);
+  EXPECT_TRUE(plan.steps.front().faults.empty());
+  EXPECT_FALSE(plan.steps.back().faults.empty());
+  ASSERT_EQ(plan.notes.size(), 1U);
+  EXPECT_NE(plan.notes.front().find("strategy.match is not known"), std::string::npos);
+}
+
 TEST(Plan, AStepThatIsDecidedInPartOfTheRunsIsNotDecidable) {
   const Plan plan = MakePlan(DefaultSteps(), {.requests_per_second = 10});
   EXPECT_GT(plan.steps[0].healthy.decided_share, 0.2);

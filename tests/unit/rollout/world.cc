@@ -116,6 +116,8 @@ void World::Do(Write write) {
         100 - seen.splitter->other_percent - state.wanted.canary_percent;
     seen.splitter->epoch = kEpoch;
     writes.push_back(fmt::format("splitter {:g}", state.wanted.canary_percent));
+  } else if (write == Write::kRoutes) {
+    DoRoutes();
   } else if (write == Write::kCanaryFilter) {
     seen.canary_filter = state.wanted.canary_filter;
     seen.resolver_epoch = kEpoch;
@@ -125,6 +127,27 @@ void World::Do(Write write) {
     seen.resolver_epoch = kEpoch;
     writes.push_back("primary filter " + *seen.primary_filter);
   }
+}
+
+void World::DoRoutes() {
+  const Routes wanted = state.wanted.routes;
+  const bool made = !seen.router || seen.router->made_for_ours;
+  if (seen.router && made && wanted == Routes::kNone) {
+    seen.router.reset();
+    writes.emplace_back("no router");
+    return;
+  }
+  const bool placed = seen.router && wanted == Routes::kPlaced;
+  seen.router = RouterView{.ours = placed ? RoutesSeen::kWhole : RoutesSeen::kNone,
+                           .made_for_ours = made,
+                           .unnamed = "",
+                           .epoch = kEpoch};
+  writes.emplace_back(placed ? "routes" : "no routes");
+}
+
+void World::EditRoutes(RoutesSeen ours) {
+  seen.router->ours = ours;
+  CallersFollow();
 }
 
 void World::Act() {

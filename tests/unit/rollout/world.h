@@ -55,6 +55,8 @@ class World {
 
   // The callers take what the entries say: routes, and members of the two subsets.
   void CallersFollow();
+  // As someone else would edit the router; the callers follow.
+  void EditRoutes(RoutesSeen ours);
   // As someone else would edit the splitter.
   void EditSplitter(double canary_percent);
 
@@ -76,6 +78,7 @@ class World {
   void CountPlenty();
   void Act();
   void Do(Write write);
+  void DoRoutes();
   [[nodiscard]] int PassingOf(const std::string& filter) const;
   [[nodiscard]] std::vector<std::string> VersionsOf(const std::string& filter) const;
   void CountSubsets();
