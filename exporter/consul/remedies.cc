@@ -166,11 +166,12 @@ std::set<std::string> Refusals::LeftOut() const {
 std::vector<Refusal> Refusals::Lately(base::MonotonicTime now) const {
   std::vector<Refusal> found;
   for (const bool left_out : {false, true}) {
-    for (const auto& [path, seen] : by_path_) {
+    for (const auto& each : by_path_) {
+      const Seen& seen = each.second;
       if (seen.refusal.left_out != left_out) continue;
       if (!left_out && now - seen.at > kLately) continue;
-      const bool known = std::any_of(found.begin(), found.end(), [&](const Refusal& each) {
-        return each.rule == seen.refusal.rule;
+      const bool known = std::any_of(found.begin(), found.end(), [&seen](const Refusal& other) {
+        return other.rule == seen.refusal.rule;
       });
       if (!known) found.push_back(seen.refusal);
     }
