@@ -270,6 +270,45 @@ TEST_F(LeadershipTest, IsSpreadOverTheAnalyzersAndMovedWhenOneComesOrGoes) {
                 seconds(10)));
 }
 
+TEST_F(LeadershipTest, IsNoMatterForAListWhichReadsWhatOthersLeadAndWaitsForAllOfItAtOnce) {
+  constexpr int kRollouts = 70;
+  rollout::State state;
+  state.phase = rollout::Phase::kRolledBack;
+  for (int i = 0; i < kRollouts; ++i) {
+    AddRollout(ServiceNumber(i));
+    state.reason = "of " + ServiceNumber(i);
+    ASSERT_TRUE(consul_->KvPut(control::RolloutKey(ServiceNumber(i), "state"),
+                               control::StateToJson(state)));
+  }
+  for (const char* name : {"a", "b"}) ASSERT_NO_FATAL_FAILURE(StartAnalyzerCalled(name));
+  ASSERT_TRUE(WaitUntil(
+      [this] {
+        const std::size_t a = LedBy("a").size();
+        return a > 0 && a < kRollouts && a + LedBy("b").size() == kRollouts;
+      },
+      seconds(40)));
+  const auto list = [this] {
+    const auto answer = consul_->http().Call(
+        "GET", analyzers_.at("a")->address() + "/api/v1/rollouts", "", {}, seconds(40));
+    const json body = answer ? json::parse(answer->body, nullptr, false) : json();
+    return body.value("rollouts", json::array());
+  };
+  const json shown = list();
+  ASSERT_EQ(shown.size(), kRollouts);
+  for (const json& rollout : shown) {
+    EXPECT_EQ(rollout["phase"], "rolled-back") << rollout;
+    EXPECT_EQ(rollout["reason"], "of " + rollout.value("service", "")) << rollout;
+  }
+  consul_->Pause();
+  const json meanwhile = list();
+  consul_->Continue();
+  ASSERT_EQ(meanwhile.size(), kRollouts);
+  for (const json& rollout : meanwhile) {
+    if (rollout["leader"] == true) continue;
+    EXPECT_EQ(rollout["problem"], "Consul: no answer in time") << rollout;
+  }
+}
+
 TEST_F(LeadershipTest, RemovesOrdersThatNobodyCanUnderstandAndSaysWhy) {
   ASSERT_NO_FATAL_FAILURE(AddRollout("api"));
   ASSERT_NO_FATAL_FAILURE(StartAnalyzerCalled("a"));

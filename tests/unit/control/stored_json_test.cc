@@ -518,7 +518,8 @@ rollout::Decision FullDecision() {
           .step = 1,
           .weight_percent = 12.34,
           .canary_version = "v2",
-          .reason = "ln M 3.2"};
+          .reason = "ln M 3.2",
+          .order = 7};
 }
 
 rollout::Order FullOrder() {
@@ -526,6 +527,7 @@ rollout::Order FullOrder() {
           .by = "alertmanager",
           .version = "v2",
           .full = true,
+          .seen_decisions = 41,
           .alert = "HighErrors: many",
           .alert_key = "f@2026-11-24T17:00:00Z",
           .alert_started_wall_seconds = 1795539600.5};
