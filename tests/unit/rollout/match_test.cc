@@ -145,6 +145,16 @@ TEST(Match, DoesNotStartBesideARouteThatSaysTheSame) {
   EXPECT_TRUE(world.writes.empty());
 }
 
+TEST(Match, DoesNotStartWhereTheRouterMayNotBeWritten) {
+  World world = BlueGreen();
+  world.seen.router = RouterView{};
+  world.seen.router_unwritable = "the router is owned";
+  world.Deploy("v2");
+  world.Tick(3);
+  EXPECT_EQ(world.state.phase, Phase::kIdle);
+  EXPECT_EQ(world.last.waits, "cannot start: the router is owned");
+}
+
 TEST(Match, IsNotWrittenWithActFalse) {
   World world = BlueGreen();
   world.spec.act = false;
