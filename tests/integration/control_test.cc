@@ -266,7 +266,9 @@ TEST_F(ControlTest, ADeposedLeaderStoresNothingAndWritesNothing) {
   // The session ends behind its back; it learns that from Consul's refusal.
   EndSessions();
   Change change = NewState("late", 0, 1);
-  change.writes = {{"splitter", Weighted(splitter, 50, first.epoch), splitter.modify_index}};
+  change.writes = {{.what = "splitter",
+                    .json = Weighted(splitter, 50, first.epoch),
+                    .cas_index = splitter.modify_index}};
   const ChangeResult result = first.Apply(std::move(change));
   ASSERT_FALSE(result.committed);
   EXPECT_EQ(result.committed.error().code, base::ErrorCode::kConflict);
@@ -285,7 +287,9 @@ TEST_F(ControlTest, TheEpochFencesOffAWriteThatADeposedLeaderHadUnderWay) {
   Analyzer second(*agent_, "second");
   ASSERT_TRUE(second.WaitUntilLeading());
   Change claim{.id = "api", .state_index = second.state->modify_index};
-  claim.writes = {{"splitter", Weighted(splitter, 0, second.epoch), splitter.modify_index}};
+  claim.writes = {{.what = "splitter",
+                   .json = Weighted(splitter, 0, second.epoch),
+                   .cas_index = splitter.modify_index}};
   const ChangeResult claimed = second.Apply(std::move(claim));
   ASSERT_EQ(claimed.writes.size(), 1U);
   EXPECT_EQ(claimed.writes[0].cas_index, splitter.modify_index);
@@ -429,7 +433,9 @@ TEST_F(ControlTest, ASuccessorInTheMiddleOfAWriteKnowsWhatIsWanted) {
   ASSERT_TRUE(state) << state.error().message;
   EXPECT_EQ(state->wanted.canary_percent, 25);
   Change claim{.id = "api", .state_index = second.state->modify_index};
-  claim.writes = {{"splitter", Weighted(splitter, 25, second.epoch), splitter.modify_index}};
+  claim.writes = {{.what = "splitter",
+                   .json = Weighted(splitter, 25, second.epoch),
+                   .cas_index = splitter.modify_index}};
   const ChangeResult claimed = second.Apply(std::move(claim));
   ASSERT_EQ(claimed.writes.size(), 1U);
   EXPECT_TRUE(claimed.writes[0].result.value_or(false));
