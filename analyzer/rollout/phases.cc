@@ -159,6 +159,15 @@ bool WaitsForOwner(Transition& t) {
   return true;
 }
 
+// Somebody who sets the filter back after every caller had followed it makes them follow again.
+void FollowPrimaryFilter(Transition& t) {
+  State& state = t.state;
+  const auto& filter = state.wanted.primary_filter;
+  const bool held = !filter || t.seen.primary_filter == filter;
+  if (state.filter_held && !held) AwaitMembership(t, Subset::kPrimary, true);
+  state.filter_held = held;
+}
+
 std::string PromotionObstacle(const Transition& t) {
   if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
     return "promotion holds: " + obstacle;
@@ -223,6 +232,7 @@ void Promoting(Transition& t) {
   }
   if (state.stage == Stage::kPrimaryFilter) {
     if (WaitsForOwner(t)) return;
+    FollowPrimaryFilter(t);
     const std::string late = MembershipStragglers(t.state, t.seen, Subset::kPrimary);
     const auto& filter = state.wanted.primary_filter;
     if ((filter && t.seen.primary_filter != filter) || !late.empty()) {
@@ -345,6 +355,7 @@ void EnterStage(Transition& t, Stage stage, double canary_percent) {
     state.membership_baseline.clear();
   }
   state.stage = stage;
+  state.filter_held = false;
   state.stage_decision = state.decisions + 1;  // which is logged next
   state.wanted.canary_percent = canary_percent;
   state.stage_seconds = 0;
