@@ -119,6 +119,8 @@ void Begin(Transition& t, const std::string& version, std::string_view cause,
            const std::string& by);
 // From now on each caller must be seen to take another weight.
 void AwaitReload(Transition& t);
+// From now on each caller must be seen to take the subset's members.
+void AwaitMembership(Transition& t, Subset subset, bool filter_changes);
 void EnterStage(Transition& t, Stage stage, double canary_percent);
 void EnterStep(Transition& t, int step);
 // The next step, or the promotion after the last one.
@@ -134,6 +136,7 @@ void RollBack(Transition& t, std::string_view cause, const std::string& reason);
 void CheckDeadline(Transition& t);
 
 void TakeOrders(Transition& t);
+void Promoting(Transition& t);  // what there is to do in that phase
 void MovePhase(Transition& t);
 
 }  // namespace consul_canary::rollout

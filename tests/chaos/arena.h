@@ -112,6 +112,7 @@ class Arena {
   void Begin(AppliedFault& applied);
   void KillWhoseWriteIsHeld(AppliedFault& applied);
   void BeginOfServer(AppliedFault& applied);
+  ConsulAgent& AfterIt(std::size_t server);  // the next one
   void BeginOfLane(AppliedFault& applied);
   void End(AppliedFault& applied);
   void SkewClock(std::size_t analyzer, double by_seconds) const;

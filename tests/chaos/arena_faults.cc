@@ -43,6 +43,7 @@ void Arena::Begin(AppliedFault& applied) {
     case FaultKind::kServerTerm:
     case FaultKind::kLeaderKill:
     case FaultKind::kLeaderStop:
+    case FaultKind::kQuorumStop:
       return BeginOfServer(applied);
     default:
       return BeginOfLane(applied);
@@ -67,9 +68,14 @@ void Arena::BeginOfServer(AppliedFault& applied) {
     fault.target = leader.value_or(fault.target);
   }
   ConsulAgent& server = cluster_->server(fault.target);
+  if (fault.kind == FaultKind::kQuorumStop) AfterIt(fault.target).Pause();
   if (fault.kind == FaultKind::kServerTerm) return server.process().Signal(SIGTERM);
   const bool kills = fault.kind == FaultKind::kServerKill || fault.kind == FaultKind::kLeaderKill;
   return kills ? server.Kill() : server.Pause();
+}
+
+ConsulAgent& Arena::AfterIt(std::size_t server) {
+  return cluster_->server((server + 1) % Cluster::kServers);
 }
 
 void Arena::BeginOfLane(AppliedFault& applied) {
@@ -128,6 +134,9 @@ void Arena::End(AppliedFault& applied) {
     case FaultKind::kLeaderKill:
       begun = cluster_->server(fault.target).BeginAgain();
       break;
+    case FaultKind::kQuorumStop:
+      AfterIt(fault.target).Continue();
+      return cluster_->server(fault.target).Continue();
     case FaultKind::kServerStop:
     case FaultKind::kLeaderStop:
       return cluster_->server(fault.target).Continue();

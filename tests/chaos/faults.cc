@@ -31,6 +31,7 @@ constexpr std::array<KindFacts, kFaultKinds> kFacts = {{
     {FaultKind::kServerTerm, "server-restart", Part::kServer, 300, 3000},
     {FaultKind::kLeaderKill, "leader-kill", Part::kServer, 300, 5000},
     {FaultKind::kLeaderStop, "leader-stop", Part::kServer, 500, 6000},
+    {FaultKind::kQuorumStop, "quorum-stop", Part::kServer, 1000, 6000},
     {FaultKind::kLinkCut, "link-cut", Part::kLink, 0, 0},
     {FaultKind::kLinkRefuse, "link-refuse", Part::kLink, 500, 6000},
     {FaultKind::kLinkHoldRequests, "link-hold-requests", Part::kLink, 500, 14000},
@@ -103,7 +104,8 @@ class Drawing {
     if (fault.kind == FaultKind::kHandEdit)
       fault.value = std::array{0.0, 7.0, 33.0, 77.0}[Below(4)];
     if (fault.kind == FaultKind::kClockSkew) fault.value = static_cast<double>(Below(241)) - 120;
-    // Servers count as one target: with two of three away there is no Consul at all.
+    // Servers count as one target: with two of three away there is no Consul at all, which has a
+    // fault of its own.
     const std::size_t target = facts.part == Part::kServer ? 0 : fault.target;
     auto& others = busy_[{facts.part, target}];
     const bool overlaps = std::any_of(others.begin(), others.end(), [&fault](const Fault& other) {

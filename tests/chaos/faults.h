@@ -23,6 +23,7 @@ enum class FaultKind {
   kServerTerm,
   kLeaderKill,  // of the Consul server that leads then
   kLeaderStop,
+  kQuorumStop,        // of two Consul servers: nobody can be elected, and nothing written
   kLinkCut,           // between an analyzer and its server: every connection is reset, once
   kLinkRefuse,        // and new ones are reset as well
   kLinkHoldRequests,  // what the analyzer says arrives at the end
@@ -65,7 +66,8 @@ struct FaultPlan {
   std::set<FaultKind> kinds{};  // empty: all
 };
 
-// By `at`. The same target has one fault at a time, and one Consul server at most is away.
+// By `at`. The same target has one fault at a time. But for kQuorumStop one Consul server at most
+// is away.
 [[nodiscard]] std::vector<Fault> DrawFaults(const FaultPlan& plan);
 
 }  // namespace consul_canary::testing
