@@ -54,6 +54,7 @@ std::string InWords(const KeptOut& kept_out) {
 Result<void> Verdict(const Spec& spec, const std::vector<KeptOut>& kept_out) {
   if (kept_out.empty()) return {};
   std::vector<std::string> words;
+  words.reserve(kept_out.size());
   for (const KeptOut& each : kept_out) words.push_back(InWords(each));
   return base::Fail(
       ErrorCode::kConflict,

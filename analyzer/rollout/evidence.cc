@@ -6,6 +6,7 @@
 #include "analyzer/rollout/callers.h"
 #include "analyzer/rollout/judge.h"
 #include "analyzer/stats/reference.h"
+#include "analyzer/stats/restarts.h"
 
 namespace consul_canary::rollout {
 namespace {
@@ -24,7 +25,8 @@ constexpr double kRateForgottenSeconds = 10.0;
 // is a share of slow requests that nobody would overlook.
 constexpr stats::Margin kLatencyTolerance{1.25, 0.02};
 // What is well within the tolerance is soon strong evidence, behind which a late fault would hide
-// until the next epoch.
+// until the next epoch. So they are short for latency, and for the failures of the watch, which are
+// held against a margin.
 constexpr std::int64_t kLatencyEpochs = 6;  // to each epoch of the failures
 constexpr double kLimitChance = 0.01;       // of alpha
 
@@ -118,14 +120,16 @@ void ObserveHarmOf(stats::HarmState& harm, const stats::HarmPlan& plan, double l
 
 void AddHarm(const Spec& spec, const Observation& seen, const TickCounts& tick, Evidence& evidence,
              double seconds) {
+  const bool watched = evidence.failure_limit > 0;
   const stats::HarmPlan plan{.planned_epochs = PlannedEpochs(spec),
-                             .tolerance = spec.rollback_margin};
+                             .tolerance = spec.rollback_margin,
+                             .epoch_seconds = watched ? kWatchEpochSeconds : stats::kEpochSeconds};
   ObserveHarmOf(evidence.harm, plan, evidence.failure_limit, tick.primary.high, tick.canary.low,
                 DispersionOf(evidence, evidence.dispersion), seconds);
   const double stall = std::max(1.0, StallSize(spec, seen, evidence));
   const stats::HarmPlan slower{.planned_epochs = plan.planned_epochs * kLatencyEpochs,
                                .tolerance = kLatencyTolerance,
-                               .epoch_seconds = plan.epoch_seconds / kLatencyEpochs};
+                               .epoch_seconds = stats::kEpochSeconds / kLatencyEpochs};
   for (EdgeEvidence& edge : evidence.latency) {
     const double dispersion = std::max(stall, DispersionOf(evidence, edge.dispersion));
     ObserveHarmOf(edge.harm, slower, edge.limit, Slower(tick.primary.latency, edge.edge_seconds),

@@ -44,10 +44,10 @@ std::string FilterForVersion(const Spec& spec, const std::string& version) {
 }
 
 std::int64_t PlannedEpochs(const Spec& spec) {
-  const double total =
-      spec.deadline.count() * static_cast<double>(spec.steps.size()) + spec.after_promotion.count();
-  return std::max<std::int64_t>(1,
-                                static_cast<std::int64_t>(std::ceil(total / stats::kEpochSeconds)));
+  const double steps = spec.deadline.count() * static_cast<double>(spec.steps.size());
+  const double epochs = std::ceil(steps / stats::kEpochSeconds) +
+                        std::ceil(spec.after_promotion.count() / kWatchEpochSeconds);
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(epochs));
 }
 
 }  // namespace consul_canary::rollout

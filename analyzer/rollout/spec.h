@@ -113,8 +113,11 @@ struct Spec {
 // filters stand for versions, the version itself.
 [[nodiscard]] std::string FilterForVersion(const Spec& spec, const std::string& version);
 
-// How many 60 s epochs the harm process plans for (docs/statistics.md#harm): the sum of the steps'
-// deadlines, and the watch after promotion.
+// Of the harm process, in the watch after promotion (docs/statistics.md#watch).
+inline constexpr double kWatchEpochSeconds = 10;
+
+// How many epochs the harm process plans for (docs/statistics.md#harm): of 60 s for the sum of the
+// steps' deadlines, and the watch's.
 [[nodiscard]] std::int64_t PlannedEpochs(const Spec& spec);
 
 }  // namespace consul_canary::rollout

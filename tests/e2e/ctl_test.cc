@@ -413,6 +413,7 @@ TEST_F(CtlTest, WhileConsulHangsNotAllWorkersWaitForItAndHealthIsAnswered) {
   constexpr int kWorkers = 16;
   consul_->Pause();
   std::vector<std::future<bool>> turned_away;
+  turned_away.reserve(kWorkers);
   for (int i = 0; i < kWorkers; ++i) {
     turned_away.push_back(std::async(std::launch::async, [this] {
       const auto answer = consul_->http().Call("GET", analyzer_->address() + kApi + "/decisions",

@@ -70,6 +70,7 @@ TEST_F(StoredStatesTest, StatesThatDoNotComeInTimeAreUnknownAndTheOthersAreNotWa
   Reader reader(*agent_);
   agent_->Pause();
   std::vector<std::string> ids;
+  ids.reserve(200);
   for (int i = 0; i < 200; ++i) ids.push_back("service-" + std::to_string(i));
   const auto states = reader.Read(ids, base::seconds(0));
   agent_->Continue();

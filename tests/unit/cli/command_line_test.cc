@@ -58,6 +58,7 @@ class Analyzer {
 int Run(const Analyzer& analyzer, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), {"consul-canaryctl", "--analyzer.url", analyzer.address()});
   std::vector<char*> argv;
+  argv.reserve(arguments.size());
   for (std::string& argument : arguments) argv.push_back(argument.data());
   return RunCommandLine(static_cast<int>(argv.size()), argv.data());
 }

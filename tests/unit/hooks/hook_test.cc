@@ -82,6 +82,7 @@ TEST(AlertmanagerHook, TakesConsulsNameAndTheRolloutsOwnForOneRollout) {
 TEST(AlertmanagerHook, IsToBeAskedAgainWhereEveryWorkerThatMayWaitDoes) {
   api::WaitingRoom room(4);
   std::vector<api::WaitingRoom::Seat> seats;
+  seats.reserve(3);
   for (int i = 0; i < 3; ++i) seats.push_back(*room.Enter(api::Visitor::kOrderer));
   Hook hook(room);
   EXPECT_EQ(hook.hook.Handle(AlertOf("api")).status, 503);
