@@ -186,7 +186,7 @@ void WriteCounters(const LoopCounters& counters,
     page.AddCount({{"service_name", service}, {"action", action}, {"cause", cause}}, count);
   }
   WriteResults("consul_canary_splitter_writes_total",
-               "Writes of splitters and resolvers, by result.",
+               "Writes of splitters, routers and resolvers, by result.",
                {"ok", "conflict", "owned", "error"}, counters.writes, page);
   WriteResults("consul_canary_hook_requests_total", "Requests to the Alertmanager hook, by result.",
                {"acted", "ignored", "refused", "invalid", "unavailable"}, hook_results, page);

@@ -338,7 +338,7 @@ RolloutView ViewOf(const std::string& id, const Managed& managed) {
   view.state.late_blocks.clear();
   view.verdict = managed.verdict;
   view.splitter = managed.seen.splitter;
-  if (managed.spec && !managed.spec->match.empty()) {
+  if (view.spec && !view.spec->match.empty()) {
     view.routes = managed.seen.router ? managed.seen.router->ours : rollout::RoutesSeen::kNone;
   }
   view.unknown = managed.seen.unknown;

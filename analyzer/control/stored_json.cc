@@ -117,7 +117,6 @@ void ReadProgress(const Json& json, State& state) {
   state.proven_wait = json.at("proven_wait").get<bool>();
   state.watched_seconds = json.value("watched_seconds", 0.0);
   state.stranded = json.value("stranded", false);
-  state.filter_held = json.value("filter_held", false);
   state.reload_baseline = json.at("reload_baseline").get<std::map<std::string, std::uint64_t>>();
   state.membership_baseline =
       json.at("membership_baseline").get<std::map<std::string, std::uint64_t>>();
@@ -225,7 +224,6 @@ std::string StateToJson(const State& state) {
                      {"proven_wait", state.proven_wait},
                      {"watched_seconds", state.watched_seconds},
                      {"stranded", state.stranded},
-                     {"filter_held", state.filter_held},
                      {"evidence", EvidenceToJson(state.evidence)},
                      {"histogram_edges", std::move(edge_lists)},
                      {"baselines", std::move(baselines)},

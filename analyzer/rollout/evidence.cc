@@ -30,12 +30,12 @@ constexpr stats::Margin kLatencyTolerance{1.25, 0.02};
 constexpr std::int64_t kLatencyEpochs = 6;  // to each epoch of the failures
 constexpr double kLimitChance = 0.01;       // of alpha
 
-// While all traffic goes to the canary, a caller that lags behind still tells.
-bool HasBothSubsets(const State& state) {
-  return state.stage == Stage::kStepping || state.stage == Stage::kCanaryFull;
+// While all traffic goes to the canary, a caller that lags behind still tells; and in the watch the
+// primary of before.
+bool CanBeCompared(const State& state) {
+  return state.stage == Stage::kStepping || state.stage == Stage::kCanaryFull ||
+         state.stage == Stage::kWatching;
 }
-
-bool IsWatching(const State& state) { return state.stage == Stage::kWatching; }
 
 // Whatever the canary does, it can be held against nothing.
 bool IsPrimaryGone(const State& state, const Observation& seen) {
@@ -329,8 +329,7 @@ bool CanaryIsTheRollouts(const Spec& spec, const Observation& seen, const State&
 }
 
 bool IsJudged(const Spec& spec, const Observation& seen, const State& state) {
-  return (HasBothSubsets(state) || IsWatching(state)) && IsWarm(spec, state) &&
-         CanaryIsTheRollouts(spec, seen, state);
+  return CanBeCompared(state) && IsWarm(spec, state) && CanaryIsTheRollouts(spec, seen, state);
 }
 
 void AddEvidence(const Spec& spec, const Observation& seen, State& state) {

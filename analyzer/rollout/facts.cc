@@ -172,7 +172,7 @@ std::string Figures(const Transition& t) {
         "ln M of harm {:.2f} of {:.2f}; with all traffic the canary failed {} of {} requests, held "
         "against {:.2f}%, since the primary failed {} of {} in this rollout",
         t.verdict.log_harm, t.verdict.harm_bound, evidence.step_canary.failures,
-        evidence.step_canary.completed, 100 * evidence.failure_limit,
+        evidence.step_canary.completed, 100 * std::min(1.0, evidence.failure_limit),
         evidence.rollout_primary.failures, evidence.rollout_primary.completed);
   }
   return fmt::format(

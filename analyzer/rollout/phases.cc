@@ -217,7 +217,6 @@ void EnterStage(Transition& t, Stage stage, double canary_percent) {
     state.membership_baseline.clear();
   }
   state.stage = stage;
-  state.filter_held = false;
   state.stage_decision = state.decisions + 1;  // which is logged next
   state.wanted.canary_percent = canary_percent;
   state.stage_seconds = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "analyzer/rollout/evidence.h"
+#include "analyzer/rollout/expectation.h"
 #include "analyzer/rollout/transition.h"
 
 namespace consul_canary::rollout {
@@ -41,15 +42,6 @@ bool WaitsForOwner(Transition& t) {
   return true;
 }
 
-// Somebody who sets the filter back after every caller had followed it makes them follow again.
-void FollowPrimaryFilter(Transition& t) {
-  State& state = t.state;
-  const auto& filter = state.wanted.primary_filter;
-  const bool held = !filter || t.seen.primary_filter == filter;
-  if (state.filter_held && !held) AwaitMembership(t, Subset::kPrimary, true);
-  state.filter_held = held;
-}
-
 std::string PromotionObstacle(const Transition& t) {
   if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
     return "promotion holds: " + obstacle;
@@ -59,9 +51,27 @@ std::string PromotionObstacle(const Transition& t) {
   if (std::string late = WeightStragglers(t.state, t.seen); !late.empty()) {
     return "promotion holds: " + late;
   }
-  // Without a way back, where there is harm.
-  if (t.state.stranded && IsHarmful(t.verdict)) return "promotion holds: " + t.state.reason;
+  // Else it would have been rolled back.
+  if (IsHarmful(t.verdict)) {
+    return fmt::format(
+        "promotion holds: the canary is worse, and subset {} has no passing instance to go back to",
+        t.spec.primary_subset);
+  }
   return "";
+}
+
+// What takes the version back meanwhile, in words.
+std::string HarmInWatch(const Transition& t) {
+  if (!Uses(t.spec, JudgeMode::kSequential)) return "the thresholds tell harm";
+  const Evidence& evidence = t.state.evidence;
+  const std::string known =
+      fmt::format("the primary failed {} of {} requests in this rollout",
+                  evidence.rollout_primary.failures, evidence.rollout_primary.completed);
+  if (evidence.failure_limit >= 1) {
+    return known + ", too few to tell harm by before more than half of the requests fail";
+  }
+  return fmt::format("harm is a failure ratio above {:.2f}%, since {}",
+                     100 * evidence.failure_limit, known);
 }
 
 // With all traffic at the canary, while the old version is still at hand.
@@ -72,11 +82,8 @@ void BeginWatch(Transition& t) {
   BeginWatchEvidence(t.spec, state.evidence);
   t.Log(state.phase, "promote", "canary-full",
         fmt::format("all traffic is at the canary, and is watched there for {:g} s before the "
-                    "primary subset takes its version; harm is a failure ratio above {:.2f}%, "
-                    "since the primary failed {} of {} requests in this rollout",
-                    t.spec.after_promotion.count(), 100 * state.evidence.failure_limit,
-                    state.evidence.rollout_primary.failures,
-                    state.evidence.rollout_primary.completed));
+                    "primary subset takes its version; {}",
+                    t.spec.after_promotion.count(), HarmInWatch(t)));
 }
 
 // What the watch still lacks; empty: it is over. Precondition: nothing stands against a promotion.
@@ -116,7 +123,6 @@ void Promoting(Transition& t) {
   }
   if (state.stage == Stage::kPrimaryFilter) {
     if (WaitsForOwner(t)) return;
-    FollowPrimaryFilter(t);
     const std::string late = MembershipStragglers(t.state, t.seen, Subset::kPrimary);
     const auto& filter = state.wanted.primary_filter;
     if ((filter && t.seen.primary_filter != filter) || !late.empty()) {

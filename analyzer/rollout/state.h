@@ -191,7 +191,6 @@ struct State {
   std::map<std::string, std::uint64_t> reload_baseline;
   std::map<std::string, std::uint64_t> membership_baseline;
   bool await_reload = false;  // the weight had to change, so the callers must be seen to apply it
-  bool filter_held = false;   // primary-filter: Consul was seen to hold it at the last look
   bool await_membership = false;  // the filter had to change, so membership must be seen to move
 
   std::string reason;                       // of the present phase, in words

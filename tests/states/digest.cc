@@ -126,7 +126,6 @@ void AddState(Digest& digest, const Model& model, const State& state) {
   digest.Add(state.proven_wait);
   digest.Add(std::min(state.watched_seconds, spec.after_promotion.count()));
   digest.Add(state.stranded);
-  digest.Add(state.filter_held);
   digest.Add(state.spec && *state.spec == spec);
   digest.Add(state.new_spec_said);
   digest.Add(state.await_reload);

@@ -136,7 +136,6 @@ State FullState() {
   state.proven_wait = true;
   state.watched_seconds = 5.0 / 7;
   state.stranded = true;
-  state.filter_held = true;
   state.evidence.failure_limit = 1.0 / 9;
   state.evidence.harm.primary = {9007199254740993, 17};
   for (std::size_t i = 0; i < state.evidence.harm.log_sums.size(); ++i) {
@@ -338,9 +337,9 @@ TEST(StoredState, EachFieldIsNeededAndOfItsType) {
   const json stored = json::parse(StateToJson(FullState()));
   // What the release before did not store.
   const std::set<std::string> newer{
-      "former_primaries", "revert",          "maintenance_due", "spec",        "new_spec_said",
-      "would_act_said",   "watched_seconds", "stranded",        "filter_held", "stage_decision",
-      "unwritable",       "settled_routes",  "foreign_routes"};
+      "former_primaries", "revert",         "maintenance_due", "spec",
+      "new_spec_said",    "would_act_said", "watched_seconds", "stranded",
+      "stage_decision",   "unwritable",     "settled_routes",  "foreign_routes"};
   for (const auto& [key, value] : stored.items()) {
     json without = stored;
     without.erase(key);

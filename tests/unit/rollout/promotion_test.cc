@@ -58,27 +58,6 @@ TEST(Promotion, DoesNotSendTrafficToThePrimaryBeforeEveryCallerHasItsNewMembers)
   EXPECT_EQ(world.seen.splitter->canary_percent, 0);
 }
 
-TEST(Promotion, AFilterThatSomebodySetsBackIsFollowedAnew) {
-  World world;
-  world.ReachStage(Stage::kCanaryFull);
-  world.Tick();
-  ASSERT_EQ(world.state.stage, Stage::kPrimaryFilter);
-  // Seen to be held, while one caller is still waited for.
-  world.callers_follow = false;
-  world.seen.callers.push_back(world.seen.callers[0]);
-  world.seen.callers[1].id = "other";
-  world.state.membership_baseline["other"] = world.seen.callers[1].primary_changes;
-  world.TickWithoutWriting();
-  world.EditFilters("v1", "v2");
-  world.Tick();
-  ASSERT_EQ(*world.seen.primary_filter, "is v2") << "written again";
-  world.Tick(3);
-  EXPECT_EQ(world.state.stage, Stage::kPrimaryFilter);
-  world.CallersFollow();
-  world.Tick();
-  EXPECT_EQ(world.state.stage, Stage::kPrimaryFull) << world.state.reason;
-}
-
 TEST(Promotion, IsNotOverBeforeEveryCallerIsBackAtThePrimary) {
   World world;
   world.ReachStage(Stage::kPrimaryFilter);

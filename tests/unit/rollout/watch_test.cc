@@ -52,6 +52,19 @@ TEST_F(Watch, SaysWhatTheCanaryIsHeldAgainst) {
   EXPECT_LT(world.state.evidence.failure_limit, 0.012);
 }
 
+TEST_F(Watch, SaysWhereThePrimaryDidTooLittleToHoldAnythingAgainst) {
+  world.ReachStep(0);
+  world.state.evidence.rollout_primary = {3, 3};
+  world.Give(OrderKind::kPromote, {.full = true});
+  world.Tick(2);
+  ASSERT_EQ(world.state.stage, Stage::kWatching) << world.state.reason;
+  const std::string reason = world.decisions.back().reason;
+  EXPECT_TRUE(
+      reason.ends_with("the primary failed 3 of 3 requests in this rollout, too few to tell "
+                       "harm by before more than half of the requests fail"))
+      << reason;
+}
+
 TEST_F(Watch, AWorseCanaryIsRolledBackThoughThePrimaryGetsNothing) {
   BeginWatch();
   world.Traffic(kNothing, {1000, 50});
@@ -151,6 +164,9 @@ TEST_F(Watch, HarmStaysWhereThereIsNowhereToGoBackTo) {
   EXPECT_EQ(world.state.stage, Stage::kWatching);
   world.Tick(40);
   EXPECT_EQ(world.state.stage, Stage::kWatching);
+  EXPECT_EQ(world.state.reason,
+            "promotion holds: the canary is worse, and subset primary has no passing instance to "
+            "go back to");
   world.Deploy("v1");
   world.Tick(3);
   EXPECT_EQ(world.state.phase, Phase::kRolledBack);

@@ -9,6 +9,7 @@
 
 #include "analyzer/stats/block.h"
 #include "tests/unit/stats/enumeration.h"
+#include "tests/unit/stats/near.h"
 
 namespace consul_canary::stats {
 namespace {
@@ -33,13 +34,6 @@ std::vector<double> LogHarmAfterEach(const Counts& history, const HarmPlan& plan
     result.push_back(LogHarm(state));
   }
   return result;
-}
-
-void ExpectNear(const std::vector<double>& actual, const std::vector<double>& expected) {
-  ASSERT_EQ(actual.size(), expected.size());
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    EXPECT_NEAR(actual[i], expected[i], 1e-11) << "tick " << i;
-  }
 }
 
 TEST(Harm, IsNothingBeforeTheFirstTick) {

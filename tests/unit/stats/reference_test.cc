@@ -8,6 +8,7 @@
 
 #include "analyzer/stats/harm.h"
 #include "tests/unit/stats/enumeration.h"
+#include "tests/unit/stats/near.h"
 
 namespace consul_canary::stats {
 namespace {
@@ -49,13 +50,6 @@ std::vector<double> LogHarmAfterEach(const HarmPlan& plan, double limit, double 
     result.push_back(LogHarm(state));
   }
   return result;
-}
-
-void ExpectNear(const std::vector<double>& actual, const std::vector<double>& expected) {
-  ASSERT_EQ(actual.size(), expected.size());
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    EXPECT_NEAR(actual[i], expected[i], 1e-11) << "tick " << i;
-  }
 }
 
 TEST(HarmBeyond, AgreesWithFortyDigitArithmetic) {
