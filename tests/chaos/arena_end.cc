@@ -161,15 +161,17 @@ void Arena::MeasureHarm(const Plan& plan, std::size_t lane, RunResult& run) cons
       run.harm_in_quiet = std::max(run.harm_in_quiet.value_or(milliseconds(0)), Between(quiet, to));
     }
   };
-  std::optional<MonotonicTime> since;
-  for (const SplitterSeen& seen : watcher_->Of(run.service)) {
-    if (seen.canary > 0 && !since) since = std::max(seen.at, *bad_since);
-    if (seen.canary == 0 && since) {
-      if (seen.at > *since) note(*since, seen.at);
-      since.reset();
+  const std::vector<SplitterSeen> splitters = watcher_->Of(run.service);
+  const SplitterSeen* with_traffic = nullptr;  // the first since the canary had none
+  for (const SplitterSeen& seen : splitters) {
+    if (seen.canary > 0 && with_traffic == nullptr) with_traffic = &seen;
+    if (seen.canary == 0 && with_traffic != nullptr) {
+      const MonotonicTime from = std::max(with_traffic->at, *bad_since);
+      if (seen.at > from) note(from, seen.at);
+      with_traffic = nullptr;
     }
   }
-  if (since) note(*since, Now());
+  if (with_traffic != nullptr) note(std::max(with_traffic->at, *bad_since), Now());
   if (run.harm_in_quiet && *run.harm_in_quiet > kHarmBound) {
     run.violations.push_back(
         fmt::format("{}: the failing canary had traffic for {} ms after the "

@@ -42,7 +42,7 @@ std::optional<std::pair<std::string, SplitterSeen>> ReadSplitter(const json& ent
 struct Watcher::Impl {
   void Watch(const std::string& address) {
     const Http http;
-    std::string index = "0";
+    std::uint64_t index = 0;
     while (!stopping) {
       const auto answer = http.Call(
           "GET",
@@ -50,11 +50,12 @@ struct Watcher::Impl {
           {}, seconds(3));
       if (!answer || answer->status != 200) {
         Pass(milliseconds(50));
-        index = "0";
+        index = 0;
         continue;
       }
       const auto header = answer->headers.find("x-consul-index");
-      index = header == answer->headers.end() ? "0" : header->second;
+      index =
+          header == answer->headers.end() ? 0 : std::strtoull(header->second.c_str(), nullptr, 10);
       Take(json::parse(answer->body, nullptr, false));
     }
   }
