@@ -32,7 +32,8 @@ constexpr std::size_t kMostAtOnce = 16;
 
 struct Locks::Impl : std::enable_shared_from_this<Locks::Impl> {
   struct Lock {
-    bool wanted = false;  // the rollout exists
+    bool wanted = false;
+    bool stands = false;  // its key, as read last
     bool leading = false;
     bool acquiring = false;  // Consul has been asked, or it stands in the queue
     std::uint64_t epoch = 0;
@@ -89,13 +90,17 @@ struct Locks::Impl : std::enable_shared_from_this<Locks::Impl> {
     read = true;
     for (auto& [id, lock] : locks) {
       const auto found = held.find(id);
-      NoteHolder(id, lock, found == held.end() ? KvPair() : found->second);
+      lock.stands = found != held.end();
+      NoteHolder(id, lock, lock.stands ? found->second : KvPair());
     }
     for (auto& [id, pair] : held) {
       if (locks.contains(id)) continue;
-      locks[id].holder = pair.session;
-      locks[id].holder_name = pair.session.empty() ? "" : pair.value;
+      Lock& lock = locks[id];
+      lock.stands = true;
+      lock.holder = pair.session;
+      lock.holder_name = pair.session.empty() ? "" : pair.value;
     }
+    events.on_read();
     ConsiderAll();
   }
 
@@ -191,6 +196,20 @@ struct Locks::Impl : std::enable_shared_from_this<Locks::Impl> {
                      }));
   }
 
+  // A lock that lies there tells the others that somebody may have to go on with the rollout.
+  void Delete(const std::string& id) {
+    client.Txn({{.verb = "check-session", .key = LockKey(id), .session = membership.session()},
+                {.verb = "delete", .key = LockKey(id)}},
+               Guard([id](Impl& self, const base::Result<std::vector<KvPair>>& deleted) {
+                 if (deleted) return;
+                 base::Log(base::LogLevel::kWarn, "lock not deleted",
+                           {{"service", id}, {"error", deleted.error().message}});
+                 self.client.loop().After(kRetryEvery, self.Guard([](Impl& later) {
+                   if (!later.stopping) later.events.on_read();
+                 }));
+               }));
+  }
+
   // --- acquiring
   // -----------------------------------------------------------------------------------------------
 
@@ -257,10 +276,9 @@ void Locks::Start() { impl_->Start(); }
 
 void Locks::Add(const std::string& id) {
   auto& lock = impl_->locks[id];
-  if (lock.wanted) return;
-  lock.wanted = true;
-  lock.free_since = Clock::now();
   if (!lock.holder_name.empty()) impl_->events.on_holder(id, lock.holder_name);
+  if (std::exchange(lock.wanted, true)) return;
+  lock.free_since = Clock::now();
   impl_->Consider(id, lock);
 }
 
@@ -272,7 +290,15 @@ void Locks::Remove(const std::string& id) {
   lock.given_away.reset();
   if (!lock.leading) return;
   impl_->Lose(id, lock, "the rollout was deleted");
-  impl_->GiveBack(id, lock);
+  impl_->Delete(id);
+}
+
+std::vector<std::string> Locks::Keys() const {
+  std::vector<std::string> ids;
+  for (const auto& [id, lock] : impl_->locks) {
+    if (lock.stands) ids.push_back(id);
+  }
+  return ids;
 }
 
 bool Locks::Leads(const std::string& id) const {

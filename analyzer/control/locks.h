@@ -29,6 +29,8 @@ struct LocksEvents {
   std::function<void(const std::string& id, const std::string& why)> on_lost;
   // The name of the analyzer that holds the lock, by what was read last; empty: none.
   std::function<void(const std::string& id, const std::string& analyzer)> on_holder;
+  // The locks were read: Keys() may be others now. Nothing is taken before it has come back.
+  std::function<void()> on_read;
   // Whether the rollout, which we lead, may be moved now.
   std::function<bool(const std::string& id)> is_idle;
 };
@@ -42,8 +44,11 @@ class Locks {
 
   void Start();
 
-  void Add(const std::string& id);     // there is such a rollout: its lock is wanted
-  void Remove(const std::string& id);  // not any more; what we hold of it is given back
+  void Add(const std::string& id);     // its lock is wanted
+  void Remove(const std::string& id);  // not any more; a lock that we hold is deleted
+
+  // The rollouts whose locks stood there when they were read last, held or not.
+  [[nodiscard]] std::vector<std::string> Keys() const;
 
   [[nodiscard]] bool Leads(const std::string& id) const;
   [[nodiscard]] const std::string& session() const;

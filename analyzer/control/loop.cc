@@ -111,7 +111,7 @@ struct Loop::Impl {
 
   void TakeSpec(const std::string& id, const std::optional<consul::KvPair>& stored) {
     if (!stored) {
-      if (rollouts.contains(id)) Concerning(id).spec_deleted = true;
+      if (rollouts.contains(id)) NoteSpecDeleted(Concerning(id));
       return ForgetDeleted();
     }
     Managed& managed = Concerning(id);

@@ -67,6 +67,11 @@ void ReadSpec(Managed& managed, const consul::KvPair& stored) {
   }
 }
 
+void NoteSpecDeleted(Managed& managed) {
+  managed.spec_deleted = true;
+  if (!managed.spec) managed.spec = managed.state.spec;
+}
+
 void ReadOrders(Managed& managed, const std::vector<consul::KvPair>& pairs) {
   managed.orders.clear();
   managed.refused_orders.clear();
@@ -139,7 +144,7 @@ void BeginLead(Managed& managed, std::uint64_t epoch, const std::optional<consul
     if (state) managed.state = std::move(*state);
   }
   // Whoever has never seen a specification that it could read.
-  if (!managed.spec_problem.empty() && managed.service.empty() && managed.state.spec) {
+  if (managed.service.empty() && managed.state.spec) {
     managed.service = managed.state.spec->service;
   }
   NoteLoaded(managed.state, managed.recorded);

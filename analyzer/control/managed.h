@@ -78,6 +78,8 @@ struct Managed {
 
 // A specification that cannot be read leaves none, and spec_problem.
 void ReadSpec(Managed& managed, const consul::KvPair& stored);
+// Until the end the one before rules, by the state where no other was read.
+void NoteSpecDeleted(Managed& managed);
 
 // Orders that cannot be understood are logged, and left out of those that are.
 void ReadOrders(Managed& managed, const std::vector<consul::KvPair>& pairs);

@@ -1,5 +1,6 @@
 #include "analyzer/control/store.h"
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <set>
@@ -52,7 +53,8 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
                .on_lost = [this](const std::string& id,
                                  const std::string& why) { events.on_lost(id, why); },
                .on_holder = [this](const std::string& id,
-                                   const std::string& name) { events.on_holder(id, name); },
+                                   const std::string& name) { TellHolder(id, name); },
+               .on_read = [this] { AdoptStrays(); },
                .is_idle = [this](const std::string& id) { return IsIdle(id); }}) {}
 
   consul::Client& client;
@@ -60,6 +62,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   Locks locks;
   std::vector<std::unique_ptr<consul::Watch>> watches;
   std::map<std::string, Rollout> rollouts;
+  bool specs_read = false;
   std::deque<std::shared_ptr<Change>> queue;
   std::size_t under_way = 0;
   std::function<void()> on_quiet;  // called once when no change is under way
@@ -107,6 +110,27 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
       rollout.spec_index = 0;  // the lock is kept until Forget(): what is under way ends first
       events.on_spec(id, std::nullopt);
     }
+    specs_read = true;
+    AdoptStrays();
+  }
+
+  // A lock without a specification: whoever led has not ended what was under way when it was
+  // deleted, and may be dead. Its lock is wanted like any other until whoever holds it deletes it.
+  void AdoptStrays() {
+    if (!specs_read) return;
+    const std::vector<std::string> standing = locks.Keys();
+    for (const std::string& id : standing) {
+      if (rollouts[id].spec_index == 0) locks.Add(id);
+    }
+    for (const auto& [id, rollout] : rollouts) {
+      if (rollout.spec_index != 0 || locks.Leads(id)) continue;
+      if (!std::ranges::binary_search(standing, id)) locks.Remove(id);
+    }
+  }
+
+  // Of a rollout without a specification nobody asks who leads.
+  void TellHolder(const std::string& id, const std::string& name) {
+    if (rollouts[id].spec_index != 0 || locks.Leads(id)) events.on_holder(id, name);
   }
 
   void Forget(const std::string& id) {
@@ -154,7 +178,13 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
       const auto parsed = StateFromJson(state->value);
       rollouts[id].idle = !parsed || !rollout::IsActive(parsed->phase);
     }
+    if (rollouts[id].spec_index != 0) return events.on_leading(id, epoch, std::move(state));
+    if (rollouts[id].idle) return Forget(id);
+    base::Log(base::LogLevel::kWarn,
+              "a rollout whose specification was deleted is under way; it is ended",
+              {{"service", id}});
     events.on_leading(id, epoch, std::move(state));
+    events.on_spec(id, std::nullopt);
   }
 
   bool IsIdle(const std::string& id) {

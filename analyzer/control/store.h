@@ -89,7 +89,7 @@ class Store {
   // I/O thread; one change at a time for each rollout. Of many, those go first that carry more than
   // a checkpoint.
   void Apply(Change change);
-  // I/O thread. A rollout whose specification was deleted is over: its lock is given back.
+  // I/O thread. A rollout whose specification was deleted is over: its lock is deleted.
   void Forget(const std::string& id);
   // Waits shortly for changes that are under way, gives all locks back, and then takes this
   // analyzer out of Consul. `released` is called after the locks, `done` at the end; both are when

@@ -104,5 +104,31 @@ TEST_F(TakeoverTest, FromAStoppedLeaderLeavesItNothingToWriteWhenItGoesOn) {
   ExpectWholeLog(Decisions());
 }
 
+TEST_F(TakeoverTest, EndsARolloutWhoseSpecificationIsGone) {
+  ASSERT_NO_FATAL_FAILURE(BeginWithTwo());
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(kPausing));
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_NO_FATAL_FAILURE(FindLeader());
+  ASSERT_TRUE(WaitForStep(1));
+  analyzer_->process().Signal(SIGSTOP);
+  const ConsulAgent& consul = mesh_->consul();
+  ASSERT_TRUE(consul.Delete("/v1/kv/consul-canary/specs/api"));
+  EXPECT_TRUE(WaitUntil([&] { return CanaryWeight() == 0; }, seconds(30)));
+  // Whoever starts later has nothing to go on with.
+  const auto lock = [&] {
+    return consul.KvGet("consul-canary/locks/api").value_or(std::string("unknown"));
+  };
+  EXPECT_TRUE(WaitUntil([&] { return !lock(); }, seconds(30)));
+  analyzer_->process().Signal(SIGCONT);
+  const auto has_learned = [&] {
+    return ReadFile(analyzer_->process().output()).find("rollout deleted") != std::string::npos;
+  };
+  EXPECT_TRUE(WaitUntil(has_learned, seconds(20)));
+  ASSERT_TRUE(load_->WaitForMore(600, seconds(20)));  // some ticks
+  EXPECT_EQ(CanaryWeight(), 0);
+  EXPECT_EQ(lock(), std::nullopt);
+  EXPECT_EQ(load_->Counts().failed, 0);
+}
+
 }  // namespace
 }  // namespace consul_canary::testing

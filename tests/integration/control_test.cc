@@ -21,6 +21,7 @@
 #include "exporter/consul/client.h"
 #include "tests/support/consul_agent.h"
 #include "tests/support/consul_front.h"
+#include "tests/support/wait.h"
 
 namespace consul_canary::control {
 namespace {
@@ -319,6 +320,34 @@ TEST_F(ControlTest, ADeletedRolloutIsNotLedAnyMore) {
   // What was prepared for the first one must find another epoch.
   EXPECT_GT(analyzer.epoch, first_epoch);
   EXPECT_FALSE(analyzer.state);
+}
+
+// What a leader left behind that died between the end of a rollout and its own.
+TEST_F(ControlTest, ALockWithoutSpecificationIsDeletedWhereNothingIsUnderWay) {
+  ASSERT_TRUE(agent_->KvPut("consul-canary/locks/gone", "first"));
+  Analyzer analyzer(*agent_, "second");
+  ASSERT_TRUE(analyzer.WaitUntilLeading());
+  EXPECT_TRUE(testing::WaitUntil(
+      [&] { return !agent_->KvGet("consul-canary/locks/gone").value_or("unknown"); },
+      std::chrono::seconds(20)));
+  EXPECT_EQ(analyzer.leads, 1);  // of the other one nobody is told
+}
+
+TEST_F(ControlTest, ALockWithoutSpecificationIsTakenWhereARolloutIsUnderWay) {
+  {
+    Analyzer analyzer(*agent_, "first");
+    ASSERT_TRUE(analyzer.WaitUntilLeading());
+    Change change = NewState("in the middle", 0);
+    change.state->phase = rollout::Phase::kProgressing;
+    ASSERT_TRUE(analyzer.Apply(change).committed);
+  }
+  ASSERT_TRUE(agent_->Delete("/v1/kv/consul-canary/specs/api"));
+  EndSessions();
+  Analyzer successor(*agent_, "second");
+  // This store's owner gives it up at once, having no specification.
+  ASSERT_TRUE(successor.WaitFor([&] { return successor.leads > 0; }));
+  EXPECT_EQ(StateFromJson(successor.state->value)->reason, "in the middle");
+  EXPECT_FALSE(successor.has_spec);
 }
 
 // Put again while its end is on its way from the thread of ticks, which has let go of the lead.
