@@ -52,8 +52,8 @@ TEST(EjectedBlock, AgreesWithFortyDigitArithmetic) {
 
 TEST(EjectedBlock, AgreesWithFortyDigitArithmeticAgainstAMargin) {
   EXPECT_NEAR(
-      LogEjectedMarginBlock(Tick({60, 1}, {40, 2}, .5, 1), RateOf(.001), RateOf(.05), {1, .01}),
-      -4.449660246555196, 1e-10);
+      LogEjectedMarginBlock(Tick({60, 1}, {40, 2}, .5, 1), RateOf(.001), RateOf(.051), {1, .01}),
+      -4.518970619872933, 1e-10);
   EXPECT_NEAR(LogEjectedMarginBlock(Tick({97, 0}, {3, 1}, .5, 1, true), RateOf(.001), RateOf(.5),
                                     {1.5, .005}),
               2.646275129228031, 1e-10);
