@@ -5,14 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "analyzer/stats/ejected_block.h"
 #include "analyzer/stats/ejected_harm.h"
 #include "analyzer/stats/ejected_safe.h"
 #include "analyzer/stats/harm.h"
 #include "analyzer/stats/safe.h"
 #include "tests/simulation/ejected_stream.h"
 #include "tests/simulation/experiments.h"
-#include "tests/unit/stats/ejected_ticks.h"
 
 namespace consul_canary::simulation {
 namespace {

@@ -33,6 +33,9 @@ namespace consul_canary::simulation {
 // Canaries whose failures eject them: false rollbacks and advances, and the price of both.
 [[nodiscard]] std::vector<Table> Ejections(const Effort& effort);
 
+// What is fair there and what is not, exactly, for small ticks.
+[[nodiscard]] std::vector<Table> Expectations(const Effort& effort);
+
 // Rollouts from the first step to the promotion, with the default specification.
 [[nodiscard]] std::vector<Table> WholeRollouts(const Effort& effort);
 
