@@ -23,6 +23,8 @@ constexpr stats::HarmPlan kPlan{.planned_epochs = 60};
 
 enum class Told { kAll, kInstances, kOne };  // what a process is told of what can be ejected
 
+enum class Stops { kAtHorizon, kOncePlainSaid, kOnceSaid };  // what ends a run
+
 struct Judged {
   double greatest_plain = 0;  // of ln M, at any time
   double greatest = 0;
@@ -37,7 +39,7 @@ struct Question {
   double weight_ratio = .5;
   int horizon_seconds = 600;
   double level = kAlpha;
-  bool until_said = false;  // by both
+  Stops stops = Stops::kAtHorizon;
   Told told = Told::kAll;
 };
 
@@ -67,7 +69,8 @@ Judged Judge(const Question& question, EjectedStream& stream, const Plain& plain
     if (!said) judged.seconds = second;
     plain_said = judged.greatest_plain >= enough;
     said = judged.greatest >= enough;
-    if (question.until_said && plain_said && said) break;
+    if (question.stops == Stops::kOncePlainSaid && plain_said) break;
+    if (question.stops == Stops::kOnceSaid && said) break;
   }
   return judged;
 }
@@ -213,7 +216,7 @@ Table FalseRollbacksUnderEjection(const Effort& effort) {
                   "Ejection: rolled back within {} min though as good as the primary (first "
                   "failure ejects an instance for 3 s and more); plain: the process of harm "
                   "without ejection, where it is unfair and never used. Promised: 1% and 5%",
-                  effort.is_long ? 30 : 10),
+                  effort.is_long ? 20 : 10),
               .label_names = LabelNames(),
               .columns = {{"plain, α = .01", Unit::kPercent},
                           {"plain, α = .05", Unit::kPercent},
@@ -228,7 +231,7 @@ Table FalseRollbacksUnderEjection(const Effort& effort) {
     ++seed;
     const int runs = effort.runs(one.short_runs, 500);
     if (runs == 0) continue;
-    one.question.horizon_seconds = effort.is_long ? 1800 : 600;
+    one.question.horizon_seconds = effort.is_long ? 1200 : 600;
     const auto judged = Often(JudgeHarm, one.question, runs, seed, effort);
     Row row{.labels = LabelsOf(one),
             .figures = {ShareAbove(judged, &Judged::greatest_plain, kAlpha),
@@ -248,7 +251,7 @@ Table FalseAdvancesUnderEjection(const Effort& effort) {
               .title = fmt::format(
                   "Ejection: proven within {} min though worse by exactly the margin (0.01, β = "
                   ".05); plain: the process of safety without ejection. Promised: 5%",
-                  effort.is_long ? 20 : 5),
+                  effort.is_long ? 10 : 5),
               .label_names = LabelNames(),
               .columns = {{"plain", Unit::kPercent}, {"advanced", Unit::kPercent}}};
   std::vector<Case> cases;
@@ -276,7 +279,7 @@ Table FalseAdvancesUnderEjection(const Effort& effort) {
     const int runs = effort.runs(one.short_runs, 500);
     if (runs == 0) continue;
     one.question.traffic.fault.excess = kMargin.absolute;
-    one.question.horizon_seconds = effort.is_long ? 1200 : 300;
+    one.question.horizon_seconds = effort.is_long ? 600 : 300;
     const auto judged = Often(JudgeSafe, one.question, runs, seed, effort);
     Row row{.labels = LabelsOf(one),
             .figures = {ShareAbove(judged, &Judged::greatest_plain, kBeta),
@@ -325,18 +328,20 @@ Table RollbacksUnderEjection(const Effort& effort) {
     Case shielded = CaseOf("", 100, price.weight_percent, price.instances, .001);
     shielded.question.traffic.fault.excess = price.excess;
     shielded.question.horizon_seconds = 3600;
-    shielded.question.until_said = true;
+    shielded.question.stops = Stops::kOnceSaid;
     Case bare = shielded;
     bare.question.traffic.ejection.reset();
+    bare.question.stops = Stops::kOncePlainSaid;
     const auto without = Often(JudgeHarm, bare.question, runs, seed, effort);
     const auto with = Often(JudgeHarm, shielded.question, runs, seed, effort);
     const auto rolled_back = ShareAbove(with, &Judged::greatest, kAlpha);
-    Row row{.labels = {price.fails, fmt::format("{:g}", price.weight_percent),
-                       fmt::format("{}", price.instances)},
-            .figures = {MedianOver(without, &Judged::plain_seconds),
-                        MeanOver(without, &Judged::plain_failed), MedianOver(with, &Judged::seconds),
-                        MeanOver(with, &Judged::seconds), MeanOver(with, &Judged::absorbed),
-                        MeanOver(with, &Judged::failed), rolled_back}};
+    Row row{
+        .labels = {price.fails, fmt::format("{:g}", price.weight_percent),
+                   fmt::format("{}", price.instances)},
+        .figures = {MedianOver(without, &Judged::plain_seconds),
+                    MeanOver(without, &Judged::plain_failed), MedianOver(with, &Judged::seconds),
+                    MeanOver(with, &Judged::seconds), MeanOver(with, &Judged::absorbed),
+                    MeanOver(with, &Judged::failed), rolled_back}};
     if (price.excess > .1 && rolled_back.mean < 1) row.broken = "not rolled back";
     table.rows.push_back(std::move(row));
   }
@@ -363,9 +368,10 @@ Table ProofsUnderEjection(const Effort& effort) {
         Case shielded = CaseOf("", 100, weight, instances, failure_ratio);
         shielded.question.level = kBeta;
         shielded.question.horizon_seconds = 3600;
-        shielded.question.until_said = true;
+        shielded.question.stops = Stops::kOnceSaid;
         Case bare = shielded;
         bare.question.traffic.ejection.reset();
+        bare.question.stops = Stops::kOncePlainSaid;
         const auto without = Often(JudgeSafe, bare.question, runs, seed, effort);
         const auto with = Often(JudgeSafe, shielded.question, runs, seed, effort);
         table.rows.push_back({.labels = {fmt::format("{:g}%", failure_ratio * 100),
