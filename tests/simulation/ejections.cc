@@ -18,6 +18,7 @@ namespace {
 constexpr double kAlpha = 0.01;
 constexpr double kOtherAlpha = 0.05;
 constexpr double kBeta = 0.05;
+constexpr double kOutage = 1000;  // times .1% is all
 constexpr stats::Margin kMargin{1.0, 0.01};
 constexpr stats::HarmPlan kPlan{.planned_epochs = 60};
 
@@ -168,6 +169,14 @@ void AddBursts(std::vector<Case>& cases) {
     one.question.traffic.common_burst_seconds = seconds;
     cases.push_back(one);
   }
+  for (const double seconds : {.1, .5}) {
+    for (const int instances : {1, 4}) {
+      Case one = CaseOf(fmt::format("common outages of {:g} s", seconds), 100, 50, instances, .001);
+      one.question.traffic.common_burst = kOutage;
+      one.question.traffic.common_burst_seconds = seconds;
+      cases.push_back(one);
+    }
+  }
 }
 
 void AddUnexpected(std::vector<Case>& cases) {
@@ -272,6 +281,15 @@ Table FalseAdvancesUnderEjection(const Effort& effort) {
     one.question.traffic.common_burst = 50;
     one.question.traffic.common_burst_seconds = .3;
     cases.push_back(one);
+  }
+  for (const double weight : {10, 50}) {
+    for (const double seconds : {.02, .1, .5}) {
+      Case one = CaseOf(fmt::format("common outages of {:g} s", seconds), 100, weight, 1, .001,
+                        weight == 10 && seconds == .1 ? 100 : 0);
+      one.question.traffic.common_burst = kOutage;
+      one.question.traffic.common_burst_seconds = seconds;
+      cases.push_back(one);
+    }
   }
   std::uint64_t seed = 900;
   for (Case& one : cases) {
