@@ -165,7 +165,7 @@ struct Mesh {
 
 std::vector<Mesh> Meshes() {
   std::vector<Mesh> all;
-  for (const std::int64_t requests : {2, 3, 5, 9, 14, 22}) {
+  for (const std::int64_t requests : {2, 3, 7, 20}) {
     for (const double weight_ratio : {.01, .1, .5, .9}) {
       for (const std::int64_t instances : {1, 2, 4}) {
         for (const bool retried : {false, true}) {
