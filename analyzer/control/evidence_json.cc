@@ -109,6 +109,57 @@ stats::HarmState HarmFromJson(const Json& json) {
   return harm;
 }
 
+Json EjectedHarmToJson(const stats::EjectedHarmState& harm) {
+  Json json = {{"primary", CountsToJson(harm.primary)},
+               {"log_sums", LogsToJson(harm.log_sums)},
+               {"spent", harm.spent},
+               {"epoch", harm.epoch},
+               {"epoch_seconds", harm.epoch_seconds}};
+  if (harm.open == stats::EjectedHarmBlock{}) return json;
+  const stats::EjectionTick& tick = harm.open.tick;
+  json["open"] = {{"primary", CountsToJson(tick.primary)},
+                  {"canary", CountsToJson(tick.canary)},
+                  {"weight_ratio", tick.weight_ratio},
+                  {"active_instances", tick.active_instances},
+                  {"retried", tick.retried},
+                  {"seconds", harm.open.seconds},
+                  {"overdispersion", harm.open.overdispersion}};
+  return json;
+}
+
+stats::EjectedHarmState EjectedHarmFromJson(const Json& json) {
+  stats::EjectedHarmState harm;
+  harm.primary = CountsFromJson(json.at("primary"));
+  LogsFromJson(json.at("log_sums"), harm.log_sums);
+  harm.spent = json.at("spent").get<double>();
+  harm.epoch = json.at("epoch").get<std::int64_t>();
+  harm.epoch_seconds = json.at("epoch_seconds").get<double>();
+  if (!json.contains("open")) return harm;
+  const Json& open = json.at("open");
+  harm.open = {.tick = {.primary = CountsFromJson(open.at("primary")),
+                        .canary = CountsFromJson(open.at("canary")),
+                        .weight_ratio = open.at("weight_ratio").get<double>(),
+                        .active_instances = open.at("active_instances").get<std::int64_t>(),
+                        .retried = open.at("retried").get<bool>()},
+               .seconds = open.at("seconds").get<double>(),
+               .overdispersion = open.at("overdispersion").get<double>()};
+  return harm;
+}
+
+Json EjectedSafeToJson(const stats::EjectedSafeState& safe) {
+  return {{"primary", CountsToJson(safe.primary)},
+          {"log_sums", LogsToJson(safe.log_sums)},
+          {"canary_served", safe.canary_served}};
+}
+
+stats::EjectedSafeState EjectedSafeFromJson(const Json& json) {
+  stats::EjectedSafeState safe;
+  safe.primary = CountsFromJson(json.at("primary"));
+  LogsFromJson(json.at("log_sums"), safe.log_sums);
+  safe.canary_served = json.at("canary_served").get<bool>();
+  return safe;
+}
+
 Json SafeToJson(const stats::SafeState& safe) {
   return {{"primary", CountsToJson(safe.primary)}, {"log_sums", LogsToJson(safe.log_sums)}};
 }
@@ -297,6 +348,12 @@ void AddMetrics(const Evidence& evidence, Json& json) {
   json["difference"] = DifferenceToJson(evidence.difference);
   json["thresholds"] = ListToJson(evidence.thresholds, ThresholdToJson);
   json["rollout_late"] = evidence.rollout_late;
+  json["ejected_harm"] = EjectedHarmToJson(evidence.ejected_harm);
+  json["ejected_safe"] = EjectedSafeToJson(evidence.ejected_safe);
+  json["shielded"] = evidence.shielded;
+  json["ejected_share"] = evidence.ejected_share;
+  json["failed_attempts"] = evidence.failed_attempts;
+  json["failed_for_callers"] = evidence.failed_for_callers;
 }
 
 void ReadMetrics(const Json& json, Evidence& evidence) {
@@ -320,6 +377,14 @@ void ReadMetrics(const Json& json, Evidence& evidence) {
   if (json.contains("difference")) evidence.difference = DifferenceFromJson(json.at("difference"));
   ReadList(json, "thresholds", evidence.thresholds, ThresholdFromJson);
   ReadIfGiven(json, "rollout_late", evidence.rollout_late);
+  if (json.contains("ejected_harm")) {
+    evidence.ejected_harm = EjectedHarmFromJson(json.at("ejected_harm"));
+    evidence.ejected_safe = EjectedSafeFromJson(json.at("ejected_safe"));
+  }
+  ReadIfGiven(json, "shielded", evidence.shielded);
+  ReadIfGiven(json, "ejected_share", evidence.ejected_share);
+  ReadIfGiven(json, "failed_attempts", evidence.failed_attempts);
+  ReadIfGiven(json, "failed_for_callers", evidence.failed_for_callers);
 }
 
 }  // namespace
