@@ -4,11 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <functional>
+#include <initializer_list>
 #include <limits>
+#include <string>
+#include <vector>
 
-#include "analyzer/stats/ejected_harm.h"
-#include "analyzer/stats/harm.h"
 #include "tests/unit/stats/ejected_ticks.h"
 
 namespace consul_canary::stats {
@@ -52,8 +55,8 @@ TEST(EjectedBlock, AgreesWithFortyDigitArithmetic) {
 
 TEST(EjectedBlock, AgreesWithFortyDigitArithmeticAgainstAMargin) {
   EXPECT_NEAR(
-      LogEjectedMarginBlock(Tick({60, 1}, {40, 2}, .5, 1), RateOf(.001), RateOf(.05), {1, .01}),
-      -4.449660246555196, 1e-10);
+      LogEjectedMarginBlock(Tick({60, 1}, {40, 2}, .5, 1), RateOf(.001), RateOf(.051), {1, .01}),
+      -4.518970619872933, 1e-10);
   EXPECT_NEAR(LogEjectedMarginBlock(Tick({97, 0}, {3, 1}, .5, 1, true), RateOf(.001), RateOf(.5),
                                     {1.5, .005}),
               2.646275129228031, 1e-10);
@@ -175,15 +178,16 @@ std::vector<Mesh> Meshes() {
 
 using LogBlocks = std::function<std::array<double, kOddsGridSize>(const EjectionTick&)>;
 
-void ExpectFair(const EjectedMesh& mesh, const std::string& what, const LogBlocks& log_blocks) {
+void ExpectFair(const EjectedTicks& ticks, const std::string& what, const LogBlocks& log_blocks) {
   std::array<double, kOddsGridSize> sums{};
-  EjectedTicks(mesh).ForEach([&](const EjectionTick& tick, double chance) {
+  ticks.ForEach([&](const EjectionTick& tick, double chance) {
     const auto blocks = log_blocks(tick);
     for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += chance * std::exp(blocks[k]);
   });
   for (std::size_t k = 0; k < sums.size(); ++k) {
-    EXPECT_LE(sums[k], 1 + kRounding) << what << ", odds ratio " << k << ", " << mesh.requests
-                                      << " requests, rate " << mesh.canary_rate;
+    EXPECT_LE(sums[k], 1 + kRounding)
+        << what << ", odds ratio " << k << ", " << ticks.mesh().requests << " requests, rate "
+        << ticks.mesh().canary_rate;
   }
 }
 
@@ -204,8 +208,8 @@ constexpr double kRates[] = {0.0, .001, .02, .1, .3, .6, .95, 1.0};
 TEST(EjectedBlock, HasAnExpectationOfAtMostOneWhereverTheCanaryStops) {
   for (const Mesh& mesh : Meshes()) {
     for (const double rate : kRates) {
-      const EjectedMesh stops{mesh.requests, rate, rate, mesh.retried,
-                              StopsAfter(mesh.weight_ratio, mesh.instances)};
+      const EjectedTicks stops(
+          {mesh.requests, rate, rate, mesh.retried, StopsAfter(mesh.weight_ratio, mesh.instances)});
       for (const double p : {.001, .02, .3}) {
         ExpectFair(stops, "stops", [&](const EjectionTick& tick) {
           return BlocksAt(p, tick, mesh.weight_ratio, mesh.instances);
@@ -227,7 +231,7 @@ TEST(EjectedBlock, HasAnExpectationOfAtMostOneWhereTheCanaryComesBackOrSpillsOve
       for (const auto& chance :
            std::initializer_list<std::function<double(std::int64_t, std::int64_t)>>{
                comes_back, SpillsOver(mesh.weight_ratio, mesh.instances)}) {
-        ExpectFair({mesh.requests, rate, rate, mesh.retried, chance}, "comes back",
+        ExpectFair(EjectedTicks({mesh.requests, rate, rate, mesh.retried, chance}), "comes back",
                    [&](const EjectionTick& tick) {
                      return BlocksAt(.01, tick, mesh.weight_ratio, mesh.instances);
                    });
@@ -239,8 +243,8 @@ TEST(EjectedBlock, HasAnExpectationOfAtMostOneWhereTheCanaryComesBackOrSpillsOve
 TEST(EjectedBlock, HasAnExpectationOfAtMostOneWhateverWeightAndInstancesItIsTold) {
   for (const Mesh& mesh : Meshes()) {
     for (const double rate : {.02, .3, .8}) {
-      const EjectedMesh stops{mesh.requests, rate, rate, mesh.retried,
-                              StopsAfter(mesh.weight_ratio, mesh.instances)};
+      const EjectedTicks stops(
+          {mesh.requests, rate, rate, mesh.retried, StopsAfter(mesh.weight_ratio, mesh.instances)});
       for (const double told : {0.0, .05, .5, 1.0}) {
         ExpectFair(stops, "told", [&](const EjectionTick& tick) {
           return BlocksAt(.02, tick, told, 3 - mesh.instances);
@@ -253,8 +257,8 @@ TEST(EjectedBlock, HasAnExpectationOfAtMostOneWhateverWeightAndInstancesItIsTold
 TEST(EjectedBlock, HasAnExpectationOfAtMostOneForABetterCanary) {
   for (const Mesh& mesh : Meshes()) {
     for (const double rate : {.02, .3, .8}) {
-      const EjectedMesh better{mesh.requests, rate, rate * .4, mesh.retried,
-                               StopsAfter(mesh.weight_ratio, mesh.instances)};
+      const EjectedTicks better({mesh.requests, rate, rate * .4, mesh.retried,
+                                 StopsAfter(mesh.weight_ratio, mesh.instances)});
       ExpectFair(better, "better", [&](const EjectionTick& tick) {
         return BlocksAt(.02, tick, mesh.weight_ratio, mesh.instances);
       });
@@ -267,8 +271,8 @@ TEST(EjectedBlock, HasAnExpectationOfAtMostOneWithinTheTolerance) {
     for (const Margin margin : {Margin{1, .05}, Margin{1.5, .01}, Margin{2, 0}}) {
       for (const double rate : {0.0, .02, .3}) {
         for (const double of_limit : {0.0, .5, 1.0}) {
-          const EjectedMesh within{mesh.requests, rate, of_limit * CanaryLimit(margin, rate),
-                                   mesh.retried, StopsAfter(mesh.weight_ratio, mesh.instances)};
+          const EjectedTicks within({mesh.requests, rate, of_limit * CanaryLimit(margin, rate),
+                                     mesh.retried, StopsAfter(mesh.weight_ratio, mesh.instances)});
           ExpectFair(within, "within", [&](EjectionTick tick) {
             tick.weight_ratio = mesh.weight_ratio;
             tick.active_instances = mesh.instances;
@@ -293,8 +297,8 @@ TEST(EjectedBlock, OfSafetyHasAnExpectationOfAtMostOneOnAndBeyondTheMargin) {
       for (const double rate : {0.0, .02, .3}) {
         for (const double beyond : {0.0, .3, 1.0}) {
           const double limit = CanaryLimit(margin, rate);
-          const EjectedMesh worse{mesh.requests, rate, limit + beyond * (1 - limit), mesh.retried,
-                                  StopsAfter(mesh.weight_ratio, mesh.instances)};
+          const EjectedTicks worse({mesh.requests, rate, limit + beyond * (1 - limit), mesh.retried,
+                                    StopsAfter(mesh.weight_ratio, mesh.instances)});
           for (const double told : {mesh.weight_ratio, .3}) {
             for (const bool counts : {false, true}) {
               const double expectation = ExpectedEvidence(worse, [&](EjectionTick tick) {
@@ -313,7 +317,7 @@ TEST(EjectedBlock, OfSafetyHasAnExpectationOfAtMostOneOnAndBeyondTheMargin) {
 // Why all this: the same canary, as good as the primary, and the process that does not know of
 // ejection. Each such second multiplies its evidence by a fifth more, on average.
 TEST(EjectedBlock, IsNeededWhereTheBlockOfHarmIsUnfair) {
-  const EjectedMesh mesh{22, .05, .05, false, StopsAfter(.5, 1)};
+  const EjectedTicks mesh({22, .05, .05, false, StopsAfter(.5, 1)});
   const auto expectation = [&](const auto& log_evidence) {
     return ExpectedEvidence(mesh, log_evidence);
   };

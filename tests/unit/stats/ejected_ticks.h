@@ -2,6 +2,9 @@
 // order of its requests.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <utility>
@@ -22,8 +25,7 @@ struct EjectedMesh {
   std::function<double(std::int64_t, std::int64_t)> canary_chance;
 };
 
-// All of the weight until `instances` have failed, each once; `lag` more requests of each instance
-// come through before its ejection counts.
+// All of the weight until as many requests have failed as there are instances.
 inline std::function<double(std::int64_t, std::int64_t)> StopsAfter(double weight_ratio,
                                                                     std::int64_t instances) {
   return [=](std::int64_t, std::int64_t failures) {
@@ -68,6 +70,8 @@ class EjectedTicks {
     }
   }
 
+  [[nodiscard]] const EjectedMesh& mesh() const { return mesh_; }
+
  private:
   [[nodiscard]] std::size_t Index(std::int64_t n, std::int64_t y, std::int64_t x) const {
     return static_cast<std::size_t>((n * width_ + y) * 2 * width_ + x);
@@ -102,9 +106,9 @@ class EjectedTicks {
 
 // E[exp(log_evidence(tick))].
 template <class LogEvidence>
-double ExpectedEvidence(const EjectedMesh& mesh, const LogEvidence& log_evidence) {
+double ExpectedEvidence(const EjectedTicks& ticks, const LogEvidence& log_evidence) {
   double sum = 0.0;
-  EjectedTicks(mesh).ForEach([&](const EjectionTick& tick, double chance) {
+  ticks.ForEach([&](const EjectionTick& tick, double chance) {
     sum += chance * std::exp(log_evidence(tick));
   });
   return sum;
