@@ -373,8 +373,14 @@ class Commands {
     CLI::App* shield =
         AddMeshCommand("shield", "the entries by which a failing canary costs nobody a request",
                        {"hcl", "json", "kubernetes"}, "hcl, json or kubernetes", &Shield);
-    shield->add_flag("--apply", options_.shield.apply, "merge them into what Consul has stored");
-    shield->add_flag("--remove", options_.shield.remove, "put back what was there before --apply");
+    CLI::Option* apply = shield->add_flag("--apply", options_.shield.apply,
+                                          "merge them into what Consul has stored");
+    shield->add_flag("--remove", options_.shield.remove, "put back what was there before --apply")
+        ->excludes(apply);
+    shield
+        ->add_flag("--now", options_.shield.now,
+                   "with --apply: although the canary gets requests, half a second of which fail")
+        ->needs(apply);
   }
 
   void AddCompletion() {

@@ -182,12 +182,11 @@ int Check(const ShieldOptions& options) {
 }
 
 int Shield(const ShieldOptions& options) {
-  if (options.apply && options.remove) {
-    Complain("shield: either --apply or --remove");
-    return kWrongInput;
-  }
   return WithConsul([&](consul::Client& client) {
-    if (options.apply) return Say(ApplyShield(client, QuestionOf(options)), options);
+    if (options.apply) {
+      const shield::Moment moment = options.now ? shield::Moment::kNow : shield::Moment::kIdle;
+      return Say(ApplyShield(client, QuestionOf(options), moment), options);
+    }
     if (options.remove) return Say(RemoveShield(client, QuestionOf(options)), options);
     return PrintShield(client, options);
   });

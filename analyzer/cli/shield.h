@@ -14,6 +14,7 @@ struct ShieldOptions {
   std::vector<std::string> callers{};
   bool apply = false;
   bool remove = false;
+  bool now = false;    // with apply: although the canary gets requests
   std::string format;  // of check: table, json, yaml; of shield: hcl, json, kubernetes
 };
 

@@ -274,6 +274,8 @@ Result<bool> WriteOne(consul::Client& client, const Write& write) {
 
 enum class Round { kDone, kConflict };
 
+using Planner = std::function<Result<Plan>(const MeshView&)>;
+
 // One plan, from its first entry to its last.
 Round WriteAll(consul::Client& client, const Plan& plan, Outcome& outcome) {
   outcome.left.clear();
@@ -297,13 +299,12 @@ Round WriteAll(consul::Client& client, const Plan& plan, Outcome& outcome) {
   return Round::kDone;
 }
 
-Result<Outcome> Carry(consul::Client& client, const Question& question, bool removal) {
+Result<Outcome> Carry(consul::Client& client, const Question& question, const Planner& planner) {
   constexpr int kRounds = 10;
   Outcome outcome;
   for (int round = 0; round < kRounds; ++round) {
     const Result<MeshView> view = ReadMesh(client, question);
-    Result<Plan> plan = view ? (removal ? Result<Plan>(PlanRemoval(*view)) : PlanShield(*view))
-                             : Result<Plan>(tl::unexpected(view.error()));
+    const Result<Plan> plan = view.and_then(planner);
     if (!plan) {
       if (outcome.written.empty()) return tl::unexpected(plan.error());
       outcome.stopped = plan.error().message;
@@ -341,12 +342,14 @@ Result<MeshView> ReadMesh(consul::Client& client, const Question& question) {
   return view;
 }
 
-Result<Outcome> ApplyShield(consul::Client& client, const Question& question) {
-  return Carry(client, question, /*removal=*/false);
+Result<Outcome> ApplyShield(consul::Client& client, const Question& question, Moment moment) {
+  return Carry(client, question,
+               [moment](const MeshView& view) { return PlanShield(view, moment); });
 }
 
 Result<Outcome> RemoveShield(consul::Client& client, const Question& question) {
-  return Carry(client, question, /*removal=*/true);
+  return Carry(client, question,
+               [](const MeshView& view) { return Result<Plan>(PlanRemoval(view)); });
 }
 
 }  // namespace consul_canary::shield

@@ -34,7 +34,8 @@ struct Outcome {
 // Each entry by compare-and-set; where somebody else was quicker, all is read and planned anew. A
 // write that fails ends it: what is written stays, and is a safe state in itself. An error: nothing
 // was written.
-[[nodiscard]] base::Result<Outcome> ApplyShield(consul::Client& client, const Question& question);
+[[nodiscard]] base::Result<Outcome> ApplyShield(consul::Client& client, const Question& question,
+                                                Moment moment);
 [[nodiscard]] base::Result<Outcome> RemoveShield(consul::Client& client, const Question& question);
 
 }  // namespace consul_canary::shield

@@ -167,6 +167,11 @@ std::string WhyNoShield(const MeshView& view) {
   return "";
 }
 
+void DropIdle(Plan& plan) {
+  std::erase_if(plan.writes,
+                [](const Write& write) { return write.changes_nothing() && write.left.empty(); });
+}
+
 // Where only a rollout's own routes are left in a router that we made, it goes with them.
 void HandOverRouter(Write& write) {
   if (!write.wanted || !write.stored || !MemoryOf(*write.stored).entry_made) return;
@@ -232,11 +237,36 @@ base::Result<Plan> WholeShield(const MeshView& view) {
   return plan;
 }
 
-base::Result<Plan> PlanShield(const MeshView& view) {
+std::string CanaryTraffic(const MeshView& view) {
+  for (const Json& split : ListAt(OrEmpty(view.splitter), "Splits")) {
+    const double weight = NumberAt(split, "Weight");
+    if (TextAt(split, "ServiceSubset") == view.canary_subset && weight > 0) {
+      return fmt::format("the splitter gives the canary {:g}%", weight);
+    }
+  }
+  for (const Json& route : ListAt(OrEmpty(view.router), "Routes")) {
+    if (TextAt(ObjectAt(route, "Destination"), "ServiceSubset") == view.canary_subset) {
+      return "a route of the router leads to the canary";
+    }
+  }
+  return "";
+}
+
+base::Result<Plan> PlanShield(const MeshView& view, Moment moment) {
   base::Result<Plan> plan = WholeShield(view);
   if (!plan) return plan;
-  std::erase_if(plan->writes,
-                [](const Write& write) { return write.changes_nothing() && write.left.empty(); });
+  const std::string traffic = CanaryTraffic(view);
+  for (Write& write : plan->writes) {
+    if (moment == Moment::kNow || traffic.empty() || write.kind != "service-resolver" ||
+        write.changes_nothing() || !write.not_possible.empty()) {
+      continue;
+    }
+    write.not_possible = fmt::format(
+        "service-resolver/{}: the failover is not put in while {}, because the canary's share gets "
+        "503 for about half a second then: run this again between rollouts, or with --now",
+        view.service, traffic);
+  }
+  DropIdle(*plan);
   return plan;
 }
 

@@ -54,8 +54,18 @@ struct Plan {
   std::vector<Write> writes;  // in order; those that change nothing are left out
 };
 
+// When a failover is put in. Envoy fills the cluster that it makes for it some tenths of a second
+// after it sends requests there, and answers them with 503 meanwhile.
+enum class Moment {
+  kIdle,  // only while the canary gets no requests
+  kNow    // at once
+};
+
+// Why the canary gets requests now; empty: it gets none.
+[[nodiscard]] std::string CanaryTraffic(const MeshView& view);
+
 // kInvalid where the mesh cannot have a shield, and why. `consul_version` empty: Consul decides.
-[[nodiscard]] base::Result<Plan> PlanShield(const MeshView& view);
+[[nodiscard]] base::Result<Plan> PlanShield(const MeshView& view, Moment moment);
 [[nodiscard]] Plan PlanRemoval(const MeshView& view);
 
 // The entries as they are with the shield, whether they change or not, in the same order.
