@@ -373,6 +373,10 @@ class Commands {
     CLI::App* shield =
         AddMeshCommand("shield", "the entries by which a failing canary costs nobody a request",
                        {"hcl", "json", "kubernetes"}, "hcl, json or kubernetes", &Shield);
+    shield
+        ->add_option("--max-failures", options_.shield.max_failures,
+                     "failures in a row that eject an instance, 1 by default")
+        ->check(CLI::Range(1, 100));
     CLI::Option* apply = shield->add_flag("--apply", options_.shield.apply,
                                           "merge them into what Consul has stored");
     shield->add_flag("--remove", options_.shield.remove, "put back what was there before --apply")

@@ -32,6 +32,7 @@ shield::Question QuestionOf(const ShieldOptions& options) {
   return {.service = options.service,
           .primary_subset = options.primary_subset,
           .canary_subset = options.canary_subset,
+          .max_failures = options.max_failures,
           .callers = options.callers};
 }
 

@@ -2,6 +2,7 @@
 // like say, and to no analyzer.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@ struct ShieldOptions {
   std::string primary_subset = "primary";
   std::string canary_subset = "canary";
   std::vector<std::string> callers{};
+  std::optional<int> max_failures{};  // that eject an instance
   bool apply = false;
   bool remove = false;
   bool now = false;    // with apply: although the canary gets requests

@@ -321,7 +321,8 @@ Result<Outcome> Carry(consul::Client& client, const Question& question, const Pl
 Result<MeshView> ReadMesh(consul::Client& client, const Question& question) {
   MeshView view{.service = question.service,
                 .primary_subset = question.primary_subset,
-                .canary_subset = question.canary_subset};
+                .canary_subset = question.canary_subset,
+                .max_failures = question.max_failures};
   view.consul_version = ReadVersion(client);
   const Result<std::string> protocol = Await<std::string>(
       client.loop(),

@@ -2,6 +2,7 @@
 // after the other. Blocking, for the command line; never on the client's own loop.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct Question {
   std::string service;
   std::string primary_subset = "primary";
   std::string canary_subset = "canary";
+  std::optional<int> max_failures{};   // as MeshView has it
   std::vector<std::string> callers{};  // besides those that Consul knows
 };
 

@@ -120,20 +120,28 @@ void Splitter(const MeshView& view, Findings& findings) {
   findings.push_back({"splitter", State::kOk, weights, "", ""});
 }
 
-std::string MethodsNotIdempotent(const Json& route) {
-  const Json& methods = ListAt(ObjectAt(ObjectAt(route, "Match"), "HTTP"), "Methods");
-  if (methods.empty()) return "POST, PATCH and all others";
-  std::string named;
-  for (const char* method : {"POST", "PATCH", "CONNECT"}) {
-    if (std::ranges::find(methods, Json(method)) == methods.end()) continue;
-    named += (named.empty() ? "" : ", ") + std::string(method);
-  }
-  return named;
+void Methods(const Json& route, const std::string& part, Findings& findings) {
+  const bool all = ListAt(ObjectAt(ObjectAt(route, "Match"), "HTTP"), "Methods").empty();
+  const std::vector<std::string> named = MethodsNotIdempotent(route);
+  if (!all && named.empty()) return;
+  findings.push_back(
+      {part, State::kNote,
+       all ? "retries every method, POST and PATCH too"
+           : fmt::format("retries {}", fmt::join(named, ", ")),
+       "an instance may have acted before it failed: where that must not happen twice, a route "
+       "for these methods alone (Match.HTTP.Methods) goes before it, which `shield` leaves alone",
+       ""});
 }
 
 void Retries(const Json& route, const std::string& part, const std::string& entry,
              Findings& findings) {
   const RetriesSeen seen = RetriesOf(route);
+  if (!seen.any && TakesNoIdempotentMethod(route)) {
+    findings.push_back({part, State::kNote, "nothing is retried",
+                        "its methods may not be repeated: what the canary fails, its callers see",
+                        ""});
+    return;
+  }
   if (!seen.any) {
     findings.push_back({part, State::kMissing, "nothing is retried",
                         "each request that the canary fails is one that its caller sees", entry});
@@ -161,13 +169,7 @@ void Retries(const Json& route, const std::string& part, const std::string& entr
   }
   if (finding.state != State::kOk) finding.mends = entry;
   findings.push_back(std::move(finding));
-  const std::string methods = MethodsNotIdempotent(route);
-  if (methods.empty()) return;
-  findings.push_back({part, State::kNote, "retries " + methods,
-                      "a route retries every method that it takes, and an instance may have acted "
-                      "before it failed: where that must not happen twice, a route of its own "
-                      "(Match.HTTP.Methods) without retries goes before it",
-                      ""});
+  Methods(route, part, findings);
 }
 
 std::string DescriptionOf(const Json& route) {

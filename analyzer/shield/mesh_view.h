@@ -25,7 +25,8 @@ struct MeshView {
   std::string service;
   std::string primary_subset = "primary";
   std::string canary_subset = "canary";
-  std::string consul_version{};  // "1.16.3"; empty: not known
+  std::optional<int> max_failures{};  // as asked for; else what is there, or kMaxFailures
+  std::string consul_version{};       // "1.16.3"; empty: not known
   std::string protocol{};
   std::optional<Json> defaults{};        // service-defaults of the service
   std::optional<Json> proxy_defaults{};  // for all

@@ -75,10 +75,19 @@ void AddPatches(const Json& entry, const std::string& service, PatchesSeen& seen
   }
 }
 
+// After how many failures in a row an instance is ejected: as asked for, else as asked for before.
+Json MaxFailures(const MeshView& view, const Caller& caller, const std::string& path) {
+  if (view.max_failures) return *view.max_failures;
+  const Memory memory = MemoryOf(OrEmpty(caller.defaults));
+  const auto known = std::ranges::find(memory.edits, path, &Edit::path);
+  return known == memory.edits.end() ? Json(kMaxFailures) : known->set;
+}
+
 Write PlanCaller(const MeshView& view, const Caller& caller) {
   const std::string check = HealthCheckPath(view.service);
+  const std::string failures = check + "/MaxFailures";
   std::vector<Wish> wishes = {{check + "/Interval", "1s"},
-                              {check + "/MaxFailures", 1},
+                              {failures, MaxFailures(view, caller, failures)},
                               {check + "/EnforcingConsecutive5xx", 100},
                               {check + "/MaxEjectionPercent", 100},
                               {check + "/BaseEjectionTime", "3s"}};
@@ -134,6 +143,7 @@ Write PlanRouter(const MeshView& view) {
     const std::string mark = RouteMark(route);
     // Of two that match the same, the second gets no request.
     if (!marks.insert(mark).second || !MeetsSplitter(route, view.service)) continue;
+    if (TakesNoIdempotentMethod(route)) continue;
     WishRetries(route, "Routes/" + Chosen("route", mark) + "/Destination", wishes);
   }
   if (HasDefaultRoute(router)) {
@@ -218,6 +228,21 @@ bool MeetsSplitter(const Json& route, const std::string& service) {
   const Json& destination = ObjectAt(route, "Destination");
   const std::string to = TextAt(destination, "Service");
   return (to.empty() || to == service) && TextAt(destination, "ServiceSubset").empty();
+}
+
+std::vector<std::string> MethodsNotIdempotent(const Json& route) {
+  std::vector<std::string> named;
+  for (const Json& method : ListAt(ObjectAt(ObjectAt(route, "Match"), "HTTP"), "Methods")) {
+    for (const char* known : {"POST", "PATCH", "CONNECT"}) {
+      if (method == known) named.emplace_back(known);
+    }
+  }
+  return named;
+}
+
+bool TakesNoIdempotentMethod(const Json& route) {
+  const Json& methods = ListAt(ObjectAt(ObjectAt(route, "Match"), "HTTP"), "Methods");
+  return !methods.empty() && MethodsNotIdempotent(route).size() == methods.size();
 }
 
 bool HasDefaultRoute(const Json& router) {

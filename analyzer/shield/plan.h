@@ -16,6 +16,7 @@
 namespace consul_canary::shield {
 
 inline constexpr int kRetries = 3;
+inline constexpr int kMaxFailures = 1;
 inline constexpr int kMergeWindowNanos = 1'000'000;
 inline constexpr int kPanicPercent = 50;
 
@@ -47,6 +48,11 @@ struct RetriesSeen {
 [[nodiscard]] RetriesSeen RetriesOf(const Json& route);
 // Whether requests of the route meet the splitter of `service`, and so may meet the canary.
 [[nodiscard]] bool MeetsSplitter(const Json& route, const std::string& service);
+// The methods that the route takes whose requests may not do the same twice as once: "POST, PATCH";
+// of a route that takes all methods, none is said.
+[[nodiscard]] std::vector<std::string> MethodsNotIdempotent(const Json& route);
+// Whether it takes no others. The shield retries nothing there.
+[[nodiscard]] bool TakesNoIdempotentMethod(const Json& route);
 // Whether Consul adds a route of its own after those of the router.
 [[nodiscard]] bool HasDefaultRoute(const Json& router);
 

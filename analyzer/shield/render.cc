@@ -142,8 +142,9 @@ std::string Hcl(const Json& entry) {
 }
 
 Json CustomResource(const Json& entry) {
+  const Json written = AsWritten(entry);
   Json spec = Json::object();
-  for (const auto& [key, value] : AsWritten(entry).items()) {
+  for (const auto& [key, value] : written.items()) {
     if (key == "Kind" || key == "Name" || key == "Meta" || key == "Namespace" ||
         key == "Partition") {
       continue;

@@ -48,6 +48,28 @@ TEST(PlanShield, TakesCallersThatAppearLater) {
   EXPECT_EQ(Names(Planned(view)), std::vector<std::string>{"service-defaults/later"});
 }
 
+TEST(PlanShield, RetriesNothingOnARouteForMethodsThatMustNotBeRepeated) {
+  MeshView view = PlainMesh();
+  view.router = Parsed(R"({"Kind": "service-router", "Name": "api", "Routes": [
+      {"Match": {"HTTP": {"Methods": ["POST", "PATCH"]}}},
+      {"Match": {"HTTP": {"Methods": ["POST", "GET"]}}}]})");
+  const Json routes = WantedRoutes(Planned(view));
+  ASSERT_EQ(routes.size(), 3U);
+  EXPECT_FALSE(routes[0].contains("Destination"));
+  EXPECT_EQ(routes[1]["Destination"]["NumRetries"], 3);
+}
+
+TEST(PlanShield, KeepsTheNumberOfFailuresThatWasAskedForBefore) {
+  MeshView view = PlainMesh();
+  view.max_failures = 2;
+  view = After(view, Planned(view));
+  view.max_failures.reset();
+  EXPECT_TRUE(Planned(view).writes.empty());
+  EXPECT_EQ((*HealthCheckOf("api", view.callers[0].defaults))["MaxFailures"], 2);
+  view.max_failures = 1;
+  EXPECT_EQ(Planned(view).writes.size(), 1U);
+}
+
 TEST(PlanShield, BothPatchesComeInOneEntryWithTheEjection) {
   const Plan plan = Planned(PlainMesh());
   const std::optional<Json> web = plan.writes[0].wanted;
