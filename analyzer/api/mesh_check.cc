@@ -63,10 +63,9 @@ void CheckFailover(const Spec& spec, const consul::Resolver& resolver,
   if (!resolver.has_failover) return;
   if (!is_shield) {
     problems.push_back(
-        {"service",
-         fmt::format("the service-resolver \"{}\" has Failover other than of subset \"{}\" to "
-                     "\"{}\": the callers' counters then mix the subsets; remove it",
-                     spec.service, spec.canary_subset, spec.primary_subset)});
+        {"service", fmt::format("the service-resolver \"{}\" has Failover: the callers' "
+                                "counters then mix the subsets; remove it",
+                                spec.service)});
   } else if (spec.shield == rollout::ShieldUse::kIgnore) {
     problems.push_back(
         {"shield", fmt::format("the service-resolver \"{}\" has Failover, and what it does cannot "

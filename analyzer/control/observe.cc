@@ -215,12 +215,13 @@ envoy::OutcomeCounters CountsOf(const envoy::TickOutcomes& tick, const std::stri
 rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& service) {
   envoy::OutcomeCounters total;
   if (ShieldOf(spec, service)) {
-    for (auto& [key, subsets] : InstancesNow(spec, service)) {
-      for (auto& [subset, counters] : subsets) {
-        if (subset != spec.primary_subset) continue;
-        CountCalls(counters, counters);
-        total += counters;
-      }
+    for (const collect::ServerReading& server : service.servers) {
+      const bool is_primary =
+          std::ranges::find(server.subsets, spec.primary_subset) != server.subsets.end();
+      if (!server.local_app || !is_primary) continue;
+      envoy::OutcomeCounters counters = envoy::ToOutcomeCounters(*server.local_app);
+      CountCalls(counters, counters);
+      total += counters;
     }
     return ToTick(envoy::View::kAttempts, total, {});
   }
@@ -349,10 +350,10 @@ std::string WhyUnusable(const Spec& spec, const ServiceSnapshot& service, base::
   if (!service.resolver) return "the service has no service-resolver entry";
   if (ShieldOf(spec, service)) return WhyAttemptsUnknown(spec, service, now);
   if (service.resolver->has_failover) {
-    return "the service-resolver has Failover other than of subset " + spec.canary_subset + " to " +
-           spec.primary_subset +
-           ", or the specification ignores it: the callers' counters then mix the subsets, and no "
-           "outcome can be told";
+    return "the service-resolver has Failover: the callers' counters then mix the subsets, and no "
+           "outcome can be told; one of subset " +
+           spec.canary_subset + " to " + spec.primary_subset +
+           " alone would do, and `shield: auto`";
   }
   return "";
 }

@@ -61,23 +61,28 @@ std::map<std::string, envoy::SubsetOutcomes> InstancesNow(const Spec& spec,
   std::map<std::string, envoy::SubsetOutcomes> now;
   for (const ServerReading& server : service.servers) {
     if (!server.local_app) continue;
-    for (const std::string& subset : {spec.primary_subset, spec.canary_subset}) {
-      if (std::ranges::find(server.subsets, subset) == server.subsets.end()) continue;
-      now[InstanceKey(server, subset)][subset] = envoy::ToOutcomeCounters(*server.local_app);
-    }
+    const auto holds = [&server](const std::string& subset) {
+      return std::ranges::find(server.subsets, subset) != server.subsets.end();
+    };
+    // While promoting, the primary subset has the canary's instances as well.
+    const std::string& subset =
+        holds(spec.canary_subset) ? spec.canary_subset : spec.primary_subset;
+    if (!holds(subset)) continue;
+    now[InstanceKey(server, subset)][subset] = envoy::ToOutcomeCounters(*server.local_app);
   }
   return now;
 }
 
 std::string WhyAttemptsUnknown(const Spec& spec, const ServiceSnapshot& service,
                                base::MonotonicTime now) {
-  const auto unread =
-      collect::UnreadInstances(service, {spec.primary_subset, spec.canary_subset}, now, kFreshFor);
-  if (unread.empty()) return "";
-  return fmt::format(
-      "behind the shield the instances' own sidecars are judged, and of {} nothing "
-      "is known: {}",
-      unread.front().instance_id, unread.front().reason);
+  for (const std::string& subset : {spec.canary_subset, spec.primary_subset}) {
+    const auto unread = collect::UnreadInstances(service, {subset}, now, kFreshFor);
+    if (unread.empty()) continue;
+    return fmt::format(
+        "behind the shield the instances' own sidecars are judged, and of {} nothing is known: {}",
+        unread.front().instance_id, unread.front().reason);
+  }
+  return "";
 }
 
 }  // namespace consul_canary::control

@@ -23,7 +23,8 @@ namespace consul_canary::control {
 [[nodiscard]] std::string InstanceKey(const collect::ServerReading& server,
                                       const std::string& subset);
 
-// Counters of the instances of the two subsets, by InstanceKey, below their subset.
+// Counters of the instances of the two subsets, by InstanceKey, below their subset; of one that
+// lies in both, the canary.
 [[nodiscard]] std::map<std::string, envoy::SubsetOutcomes> InstancesNow(
     const rollout::Spec& spec, const collect::ServiceSnapshot& service);
 
