@@ -189,6 +189,8 @@ bool FlagAt(const Json& object, const char* key) {
 
 const Json& ObjectAt(const Json& object, const char* key) {
   static const Json kNone = Json::object();
+  const Json& list = ListAt(object, key);
+  if (list.size() == 1 && list.front().is_object()) return list.front();
   return ChildOf(object, key, kNone);
 }
 

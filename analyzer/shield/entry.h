@@ -34,7 +34,8 @@ inline constexpr const char* kPanicPath = "/common_lb_config/healthy_panic_thres
 [[nodiscard]] std::string TextAt(const Json& object, const char* key);  // "": none
 [[nodiscard]] double NumberAt(const Json& object, const char* key);     // 0: none
 [[nodiscard]] bool FlagAt(const Json& object, const char* key);
-// An empty object or list where it is absent or of another type. Lives as long as `object`.
+// An empty object or list where it is absent or of another type. Lives as long as `object`. An
+// object may stand in a list of its own: so Consul keeps those of an extension that came as HCL.
 [[nodiscard]] const Json& ObjectAt(const Json& object, const char* key);
 [[nodiscard]] const Json& ListAt(const Json& object, const char* key);
 const Json& ObjectAt(Json&& object, const char* key) = delete;  // would be gone

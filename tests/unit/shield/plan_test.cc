@@ -79,6 +79,16 @@ TEST(PlanShield, BothPatchesComeInOneEntryWithTheEjection) {
   EXPECT_EQ(check["MaxEjectionPercent"], 100);
 }
 
+TEST(PlanShield, PatchesThatCameAsHclAreSeen) {
+  MeshView view = PlainMesh();
+  view = After(view, Planned(view));
+  for (Json& patch : (*view.callers[0].defaults)["EnvoyExtensions"][0]["Arguments"]["Patches"]) {
+    patch["ResourceFilter"] = Json::array({patch["ResourceFilter"]});
+  }
+  EXPECT_TRUE(PatchesFor("api", view.callers[0].defaults, std::nullopt).both());
+  EXPECT_TRUE(Planned(view).writes.empty());
+}
+
 TEST(PlanShield, PatchesOfProxyDefaultsAreEnough) {
   MeshView view = PlainMesh();
   const Json extensions = (*Planned(view).writes[0].wanted)["EnvoyExtensions"];
