@@ -131,6 +131,14 @@ CommonRate AgainstCommonRate(const Rate& p, const Rate& q, double against) {
           WorthOf(q, common, difference * against / (against + 1.0))};
 }
 
+// The primary's failures, but no more than its rate explains: in an outage of a fraction of a second
+// its retries fail too, several for each request, where the canary's first failure ends its part.
+double ExplainedFailures(const Counts& primary, const Rate& p) {
+  const double expected = static_cast<double>(primary.completed) * p.failure;
+  return std::min(static_cast<double>(primary.failures),
+                  std::max(1.0, expected + 2.0 * std::sqrt(expected)));
+}
+
 }  // namespace
 
 double LogEjectedBlock(const EjectionTick& tick, const Rate& p, const Rate& q) {
@@ -182,8 +190,9 @@ double LogEjectedSafeBlock(const EjectionTick& tick, const Rate& p, const Rate& 
   const Worth primary = WorthOf(p, primary_null, FailureDifference(p, primary_null));
   const double draws = (1.0 - weight) / weight * static_cast<double>(tick.canary.completed);
   const auto size = static_cast<double>(tick.primary.completed);
-  const Counts seen{tick.primary.completed, primary_failures_count ? tick.primary.failures : 0};
-  const double drawn = size > 0.0 ? std::min(1.0, draws / size) * LogWorth(seen, primary) : 0.0;
+  const double failed = primary_failures_count ? ExplainedFailures(tick.primary, p) : 0.0;
+  const double worth = failed * primary.log_failed + (size - failed) * primary.log_succeeded;
+  const double drawn = size > 0.0 ? std::min(1.0, draws / size) * worth : 0.0;
   return LogLikelihoodRatio(tick.canary, q, {null.canary, 1.0 - null.canary}) + drawn +
          std::max(0.0, draws - size) * primary.log_succeeded;
 }
