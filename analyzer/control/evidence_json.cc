@@ -110,11 +110,13 @@ stats::HarmState HarmFromJson(const Json& json) {
 }
 
 Json EjectedHarmToJson(const stats::EjectedHarmState& harm) {
-  Json json = {{"primary", CountsToJson(harm.primary)},
-               {"log_sums", LogsToJson(harm.log_sums)},
-               {"spent", harm.spent},
-               {"epoch", harm.epoch},
-               {"epoch_seconds", harm.epoch_seconds}};
+  Json json = {{"primary", CountsToJson(harm.primary)}};
+  if (harm.epoch >= 0) {
+    AddGrid(json, "log_sums", harm.log_sums);
+    json["spent"] = harm.spent;
+    json["epoch"] = harm.epoch;
+    json["epoch_seconds"] = harm.epoch_seconds;
+  }
   if (harm.open == stats::EjectedHarmBlock{}) return json;
   const stats::EjectionTick& tick = harm.open.tick;
   json["open"] = {{"primary", CountsToJson(tick.primary)},
@@ -130,10 +132,10 @@ Json EjectedHarmToJson(const stats::EjectedHarmState& harm) {
 stats::EjectedHarmState EjectedHarmFromJson(const Json& json) {
   stats::EjectedHarmState harm;
   harm.primary = CountsFromJson(json.at("primary"));
-  LogsFromJson(json.at("log_sums"), harm.log_sums);
-  harm.spent = json.at("spent").get<double>();
-  harm.epoch = json.at("epoch").get<std::int64_t>();
-  harm.epoch_seconds = json.at("epoch_seconds").get<double>();
+  ReadGrid(json, "log_sums", harm.log_sums);
+  ReadIfGiven(json, "spent", harm.spent);
+  ReadIfGiven(json, "epoch", harm.epoch);
+  ReadIfGiven(json, "epoch_seconds", harm.epoch_seconds);
   if (!json.contains("open")) return harm;
   const Json& open = json.at("open");
   harm.open = {.tick = {.primary = CountsFromJson(open.at("primary")),
@@ -147,16 +149,17 @@ stats::EjectedHarmState EjectedHarmFromJson(const Json& json) {
 }
 
 Json EjectedSafeToJson(const stats::EjectedSafeState& safe) {
-  return {{"primary", CountsToJson(safe.primary)},
-          {"log_sums", LogsToJson(safe.log_sums)},
-          {"canary_served", safe.canary_served}};
+  Json json = {{"primary", CountsToJson(safe.primary)}};
+  AddGrid(json, "log_sums", safe.log_sums);
+  if (safe.canary_served) json["canary_served"] = true;
+  return json;
 }
 
 stats::EjectedSafeState EjectedSafeFromJson(const Json& json) {
   stats::EjectedSafeState safe;
   safe.primary = CountsFromJson(json.at("primary"));
-  LogsFromJson(json.at("log_sums"), safe.log_sums);
-  safe.canary_served = json.at("canary_served").get<bool>();
+  ReadGrid(json, "log_sums", safe.log_sums);
+  ReadIfGiven(json, "canary_served", safe.canary_served);
   return safe;
 }
 
@@ -348,8 +351,12 @@ void AddMetrics(const Evidence& evidence, Json& json) {
   json["difference"] = DifferenceToJson(evidence.difference);
   json["thresholds"] = ListToJson(evidence.thresholds, ThresholdToJson);
   json["rollout_late"] = evidence.rollout_late;
-  json["ejected_harm"] = EjectedHarmToJson(evidence.ejected_harm);
-  json["ejected_safe"] = EjectedSafeToJson(evidence.ejected_safe);
+  if (evidence.ejected_harm != stats::EjectedHarmState{}) {
+    json["ejected_harm"] = EjectedHarmToJson(evidence.ejected_harm);
+  }
+  if (evidence.ejected_safe != stats::EjectedSafeState{}) {
+    json["ejected_safe"] = EjectedSafeToJson(evidence.ejected_safe);
+  }
   json["shielded"] = evidence.shielded;
   json["ejected_share"] = evidence.ejected_share;
   json["failed_attempts"] = evidence.failed_attempts;
@@ -379,6 +386,8 @@ void ReadMetrics(const Json& json, Evidence& evidence) {
   ReadIfGiven(json, "rollout_late", evidence.rollout_late);
   if (json.contains("ejected_harm")) {
     evidence.ejected_harm = EjectedHarmFromJson(json.at("ejected_harm"));
+  }
+  if (json.contains("ejected_safe")) {
     evidence.ejected_safe = EjectedSafeFromJson(json.at("ejected_safe"));
   }
   ReadIfGiven(json, "shielded", evidence.shielded);

@@ -131,8 +131,9 @@ CommonRate AgainstCommonRate(const Rate& p, const Rate& q, double against) {
           WorthOf(q, common, difference * against / (against + 1.0))};
 }
 
-// The primary's failures, but no more than its rate explains: in an outage of a fraction of a second
-// its retries fail too, several for each request, where the canary's first failure ends its part.
+// The primary's failures, but no more than its rate explains: in an outage of a fraction of a
+// second its retries fail too, several for each request, where the canary's first failure ends its
+// part.
 double ExplainedFailures(const Counts& primary, const Rate& p) {
   const double expected = static_cast<double>(primary.completed) * p.failure;
   return std::min(static_cast<double>(primary.failures),
