@@ -210,7 +210,7 @@ void HealthCheck(const MeshView& view, const Caller& caller, bool panic, Finding
   constexpr double kAll = 100;
   const double percent = NumberAt(*check, "MaxEjectionPercent");
   Finding finding{part, State::kOk,
-                  fmt::format("after {:g} failures in a row, of {:g}% of the instances at most",
+                  fmt::format("after {:g} in a row, of {:g}% of the instances at most",
                               NumberAt(*check, "MaxFailures"), percent),
                   "", ""};
   if (percent >= kAll && !panic) {

@@ -66,6 +66,13 @@ class ShieldTest : public ::testing::Test {
            static_cast<double>(after.completed - before.completed);
   }
 
+  // Five standard deviations of 1000 requests at one half are 8%.
+  double FailedShareBelow(double bound) {
+    const double failed = FailedShare(1000);
+    EXPECT_LT(failed, bound);
+    return failed;
+  }
+
   std::unique_ptr<Mesh> mesh_;
   std::unique_ptr<Load> load_;
 };
@@ -117,6 +124,7 @@ TEST_F(ShieldTest, NoStateOnTheWayIsWorseThanNone) {
   ASSERT_TRUE(mesh_->Control("v1", "failure_ratio=0.02"));
   ASSERT_TRUE(mesh_->Control("v2", "failure_ratio=1"));
   const double none = FailedShare(1000);
+  const json resolver = Entry("service-resolver", "api");
   const CtlResult printed = Ctl({"shield", "api", "-o", "json"});
   ASSERT_EQ(printed.code, 0) << printed.output;
   const json plan = json::parse(printed.output);
@@ -124,12 +132,28 @@ TEST_F(ShieldTest, NoStateOnTheWayIsWorseThanNone) {
   std::string states = fmt::format("none {:.1f}%", 100 * none);
   for (const json& entry : plan["entries"]) {
     ASSERT_TRUE(mesh_->consul().WriteEntry(entry["entry"].dump())) << entry.dump();
-    const double failed = FailedShare(1000);
-    states += fmt::format(", {} {:.1f}%", entry["kind"].get<std::string>(), 100 * failed);
-    // Five standard deviations of 1000 requests at one half are 8%.
-    EXPECT_LT(failed, none + 0.08) << states;
+    states += fmt::format(", {} {:.1f}%", entry["kind"].get<std::string>(),
+                          100 * FailedShareBelow(none + 0.08));
   }
+  // And the other way round; without the router nothing is retried, and so on.
+  ASSERT_TRUE(mesh_->consul().Delete("/v1/config/service-router/api"));
+  states += fmt::format(", without router {:.1f}%", 100 * FailedShareBelow(none + 0.08));
+  ASSERT_TRUE(mesh_->consul().WriteEntry(resolver.dump()));
+  states += fmt::format(", without failover {:.1f}%", 100 * FailedShareBelow(none + 0.08));
+  ASSERT_TRUE(mesh_->consul().Delete("/v1/config/service-defaults/web"));
+  states += fmt::format(", without all {:.1f}%", 100 * FailedShareBelow(none + 0.08));
   std::cout << states << std::endl;
+}
+
+TEST_F(ShieldTest, TakenOutWhileAHealthyCanaryServesItCostsNoRequest) {
+  ASSERT_NO_FATAL_FAILURE(Begin({.versions = {"v1", "v2"}, .canary_version = "v2"}));
+  ASSERT_EQ(Ctl({"shield", "api", "--apply"}).code, 0);
+  ASSERT_TRUE(mesh_->WriteSplitter(50));
+  ASSERT_TRUE(WaitUntil([&] { return load_->Counts().by_version.contains("v2"); }, seconds(20)));
+  const std::int64_t failed = load_->Counts().failed;
+  EXPECT_EQ(Ctl({"shield", "api", "--remove"}).code, 0);
+  EXPECT_TRUE(load_->WaitForMore(400, seconds(30)));
+  EXPECT_EQ(load_->Counts().failed, failed) << ::testing::PrintToString(load_->Counts().by_status);
 }
 
 TEST_F(ShieldTest, PutInAndTakenOutBetweenRolloutsCostsNoRequest) {
@@ -147,6 +171,7 @@ TEST_F(ShieldTest, PutInAndTakenOutBetweenRolloutsCostsNoRequest) {
     EXPECT_TRUE(load_->WaitForMore(300, seconds(20)));
     const CtlResult checked = Ctl({"check", "api"});
     EXPECT_EQ(checked.code, 0) << checked.output;
+    if (round == 0) std::cout << checked.output << std::endl;  // as docs/cli.md shows it
     const CtlResult removed = Ctl({"shield", "api", "--remove"});
     EXPECT_EQ(removed.code, 0) << removed.output;
     EXPECT_TRUE(load_->WaitForMore(300, seconds(20)));
