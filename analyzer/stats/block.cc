@@ -10,11 +10,12 @@ namespace {
 
 constexpr double kLeastOddsRatio = 1.25;
 constexpr double kGreatestOddsRatio = 128.0;
+constexpr double kGreatestEjectedOddsRatio = 4096.0;
 constexpr double kWeightExponent = -0.25;
 
-OddsGrid MakeHarmGrid() {
+OddsGrid MakeGrid(double greatest_odds_ratio) {
   OddsGrid grid;
-  const auto log_ratios = EvenlyInLog<kOddsGridSize>(kLeastOddsRatio, kGreatestOddsRatio);
+  const auto log_ratios = EvenlyInLog<kOddsGridSize>(kLeastOddsRatio, greatest_odds_ratio);
   for (std::size_t k = 0; k < kOddsGridSize; ++k) {
     grid.odds_ratios[k] = std::exp(log_ratios[k]);
     grid.log_weights[k] = kWeightExponent * log_ratios[k];
@@ -24,21 +25,15 @@ OddsGrid MakeHarmGrid() {
   return grid;
 }
 
-// a - b, from whichever side of the complement has the finer resolution.
-double FailureDifference(const Rate& a, const Rate& b) {
-  return b.failure < 0.5 ? a.failure - b.failure : b.success - a.success;
-}
-
 // count * ln(1 + x), where a count of 0 outweighs ln 0.
 double CountLog1p(std::int64_t count, double x) {
   return count == 0 ? 0.0 : static_cast<double>(count) * std::log1p(x);
 }
 
-// count * ln(numerator / denominator), given their difference: as the logarithm of 1 + x where the
-// two are close, and of the quotient where x would be rounded to -1.
+// count * ln(numerator / denominator), where a count of 0 outweighs ln 0.
 double CountLogRatio(std::int64_t count, double numerator, double denominator, double difference) {
-  if (numerator >= 0.5 * denominator) return CountLog1p(count, difference / denominator);
-  return count == 0 ? 0.0 : static_cast<double>(count) * std::log(numerator / denominator);
+  if (count == 0) return 0.0;
+  return static_cast<double>(count) * LogRatio(numerator, denominator, difference);
 }
 
 [[maybe_unused]] bool IsValid(const Counts& counts) {
@@ -48,7 +43,12 @@ double CountLogRatio(std::int64_t count, double numerator, double denominator, d
 }  // namespace
 
 const OddsGrid& HarmGrid() {
-  static const OddsGrid grid = MakeHarmGrid();
+  static const OddsGrid grid = MakeGrid(kGreatestOddsRatio);
+  return grid;
+}
+
+const OddsGrid& EjectedHarmGrid() {
+  static const OddsGrid grid = MakeGrid(kGreatestEjectedOddsRatio);
   return grid;
 }
 
@@ -63,6 +63,17 @@ Rate EstimateRate(const Counts& totals) {
 Rate RaiseOdds(const Rate& rate, double odds_ratio) {
   const double scale = rate.failure * odds_ratio + rate.success;
   return {rate.failure * odds_ratio / scale, rate.success / scale};
+}
+
+double FailureDifference(const Rate& a, const Rate& b) {
+  return b.failure < 0.5 ? a.failure - b.failure : b.success - a.success;
+}
+
+// As the logarithm of 1 + x where the two are close, and of the quotient where x would be rounded
+// to -1.
+double LogRatio(double numerator, double denominator, double difference) {
+  if (numerator >= 0.5 * denominator) return std::log1p(difference / denominator);
+  return std::log(numerator / denominator);
 }
 
 double LogLikelihoodRatio(const Counts& counts, const Rate& numerator, const Rate& denominator) {

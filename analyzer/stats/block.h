@@ -29,12 +29,20 @@ struct OddsGrid {
   std::array<double, kOddsGridSize> log_weights{};
 };
 [[nodiscard]] const OddsGrid& HarmGrid();
+// The same up to 4096, for ticks that a failure cuts short: a few requests are all there are.
+[[nodiscard]] const OddsGrid& EjectedHarmGrid();
 
 // (X + 1/2) / (N + 1): strictly between 0 and 1 for any totals, 1/2 for none.
 [[nodiscard]] Rate EstimateRate(const Counts& totals);
 
 // The rate whose odds are `odds_ratio` times those of `rate`.
 [[nodiscard]] Rate RaiseOdds(const Rate& rate, double odds_ratio);
+
+// a's failure less b's, from whichever side of the complement has the finer resolution.
+[[nodiscard]] double FailureDifference(const Rate& a, const Rate& b);
+
+// ln(numerator / denominator), given numerator - denominator: nothing cancels where they are close.
+[[nodiscard]] double LogRatio(double numerator, double denominator, double difference);
 
 // ln of the probability of `counts` under `numerator` over that under `denominator`.
 [[nodiscard]] double LogLikelihoodRatio(const Counts& counts, const Rate& numerator,

@@ -12,9 +12,6 @@ namespace {
 
 static_assert(kHarmGridSize == kOddsGridSize);
 
-constexpr std::int64_t kBlockRequests = 20;
-constexpr double kBlockSeconds = 10.0;
-
 std::array<double, kHarmGridSize> Blocks(const Margin& tolerance, const Counts& primary_totals,
                                          const Counts& primary, const Counts& canary) {
   if (tolerance == Margin{1.0, 0.0}) return HarmBlocks(primary_totals, primary, canary);
@@ -46,8 +43,8 @@ bool AddTick(HarmBlock& block, const Counts& primary, const Counts& canary, doub
   block.primary += primary;
   block.canary += canary;
   block.seconds += elapsed_seconds;
-  return block.primary.completed + block.canary.completed >= kBlockRequests ||
-         block.seconds >= kBlockSeconds;
+  return block.primary.completed + block.canary.completed >= kHarmBlockRequests ||
+         block.seconds >= kHarmBlockSeconds;
 }
 
 // limit: what the canary is held against; none: the primary in the same block.

@@ -17,10 +17,12 @@
 namespace consul_canary::stats {
 
 inline constexpr int kHarmGridSize = 12;
+inline constexpr std::int64_t kHarmBlockRequests = 20;
+inline constexpr double kHarmBlockSeconds = 10.0;
 
 // Requests whose evidence is not added yet. A block of one tick would waste most of what a few
 // requests tell: with one request of either subset a failure counts ln 2, however rare failures
-// are. So a block closes with the tick that brings its tenth request, or its tenth second.
+// are. So a block closes with the tick that brings its twentieth request, or its tenth second.
 struct HarmBlock {
   Counts primary, canary;
   double seconds = 0;

@@ -30,6 +30,12 @@ namespace consul_canary::simulation {
 // The watch after promotion: healthy versions, and faults that only begin there.
 [[nodiscard]] std::vector<Table> Watches(const Effort& effort);
 
+// Canaries whose failures eject them: false rollbacks and advances, and the price of both.
+[[nodiscard]] std::vector<Table> Ejections(const Effort& effort);
+
+// What is fair there and what is not, exactly, for small ticks.
+[[nodiscard]] std::vector<Table> Expectations(const Effort& effort);
+
 // Rollouts from the first step to the promotion, with the default specification.
 [[nodiscard]] std::vector<Table> WholeRollouts(const Effort& effort);
 

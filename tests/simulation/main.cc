@@ -27,8 +27,8 @@ constexpr const char* kUsage =
     "usage: simulation [--long] [--markdown | --json] [--threads N] [--only NAME]\n"
     "  --long      the runs of the tables in docs/statistics.md; otherwise a minute's worth\n"
     "  --threads   1 by default; the figures do not depend on it\n"
-    "  --only      false_rollbacks, rollbacks, late_faults, advances, slowness, silence, watch\n"
-    "              or whole_rollouts\n";
+    "  --only      false_rollbacks, rollbacks, late_faults, advances, slowness, silence, watch,\n"
+    "              ejections, expectations or whole_rollouts\n";
 
 struct Experiment {
   std::string_view name;
@@ -42,6 +42,8 @@ constexpr Experiment kExperiments[] = {
     {"slowness", Slowness},
     {"silence", Silence},
     {"watch", Watches},
+    {"ejections", Ejections},
+    {"expectations", Expectations},
     {"whole_rollouts", WholeRollouts},
 };
 

@@ -48,6 +48,15 @@ struct Fault {
   double timeout_ratio = 0;  // of its requests fail, but only after 15 s, at the route's timeout
 };
 
+// The shield: each caller ejects an instance of the canary at its first failure, and whatever finds
+// no instance goes to the primary. See EjectedStream.
+struct Ejection {
+  int callers = 1;          // each ejects for itself
+  double base_seconds = 3;  // an ejection lasts so long, times how often of late, and until a sweep
+  double lag_seconds = .01;  // from the failed answer until nothing more is sent to the instance
+  bool retried = true;       // what failed is tried again, three times at most, 25 ms later each
+};
+
 struct Traffic {
   double requests_per_second = 100;
   // A second's number of requests is negative binomial: its variance is 1 + rate times Poisson's.
@@ -57,6 +66,8 @@ struct Traffic {
   // One second in fifty is an outage that both subsets share: the rate is then this many times as
   // high.
   double common_burst = 1;
+  double common_burst_seconds =
+      1;  // others than 1 where there is ejection: it begins at any moment
   int primary_instances = 10;
   int canary_instances = 1;
   bool instances_known = true;  // whether the primary's can be told apart
@@ -68,6 +79,7 @@ struct Traffic {
   double request_timeout_seconds = 0;
   double share_factor = 1;  // the canary's share of the requests over its weight
   std::optional<Latency> latency;
+  std::optional<Ejection> ejection;  // read by EjectedStream alone
   Fault fault;
 };
 
