@@ -47,6 +47,34 @@ void CheckOwner(std::string_view kind, const std::optional<Entry>& entry,
   if (!why.empty()) problems.push_back({"service", std::move(why)});
 }
 
+// Any other failover than a shield's mixes what the subsets answer, and nothing tells them apart.
+void CheckFailover(const Spec& spec, const consul::Resolver& resolver,
+                   std::vector<MeshProblem>& problems) {
+  const bool is_shield = resolver.FailoverOf(spec.canary_subset) == spec.primary_subset &&
+                         !resolver.FailoverOf(spec.primary_subset);
+  if (spec.shield == rollout::ShieldUse::kRequire && !is_shield) {
+    problems.push_back(
+        {"shield",
+         fmt::format("the service-resolver \"{}\" has no Failover of subset \"{}\" to "
+                     "\"{}\" alone; `consul-canaryctl shield {}` prints what is needed",
+                     spec.service, spec.canary_subset, spec.primary_subset, spec.service)});
+    return;
+  }
+  if (!resolver.has_failover) return;
+  if (!is_shield) {
+    problems.push_back(
+        {"service", fmt::format("the service-resolver \"{}\" has Failover: the callers' "
+                                "counters then mix the subsets; remove it",
+                                spec.service)});
+  } else if (spec.shield == rollout::ShieldUse::kIgnore) {
+    problems.push_back(
+        {"shield", fmt::format("the service-resolver \"{}\" has Failover, and what it does cannot "
+                               "be ignored: the callers' counters mix the subsets; use auto, or "
+                               "remove it",
+                               spec.service)});
+  }
+}
+
 void CheckResolver(const Spec& spec, const std::optional<consul::Resolver>& resolver,
                    std::vector<MeshProblem>& problems) {
   if (!resolver) {
@@ -69,12 +97,7 @@ void CheckResolver(const Spec& spec, const std::optional<consul::Resolver>& reso
   };
   check("subsets.primary", spec.primary_subset);
   check("subsets.canary", spec.canary_subset);
-  if (resolver->has_failover) {
-    problems.push_back(
-        {"service", fmt::format("the service-resolver \"{}\" has Failover: the callers' "
-                                "counters then mix the subsets; remove it",
-                                spec.service)});
-  }
+  CheckFailover(spec, *resolver, problems);
 }
 
 void CheckSplitter(const Spec& spec, const std::optional<consul::Splitter>& splitter,

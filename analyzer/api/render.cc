@@ -6,6 +6,7 @@
 
 #include "analyzer/api/next.h"
 #include "analyzer/control/stored_json.h"
+#include "analyzer/rollout/evidence.h"
 
 namespace consul_canary::api {
 namespace {
@@ -66,6 +67,12 @@ Json EvidenceJson(const RolloutView& view) {
       {"overdispersion", verdict.overdispersion},
       {"observed_share", verdict.observed_share ? Json(*verdict.observed_share) : Json(nullptr)},
       {"late", evidence.rollout_late},
+      {"shield",
+       {{"active", evidence.shielded},
+        {"ejected_share", evidence.ejected_share},
+        {"failed_attempts", evidence.failed_attempts},
+        {"failed_for_callers", evidence.failed_for_callers},
+        {"absorbed", rollout::AbsorbedFailures(evidence)}}},
       {"latency",
        {{"primary", LatencyJson(evidence.primary_latency)},
         {"canary", LatencyJson(evidence.canary_latency)}}},

@@ -22,6 +22,7 @@
 #include "analyzer/cli/commands.h"
 #include "analyzer/cli/complaint.h"
 #include "analyzer/cli/completion.h"
+#include "analyzer/cli/shield.h"
 #include "analyzer/cli/times.h"
 #include "analyzer/cli/watch.h"
 
@@ -83,6 +84,7 @@ struct Options {
   PlanOptions plan;
   HistoryOptions history;
   WatchOptions watch;
+  ShieldOptions shield;
 };
 
 std::optional<Connection> Connect(const Options& options) {
@@ -107,6 +109,7 @@ class Commands {
     AddActions();
     AddStatus();
     AddWatch();
+    AddShield();
     AddCompletion();
   }
 
@@ -341,6 +344,47 @@ class Commands {
                      "with --until-done: only the end of a rollout of this version counts")
         ->check(NotEmpty());
     AddTableOrJson(watch);
+  }
+
+  CLI::App* AddMeshCommand(const std::string& name, const std::string& help,
+                           const std::vector<std::string>& formats, const std::string& in_words,
+                           std::function<int(const ShieldOptions&)> run) {
+    CLI::App* command = AddService(Command(name, help, [this, run = std::move(run)] {
+      options_.shield.service = options_.status.service;
+      return run(options_.shield);
+    }));
+    command->add_option("--primary-subset", options_.shield.primary_subset, "primary by default")
+        ->check(NotEmpty());
+    command->add_option("--canary-subset", options_.shield.canary_subset, "canary by default")
+        ->check(NotEmpty());
+    command
+        ->add_option("--caller", options_.shield.callers,
+                     "a service that calls it, besides those that Consul knows; repeatable")
+        ->check(NotEmpty());
+    command->add_option("-o,--output", options_.shield.format, in_words)
+        ->check(OneOf(formats, in_words))
+        ->type_name("FORMAT");
+    return command;
+  }
+
+  void AddShield() {
+    AddMeshCommand("check", "what the mesh does for a rollout of a service, and what it lacks",
+                   {"table", "json", "yaml"}, "table, json or yaml", &Check);
+    CLI::App* shield =
+        AddMeshCommand("shield", "the entries by which a failing canary costs nobody a request",
+                       {"hcl", "json", "kubernetes"}, "hcl, json or kubernetes", &Shield);
+    shield
+        ->add_option("--max-failures", options_.shield.max_failures,
+                     "failures in a row that eject an instance, 1 by default")
+        ->check(CLI::Range(1, 100));
+    CLI::Option* apply = shield->add_flag("--apply", options_.shield.apply,
+                                          "merge them into what Consul has stored");
+    shield->add_flag("--remove", options_.shield.remove, "put back what was there before --apply")
+        ->excludes(apply);
+    shield
+        ->add_flag("--now", options_.shield.now,
+                   "with --apply: although the canary gets requests, half a second of which fail")
+        ->needs(apply);
   }
 
   void AddCompletion() {

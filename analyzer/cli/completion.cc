@@ -141,7 +141,7 @@ _consul_canaryctl() {
     return
     ;;
   -f | --filename | --token-file) takes=files ;;
-  --analyzer.url | --version | --timeout | --limit | --since | --rate | --failures | --reason)
+  --analyzer.url | --version | --timeout | --limit | --since | --rate | --failures | --reason | --primary-subset | --canary-subset | --caller | --max-failures)
     [[ -n $command || $prev != --version ]] && return
     ;;
   esac
@@ -197,7 +197,7 @@ _consul_canaryctl() {
     return
     ;;
   (-f|--filename|--token-file) takes=files ;;
-  (--analyzer.url|--version|--timeout|--limit|--since|--rate|--failures|--reason)
+  (--analyzer.url|--version|--timeout|--limit|--since|--rate|--failures|--reason|--primary-subset|--canary-subset|--caller|--max-failures)
     [[ -n $command || $prev != --version ]] && return 1
     ;;
   esac

@@ -201,6 +201,7 @@ Observation Player::Seen(const RecordedTick& tick) {
   AddDifferences(tick, seen);
   seen.counts_known = !tick.look;
   seen.counts = tick.counts;
+  seen.shield = tick.shield;
   if (!tick.splitter && tick.weight_percent &&
       !SamePercent(*tick.weight_percent, state_.wanted.canary_percent)) {
     seen.routed_percent = tick.weight_percent;

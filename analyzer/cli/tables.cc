@@ -110,6 +110,12 @@ std::string RolloutDetails(const json& rollout, const Look& look) {
                       NumberOr0(evidence, "log_safe"), NumberOr0(evidence, "safe_bound"));
   text += fmt::format("callers    {:.0f}, read {:.1f} s ago at most\n",
                       NumberOr0(rollout, "callers"), NumberOr0(rollout, "outcomes_age_seconds"));
+  const json& shield = Child(evidence, "shield");
+  if (shield.is_object() && shield.value("active", json()) == true) {
+    text +=
+        fmt::format("shield     {:.0f} attempts failed, {:.0f} requests of callers\n",
+                    NumberOr0(shield, "failed_attempts"), NumberOr0(shield, "failed_for_callers"));
+  }
   text += OfMetrics(Child(evidence, "metrics"));
   for (const json& note : Child(evidence, "notes")) {
     if (note.is_string()) AddLine(text, "note", Harmless(note.get<std::string>()));

@@ -64,6 +64,7 @@ struct RecordedTick {
   std::optional<std::string> canary_filter;   // of the resolver; nullopt: as wanted
   std::optional<std::string> primary_filter;  // the same
   bool fenced = true;                         // as Observation::fenced
+  std::optional<rollout::ShieldView> shield;  // as Observation::shield, but for what it lacks
   bool instances_known = true;                // as Observation::instances_known
   int primary_passing = 1;                    // the primary's passing instances
   // Whether Consul had been seen before to hold the wanted weight; nullopt: at a step yes.

@@ -73,6 +73,7 @@ void AddCounts(const RecordedTick& tick, Json& line) {
     line["late"] = {{"started", late.started}, {"late", late.late}};
   }
   AddInstances(tick, line);
+  if (tick.shield) line["callers"] = ToValue(tick.counts.callers);
 }
 
 // What the mesh is where it is not as wanted.
@@ -88,6 +89,9 @@ void AddDifferences(const RecordedTick& tick, Json& line) {
   if (tick.canary_filter) line["filters"]["canary"] = *tick.canary_filter;
   if (tick.primary_filter) line["filters"]["primary"] = *tick.primary_filter;
   if (!tick.fenced) line["fenced"] = false;
+  if (tick.shield) {
+    line["shield"] = {{"ejecting", tick.shield->ejecting}, {"retried", tick.shield->retried}};
+  }
   if (tick.confirmed) line["confirmed"] = *tick.confirmed;
 }
 

@@ -155,6 +155,20 @@ RecordedReturn ReadReturn(const Json& value) {
           static_cast<std::uint64_t>(Count(value, "back_to", "seq"))};
 }
 
+rollout::ShieldView ReadShield(const Json& value) {
+  OnlyKnown(value, "shield", R"({"ejecting": 3, "retried": true})", {"ejecting", "retried"});
+  rollout::ShieldView shield;
+  if (value.contains("ejecting")) shield.ejecting = Instances(value["ejecting"], "shield.ejecting");
+  if (value.contains("retried")) shield.retried = YesOrNo(value["retried"], "shield.retried");
+  return shield;
+}
+
+void ReadCallers(const Json& value, RecordedTick& tick) {
+  rollout::SubsetTick seen;
+  ReadSubset(value, "callers", seen);
+  tick.counts.callers = seen.low;
+}
+
 using ReadKey = void (*)(const Json& value, RecordedTick& tick);
 
 const std::map<std::string, ReadKey>& TickKeys() {
@@ -168,6 +182,8 @@ const std::map<std::string, ReadKey>& TickKeys() {
       {"primary", [](J v, T tick) { ReadSubset(v, "primary", tick.counts.primary); }},
       {"canary", [](J v, T tick) { ReadSubset(v, "canary", tick.counts.canary); }},
       {"late", ReadLate},
+      {"shield", [](J v, T tick) { tick.shield = ReadShield(v); }},
+      {"callers", ReadCallers},
       {"instances", ReadInstances},
       {"ejections",
        [](J v, T tick) { tick.ejections = static_cast<std::uint64_t>(Whole(v, "ejections")); }},
@@ -223,7 +239,7 @@ void CheckShape(const Json& json) {
   for (const char* key : {"primary", "canary"}) {
     if (!look && !json.contains(key)) throw Wrong(std::string(key) + ": is missing");
   }
-  for (const char* key : {"primary", "canary", "late", "instances"}) {
+  for (const char* key : {"primary", "canary", "late", "instances", "callers"}) {
     if (look && json.contains(key)) throw Wrong(std::string(key) + ": a look has no counts");
   }
 }

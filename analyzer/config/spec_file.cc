@@ -91,6 +91,7 @@ TextCheck TagPrefix() {
 // product.md's specification, key by key.
 Rule Document(Spec& spec) {
   using rollout::PromoteMode;
+  using rollout::ShieldUse;
   using rollout::StartMode;
   return Map(
       {{"service", Text(spec.service, ServiceName())},
@@ -107,7 +108,9 @@ Rule Document(Spec& spec) {
        {"subset_filter", Text(spec.subset_filter, SubsetFilter())},
        {"strategy", Strategy(spec)},
        {"analysis", Analysis(spec)},
-       {"shield", NotBuilt({"auto", "ignore"})},
+       {"shield", Choice<ShieldUse>(spec.shield, {{"auto", ShieldUse::kAuto},
+                                                  {"require", ShieldUse::kRequire},
+                                                  {"ignore", ShieldUse::kIgnore}})},
        {"promote", Choice<PromoteMode>(spec.promote, {{"swap-subsets", PromoteMode::kSwapSubsets},
                                                       {"external", PromoteMode::kExternal},
                                                       {"none", PromoteMode::kNone}})},

@@ -19,6 +19,7 @@ using rollout::OnDeadline;
 using rollout::OutcomeView;
 using rollout::PromoteMode;
 using rollout::Proof;
+using rollout::ShieldUse;
 using rollout::Spec;
 using rollout::StartMode;
 using rollout::Step;
@@ -41,6 +42,10 @@ const char* ToText(OnDeadline on) { return on == OnDeadline::kRollBack ? "rollba
 const char* ToText(PromoteMode mode) {
   if (mode == PromoteMode::kExternal) return "external";
   return mode == PromoteMode::kNone ? "none" : "swap-subsets";
+}
+const char* ToText(ShieldUse use) {
+  if (use == ShieldUse::kRequire) return "require";
+  return use == ShieldUse::kIgnore ? "ignore" : "auto";
 }
 const char* ToText(OutcomeView view) {
   switch (view) {
@@ -231,6 +236,7 @@ std::string ToJson(const Spec& spec) {
                           {"on_deadline", ToText(spec.on_deadline)},
                           {"after_promotion", ToText(spec.after_promotion)}};
   document["analysis"] = AnalysisToValue(spec);
+  document["shield"] = ToText(spec.shield);
   document["promote"] = ToText(spec.promote);
   document["rollback_window"] = ToText(spec.rollback_window);
   document["on_rollback"] = {{"maintenance", spec.maintenance_on_rollback}};
@@ -278,6 +284,7 @@ std::string ToYaml(const Spec& spec) {
   text += YamlList("latency", spec.latency);
   text += YamlList("thresholds", spec.thresholds);
   line("  on_insufficient_data", ToText(spec.on_insufficient_data));
+  line("shield", ToText(spec.shield));
   line("promote", ToText(spec.promote));
   line("rollback_window", ToText(spec.rollback_window));
   line("on_rollback", fmt::format("{{maintenance: {}}}", spec.maintenance_on_rollback));

@@ -109,6 +109,58 @@ stats::HarmState HarmFromJson(const Json& json) {
   return harm;
 }
 
+Json EjectedHarmToJson(const stats::EjectedHarmState& harm) {
+  Json json = {{"primary", CountsToJson(harm.primary)}};
+  if (harm.epoch >= 0) {
+    AddGrid(json, "log_sums", harm.log_sums);
+    json["spent"] = harm.spent;
+    json["epoch"] = harm.epoch;
+    json["epoch_seconds"] = harm.epoch_seconds;
+  }
+  if (harm.open == stats::EjectedHarmBlock{}) return json;
+  const stats::EjectionTick& tick = harm.open.tick;
+  json["open"] = {{"primary", CountsToJson(tick.primary)},
+                  {"canary", CountsToJson(tick.canary)},
+                  {"weight_ratio", tick.weight_ratio},
+                  {"active_instances", tick.active_instances},
+                  {"retried", tick.retried},
+                  {"seconds", harm.open.seconds},
+                  {"overdispersion", harm.open.overdispersion}};
+  return json;
+}
+
+stats::EjectedHarmState EjectedHarmFromJson(const Json& json) {
+  stats::EjectedHarmState harm;
+  harm.primary = CountsFromJson(json.at("primary"));
+  ReadGrid(json, "log_sums", harm.log_sums);
+  ReadIfGiven(json, "spent", harm.spent);
+  ReadIfGiven(json, "epoch", harm.epoch);
+  ReadIfGiven(json, "epoch_seconds", harm.epoch_seconds);
+  if (!json.contains("open")) return harm;
+  const Json& open = json.at("open");
+  harm.open = {.tick = {.primary = CountsFromJson(open.at("primary")),
+                        .canary = CountsFromJson(open.at("canary")),
+                        .weight_ratio = open.at("weight_ratio").get<double>(),
+                        .active_instances = open.at("active_instances").get<std::int64_t>(),
+                        .retried = open.at("retried").get<bool>()},
+               .seconds = open.at("seconds").get<double>(),
+               .overdispersion = open.at("overdispersion").get<double>()};
+  return harm;
+}
+
+Json EjectedSafeToJson(const stats::EjectedSafeState& safe) {
+  Json json = {{"primary", CountsToJson(safe.primary)}};
+  AddGrid(json, "log_sums", safe.log_sums);
+  return json;
+}
+
+stats::EjectedSafeState EjectedSafeFromJson(const Json& json) {
+  stats::EjectedSafeState safe;
+  safe.primary = CountsFromJson(json.at("primary"));
+  ReadGrid(json, "log_sums", safe.log_sums);
+  return safe;
+}
+
 Json SafeToJson(const stats::SafeState& safe) {
   return {{"primary", CountsToJson(safe.primary)}, {"log_sums", LogsToJson(safe.log_sums)}};
 }
@@ -297,6 +349,16 @@ void AddMetrics(const Evidence& evidence, Json& json) {
   json["difference"] = DifferenceToJson(evidence.difference);
   json["thresholds"] = ListToJson(evidence.thresholds, ThresholdToJson);
   json["rollout_late"] = evidence.rollout_late;
+  if (evidence.ejected_harm != stats::EjectedHarmState{}) {
+    json["ejected_harm"] = EjectedHarmToJson(evidence.ejected_harm);
+  }
+  if (evidence.ejected_safe != stats::EjectedSafeState{}) {
+    json["ejected_safe"] = EjectedSafeToJson(evidence.ejected_safe);
+  }
+  json["shielded"] = evidence.shielded;
+  json["ejected_share"] = evidence.ejected_share;
+  json["failed_attempts"] = evidence.failed_attempts;
+  json["failed_for_callers"] = evidence.failed_for_callers;
 }
 
 void ReadMetrics(const Json& json, Evidence& evidence) {
@@ -320,6 +382,16 @@ void ReadMetrics(const Json& json, Evidence& evidence) {
   if (json.contains("difference")) evidence.difference = DifferenceFromJson(json.at("difference"));
   ReadList(json, "thresholds", evidence.thresholds, ThresholdFromJson);
   ReadIfGiven(json, "rollout_late", evidence.rollout_late);
+  if (json.contains("ejected_harm")) {
+    evidence.ejected_harm = EjectedHarmFromJson(json.at("ejected_harm"));
+  }
+  if (json.contains("ejected_safe")) {
+    evidence.ejected_safe = EjectedSafeFromJson(json.at("ejected_safe"));
+  }
+  ReadIfGiven(json, "shielded", evidence.shielded);
+  ReadIfGiven(json, "ejected_share", evidence.ejected_share);
+  ReadIfGiven(json, "failed_attempts", evidence.failed_attempts);
+  ReadIfGiven(json, "failed_for_callers", evidence.failed_for_callers);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 #include "analyzer/control/gone_callers.h"
 
 #include <set>
-#include <string_view>
+#include <string>
 
 #include "analyzer/control/observe.h"
 #include "exporter/base/log.h"
@@ -18,8 +18,7 @@ std::vector<std::string> ForgetCallers(Managed& managed, const collect::ServiceS
     ForgetGoneCallers(service, next.baselines);
     return dropped;
   }
-  std::set<std::string_view> listed;
-  for (const collect::CallerReading& caller : service.callers) listed.insert(caller.id);
+  const std::set<std::string> listed = SidecarsOf(service);
   // One that is dropped stays until the state without it is taken over: its commit may fail.
   std::erase_if(managed.gone_callers, [&](const auto& gone) {
     return listed.contains(gone.first) || !next.baselines.contains(gone.first);

@@ -9,6 +9,7 @@
 
 #include "analyzer/control/entry_writer.h"
 #include "analyzer/control/match_routes.h"
+#include "analyzer/control/shield_view.h"
 #include "analyzer/rollout/judge.h"
 
 namespace consul_canary::control {
@@ -178,9 +179,9 @@ stats::LatencyCounts ToLatency(const envoy::OutcomeCounters& counters) {
   return latency;
 }
 
-rollout::SubsetTick ToTick(const Spec& spec, const envoy::OutcomeCounters& counters,
+rollout::SubsetTick ToTick(envoy::View view, const envoy::OutcomeCounters& counters,
                            const std::vector<consul::RetryRule>& retries) {
-  const envoy::Outcomes outcomes = envoy::Apply(ViewFor(spec.outcomes), counters, retries);
+  const envoy::Outcomes outcomes = envoy::Apply(view, counters, retries);
   return {
       .low = Bound(outcomes, false), .high = Bound(outcomes, true), .latency = ToLatency(counters)};
 }
@@ -192,9 +193,38 @@ void CountCalls(const envoy::OutcomeCounters& counters, envoy::OutcomeCounters& 
   envoy::CountByStatus(difference, without);
 }
 
-// What the callers' sidecars have counted of the primary since they started.
+std::map<std::string, envoy::SubsetOutcomes> CallersNow(const ServiceSnapshot& service) {
+  std::map<std::string, envoy::SubsetOutcomes> now;
+  for (const CallerReading& caller : service.callers) {
+    if (!caller.scraped_at) continue;
+    envoy::SubsetOutcomes& outcomes = now[caller.id];
+    for (const auto& [subset, counters] : caller.subsets) {
+      outcomes[subset] = envoy::ToOutcomeCounters(counters);
+    }
+  }
+  return now;
+}
+
+envoy::OutcomeCounters CountsOf(const envoy::TickOutcomes& tick, const std::string& subset) {
+  const auto found = tick.by_subset.find(subset);
+  return found == tick.by_subset.end() ? envoy::OutcomeCounters{} : found->second;
+}
+
+// What the callers' sidecars have counted of the primary since they started, or behind a shield its
+// instances' own.
 rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& service) {
   envoy::OutcomeCounters total;
+  if (ShieldOf(spec, service)) {
+    for (const collect::ServerReading& server : service.servers) {
+      const bool is_primary =
+          std::ranges::find(server.subsets, spec.primary_subset) != server.subsets.end();
+      if (!server.local_app || !is_primary) continue;
+      envoy::OutcomeCounters counters = envoy::ToOutcomeCounters(*server.local_app);
+      CountCalls(counters, counters);
+      total += counters;
+    }
+    return ToTick(envoy::View::kAttempts, total, {});
+  }
   for (const CallerReading& caller : service.callers) {
     const auto found = caller.subsets.find(spec.primary_subset);
     if (found == caller.subsets.end()) continue;
@@ -202,24 +232,54 @@ rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& serv
     CountCalls(counters, counters);
     total += counters;
   }
-  return ToTick(spec, total, RetriesOf(service));
+  return ToTick(ViewFor(spec.outcomes), total, RetriesOf(service));
 }
 
 stats::LateCounts ToCounts(const envoy::LateOutcomes& outcomes) {
   return {static_cast<std::int64_t>(outcomes.started), static_cast<std::int64_t>(outcomes.late)};
 }
 
-envoy::FlightReading FlightOf(const CallerReading& caller, const std::string& subset) {
-  const auto found = caller.subsets.find(subset);
-  if (found == caller.subsets.end()) return {};
-  std::uint64_t ended = found->second.completed;
+envoy::FlightReading FlightOf(const envoy::SubsetCounters& counters) {
+  std::uint64_t ended = counters.completed;
   // Envoy counts a stream as completed when its answer begins, and its status when it ends. Taken
   // together they are at least those that ended, which keeps what is late a lower bound.
-  for (const auto& [status, count] : found->second.grpc_statuses) ended += count;
-  return {ended, found->second.active};
+  for (const auto& [status, count] : counters.grpc_statuses) ended += count;
+  return {ended, counters.active};
 }
 
-// The canary's requests that hang, at least, over all callers. In the warm-up blocks begin anew.
+double SecondsAt(base::MonotonicTime time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+// By the sidecar that tells. Behind a shield these are the instances' own, each of one subset.
+std::map<std::string, envoy::SubsetFlights> FlightsNow(const Spec& spec,
+                                                       const ServiceSnapshot& service) {
+  std::map<std::string, envoy::SubsetFlights> flights;
+  if (ShieldOf(spec, service)) {
+    for (const collect::ServerReading& server : service.servers) {
+      if (!server.scraped_at || !server.local_app) continue;
+      for (const std::string& subset : server.subsets) {
+        envoy::SubsetFlights& reading = flights[InstanceKey(server, subset)];
+        reading.at_seconds = SecondsAt(*server.scraped_at);
+        if (subset == spec.canary_subset) reading.canary = FlightOf(*server.local_app);
+        if (subset == spec.primary_subset) reading.primary = FlightOf(*server.local_app);
+      }
+    }
+    return flights;
+  }
+  for (const CallerReading& caller : service.callers) {
+    const auto canary = caller.subsets.find(spec.canary_subset);
+    if (!caller.scraped_at || canary == caller.subsets.end()) continue;
+    const auto primary = caller.subsets.find(spec.primary_subset);
+    flights[caller.id] = {.at_seconds = SecondsAt(*caller.scraped_at),
+                          .canary = FlightOf(canary->second),
+                          .primary = primary == caller.subsets.end() ? envoy::FlightReading{}
+                                                                     : FlightOf(primary->second)};
+  }
+  return flights;
+}
+
+// The canary's requests that hang, at least, over all that tell. In the warm-up blocks begin anew.
 stats::LateCounts TakeLate(const Spec& spec, const ServiceSnapshot& service,
                            rollout::State& state) {
   rollout::Evidence& evidence = state.evidence;
@@ -229,14 +289,8 @@ stats::LateCounts TakeLate(const Spec& spec, const ServiceSnapshot& service,
     return {};
   }
   envoy::LateTick total;
-  for (const CallerReading& caller : service.callers) {
-    if (!caller.scraped_at || !caller.subsets.contains(spec.canary_subset)) continue;
-    const envoy::SubsetFlights reading{
-        .at_seconds = std::chrono::duration<double>(caller.scraped_at->time_since_epoch()).count(),
-        .canary = FlightOf(caller, spec.canary_subset),
-        .primary = FlightOf(caller, spec.primary_subset)};
-    const auto [blocks, is_new] =
-        state.late_blocks.try_emplace(caller.id, envoy::BeginLate(reading));
+  for (const auto& [id, reading] : FlightsNow(spec, service)) {
+    const auto [blocks, is_new] = state.late_blocks.try_emplace(id, envoy::BeginLate(reading));
     if (!is_new) total += envoy::AdvanceLate(blocks->second, reading, after);
   }
   if (total.seconds == 0) return {};
@@ -291,12 +345,15 @@ bool LacksInstances(const collect::MeshSnapshot& mesh, const ServiceSnapshot& se
          mesh.left_out.contains("GET /v1/health/service/" + name);
 }
 
-std::string WhyUnusable(const ServiceSnapshot& service) {
+std::string WhyUnusable(const Spec& spec, const ServiceSnapshot& service, base::MonotonicTime now) {
   if (!service.splitter) return "the service has no service-splitter entry";
   if (!service.resolver) return "the service has no service-resolver entry";
+  if (ShieldOf(spec, service)) return WhyAttemptsUnknown(spec, service, now);
   if (service.resolver->has_failover) {
     return "the service-resolver has Failover: the callers' counters then mix the subsets, and no "
-           "outcome can be told";
+           "outcome can be told; one of subset " +
+           spec.canary_subset + " to " + spec.primary_subset +
+           " alone would do, and `shield: auto`";
   }
   return "";
 }
@@ -331,7 +388,7 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
   } else if (!mesh.ready || service == nullptr) {
     seen.unknown = "the mesh has not been read yet";
   } else {
-    seen.unknown = WhyUnusable(*service);
+    seen.unknown = WhyUnusable(spec, *service, now);
     if (seen.unknown.empty() && LacksInstances(mesh, *service)) seen.unknown = kInstancesLeftOut;
   }
   if (service == nullptr) return seen;
@@ -357,7 +414,9 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
   for (const CallerReading& caller : service->callers) {
     if (caller.passing) seen.callers.push_back(FactsOf(caller, spec, now));
   }
-  seen.attempts_together = AttemptsTogether(spec, *service);
+  seen.shield = ShieldOf(spec, *service);
+  // Behind a shield a retry is another instance's, and fails or not by itself.
+  seen.attempts_together = seen.shield ? 1 : AttemptsTogether(spec, *service);
   if (service->router) seen.request_timeout_seconds = service->router->request_timeout_seconds;
   const rollout::SubsetTick history = PrimaryHistory(spec, *service);
   seen.primary_history = history.high;
@@ -367,30 +426,39 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
 
 rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
                                rollout::State& state) {
-  std::map<std::string, envoy::SubsetOutcomes> now;
-  for (const CallerReading& caller : service.callers) {
-    if (!caller.scraped_at) continue;
-    envoy::SubsetOutcomes& outcomes = now[caller.id];
-    for (const auto& [subset, counters] : caller.subsets) {
-      outcomes[subset] = envoy::ToOutcomeCounters(counters);
-    }
-  }
-  const envoy::TickOutcomes tick = envoy::Advance(state.baselines, now);
-  const auto counts = [&](const std::string& subset) {
-    const auto found = tick.by_subset.find(subset);
-    return found == tick.by_subset.end() ? rollout::SubsetTick{}
-                                         : ToTick(spec, found->second, RetriesOf(service));
+  const envoy::TickOutcomes callers = envoy::Advance(state.baselines, CallersNow(service));
+  const auto counts = [&](envoy::View view, const envoy::TickOutcomes& tick,
+                          const std::string& subset) {
+    return ToTick(view, CountsOf(tick, subset), RetriesOf(service));
   };
-  rollout::TickCounts taken{.primary = counts(spec.primary_subset),
-                            .canary = counts(spec.canary_subset)};
+  rollout::TickCounts taken;
+  if (ShieldOf(spec, service)) {
+    const auto instances = envoy::Advance(state.baselines, InstancesNow(spec, service));
+    taken.primary = counts(envoy::View::kAttempts, instances, spec.primary_subset);
+    taken.canary = counts(envoy::View::kAttempts, instances, spec.canary_subset);
+    for (const std::string& subset : {spec.primary_subset, spec.canary_subset}) {
+      taken.callers += counts(envoy::View::kRequests, callers, subset).low;
+    }
+  } else {
+    taken.primary = counts(ViewFor(spec.outcomes), callers, spec.primary_subset);
+    taken.canary = counts(ViewFor(spec.outcomes), callers, spec.canary_subset);
+  }
   taken.canary.late = TakeLate(spec, service, state);
   TakeInstances(spec, service, state.instance_baselines, taken);
   return taken;
 }
 
-void ForgetGoneCallers(const ServiceSnapshot& service, envoy::Baselines& baselines) {
+std::set<std::string> SidecarsOf(const ServiceSnapshot& service) {
   std::set<std::string> known;
   for (const CallerReading& caller : service.callers) known.insert(caller.id);
+  for (const collect::ServerReading& server : service.servers) {
+    for (const std::string& subset : server.subsets) known.insert(InstanceKey(server, subset));
+  }
+  return known;
+}
+
+void ForgetGoneCallers(const ServiceSnapshot& service, envoy::Baselines& baselines) {
+  const std::set<std::string> known = SidecarsOf(service);
   std::erase_if(baselines, [&known](const auto& entry) { return !known.contains(entry.first); });
 }
 

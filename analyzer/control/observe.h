@@ -1,6 +1,9 @@
 // From the collector's snapshot of a service to what Decide() looks at. Pure.
 #pragma once
 
+#include <set>
+#include <string>
+
 #include "analyzer/rollout/observation.h"
 #include "analyzer/rollout/spec.h"
 #include "exporter/collect/snapshot.h"
@@ -27,6 +30,10 @@ inline constexpr base::milliseconds kFreshFor{3500};
 [[nodiscard]] rollout::TickCounts TakeCounts(const rollout::Spec& spec,
                                              const collect::ServiceSnapshot& service,
                                              rollout::State& state);
+
+// Under which names the state may hold baselines: the callers, and the instances with their
+// subsets.
+[[nodiscard]] std::set<std::string> SidecarsOf(const collect::ServiceSnapshot& service);
 
 // Drops the baselines of sidecars that are not known any more. Between rollouts only: one that is
 // merely late would lose what it has counted meanwhile.

@@ -110,6 +110,8 @@ void AddMesh(const RecordedLook& look, config::RecordedTick& tick) {
   for (const rollout::CallerFacts& caller : seen.callers) {
     tick.ejections = std::max(tick.ejections, caller.canary_ejected);
   }
+  tick.shield = seen.shield;
+  if (tick.shield) tick.shield->lacks.clear();
   tick.doubtful = seen.doubtful;
   tick.unknown = Unknown(look);
   tick.fleet_pause = seen.fleet_pause;

@@ -118,14 +118,40 @@ void ObserveHarmOf(stats::HarmState& harm, const stats::HarmPlan& plan, double l
   }
 }
 
-void AddHarm(const Spec& spec, const Observation& seen, const TickCounts& tick, Evidence& evidence,
-             double seconds) {
+stats::EjectionTick EjectedTick(const ShieldView& shield, double share,
+                                const stats::Counts& primary, const stats::Counts& canary) {
+  return {.primary = primary,
+          .canary = canary,
+          .weight_ratio = share,
+          .active_instances = std::max(1, shield.ejecting),
+          .retried = shield.retried};
+}
+
+// In the watch the canary alone is held against a fixed rate, which is fair wherever its requests
+// stop.
+void AddFailures(const Observation& seen, const stats::HarmPlan& plan, double share,
+                 const TickCounts& tick, Evidence& evidence, double seconds) {
+  const double dispersion = DispersionOf(evidence, evidence.dispersion);
+  const bool watched = evidence.failure_limit > 0;
+  if (!seen.shield || watched) {
+    ObserveHarmOf(evidence.harm, plan, evidence.failure_limit, tick.primary.high, tick.canary.low,
+                  dispersion, seconds);
+    evidence.ejected_harm.primary += tick.primary.high;
+    return;
+  }
+  stats::ObserveEjectedHarm(evidence.ejected_harm, plan,
+                            EjectedTick(*seen.shield, share, tick.primary.high, tick.canary.low),
+                            dispersion, seconds);
+  evidence.harm.primary += tick.primary.high;
+}
+
+void AddHarm(const Spec& spec, const Observation& seen, double share, const TickCounts& tick,
+             Evidence& evidence, double seconds) {
   const bool watched = evidence.failure_limit > 0;
   const stats::HarmPlan plan{.planned_epochs = PlannedEpochs(spec),
                              .tolerance = spec.rollback_margin,
                              .epoch_seconds = watched ? kWatchEpochSeconds : stats::kEpochSeconds};
-  ObserveHarmOf(evidence.harm, plan, evidence.failure_limit, tick.primary.high, tick.canary.low,
-                DispersionOf(evidence, evidence.dispersion), seconds);
+  AddFailures(seen, plan, share, tick, evidence, seconds);
   const double stall = std::max(1.0, StallSize(spec, seen, evidence));
   const stats::HarmPlan slower{.planned_epochs = plan.planned_epochs * kLatencyEpochs,
                                .tolerance = kLatencyTolerance,
@@ -144,6 +170,7 @@ void AddHarm(const Spec& spec, const Observation& seen, const TickCounts& tick, 
 // A tick that proves nothing still teaches what the primary does.
 void TeachHarm(const TickCounts& tick, Evidence& evidence) {
   evidence.harm.primary += tick.primary.high;
+  evidence.ejected_harm.primary += tick.primary.high;
   for (EdgeEvidence& edge : evidence.latency) {
     edge.harm.primary += Slower(tick.primary.latency, edge.edge_seconds);
   }
@@ -151,18 +178,27 @@ void TeachHarm(const TickCounts& tick, Evidence& evidence) {
 
 void TeachSafe(const TickCounts& tick, Evidence& evidence) {
   evidence.safe.primary += tick.primary.low;
+  evidence.ejected_safe.primary += tick.primary.low;
   for (ObjectiveEvidence& objective : evidence.objectives) {
     objective.safe.primary += SlowerForSafety(tick, objective.edge_seconds).primary;
   }
 }
 
-void AddSafe(const Spec& spec, const TickCounts& tick, Evidence& evidence) {
+void AddSafe(const Spec& spec, const Observation& seen, double share, const TickCounts& tick,
+             Evidence& evidence) {
   // A request that hangs is none that went well.
   stats::Counts canary = tick.canary.high;
   canary.completed += tick.canary.late.late;
   canary.failures += tick.canary.late.late;
-  stats::ObserveSafe(evidence.safe, spec.failure_margin, tick.primary.low, canary,
-                     DispersionOf(evidence, evidence.dispersion));
+  const double clumps = DispersionOf(evidence, evidence.dispersion);
+  if (seen.shield) {
+    stats::ObserveEjectedSafe(evidence.ejected_safe, spec.failure_margin,
+                              EjectedTick(*seen.shield, share, tick.primary.low, canary), clumps);
+    evidence.safe.primary += tick.primary.low;
+  } else {
+    stats::ObserveSafe(evidence.safe, spec.failure_margin, tick.primary.low, canary, clumps);
+    evidence.ejected_safe.primary += tick.primary.low;
+  }
   const double dispersion = WorstLatencyDispersion(evidence);
   for (std::size_t i = 0; i < spec.latency.size(); ++i) {
     const SafeSlower slower = SlowerForSafety(tick, spec.latency[i].edge.count());
@@ -183,8 +219,9 @@ void AddShare(const Spec& spec, const Observation& seen, State& state, double se
   Evidence& evidence = state.evidence;
   const bool applied = state.confirmed && !state.foreign_edit && seen.splitter &&
                        WeightStragglers(state, seen).empty();
-  // Who matches chooses the canary itself, so its share is no matter of the weight alone.
-  if (applied && evidence.share_applied && spec.match.empty()) {
+  // Who matches chooses the canary itself, so its share is no matter of the weight alone; nor is it
+  // where what the canary fails goes to the primary.
+  if (applied && evidence.share_applied && spec.match.empty() && !seen.shield) {
     const std::int64_t canary = seen.counts.canary.low.completed;
     stats::ObserveShare(evidence.share, CanaryShare(state, seen),
                         seen.counts.primary.low.completed + canary, canary, seconds);
@@ -193,6 +230,7 @@ void AddShare(const Spec& spec, const Observation& seen, State& state, double se
   evidence.share_applied = applied;
 }
 
+// Where the canary's failures choose how many requests it gets, no interval is fair.
 void AddIntervals(const TickCounts& tick, Evidence& evidence) {
   const double dispersion = DispersionOf(evidence, evidence.dispersion);
   stats::ObserveRatio(evidence.ratio, tick.primary.high, tick.canary.low, dispersion);
@@ -207,6 +245,15 @@ double DueRequests(const State& state, const Observation& seen) {
   return static_cast<double>(seen.counts.primary.low.completed) * share / (1 - share);
 }
 
+// Of the canary's instances, 0..1: at the caller that keeps out the most.
+double EjectedNow(const Observation& seen) {
+  std::uint64_t ejected = 0;
+  for (const CallerFacts& caller : seen.callers) ejected = std::max(ejected, caller.canary_ejected);
+  const auto passing = static_cast<std::uint64_t>(std::max(0, seen.canary_passing));
+  if (ejected == 0) return 0;
+  return static_cast<double>(ejected) / static_cast<double>(std::max(ejected, passing));
+}
+
 void AddRate(const Observation& seen, State& state, double seconds) {
   Evidence& evidence = state.evidence;
   const auto completed = static_cast<double>(seen.counts.canary.low.completed);
@@ -214,6 +261,7 @@ void AddRate(const Observation& seen, State& state, double seconds) {
   // Averaged, since while both hang neither completes anything, and yet much is under way.
   const double kept = std::exp(-seconds / kRateForgottenSeconds);
   const double rate = std::max(completed, due) / seconds;
+  evidence.ejected_share = kept * evidence.ejected_share + (1 - kept) * EjectedNow(seen);
   evidence.canary_rate = kept * evidence.canary_rate + (1 - kept) * rate;
   evidence.silent_requests = completed > 0 ? 0 : evidence.silent_requests + due;
 }
@@ -259,12 +307,18 @@ double SettlingSeconds(const Observation& seen) {
   return std::min(seen.request_timeout_seconds, kLongestWaitSeconds);
 }
 
+std::int64_t AbsorbedFailures(const Evidence& evidence) {
+  return std::max<std::int64_t>(0, evidence.failed_attempts - evidence.failed_for_callers);
+}
+
 Evidence StartEvidence(const Evidence& before, const Observation& seen) {
   Evidence evidence;
   evidence.dispersion = before.dispersion;
   evidence.dispersion.open = {};  // a recording begins with the rollout
   evidence.harm = stats::StartHarm(seen.primary_history);
   evidence.safe = stats::StartSafe(seen.primary_history);
+  evidence.ejected_harm = stats::StartEjectedHarm(seen.primary_history);
+  evidence.ejected_safe = stats::StartEjectedSafe(seen.primary_history);
   evidence.difference = stats::StartDifference(seen.primary_history);
   evidence.primary_latency = seen.primary_latency_history;
   return evidence;
@@ -276,6 +330,7 @@ void BeginStepEvidence(const Spec& spec, Evidence& evidence) {
   BeginThresholdStep(evidence.thresholds);
   if (spec.proof == Proof::kOnce) return;
   evidence.safe = stats::StartSafe(evidence.safe.primary);
+  evidence.ejected_safe = stats::StartEjectedSafe(evidence.ejected_safe.primary);
   for (ObjectiveEvidence& objective : evidence.objectives) {
     objective.safe = stats::StartSafe(objective.safe.primary);
   }
@@ -312,6 +367,7 @@ void BeginStageEvidence(Evidence& evidence) {
   evidence.share = {};
   evidence.share_applied = false;
   evidence.silent_requests = 0;
+  evidence.ejected_share = 0;
 }
 
 // Not judged is the warm-up after each increase: from the decision on, and again from the moment on
@@ -338,6 +394,11 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   evidence.rollout_primary += tick.primary.high;
   evidence.rollout_canary += tick.canary.low;
   evidence.rollout_late += tick.canary.late.late;
+  evidence.shielded = seen.shield.has_value();
+  if (seen.shield) {
+    evidence.failed_attempts += tick.primary.low.failures + tick.canary.low.failures;
+    evidence.failed_for_callers += tick.callers.failures;
+  }
   // A primary without instances teaches nothing either.
   if (seen.doubtful || IsPrimaryGone(state, seen)) return;
   evidence.overdispersion_floor =
@@ -352,8 +413,8 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   if (judged) {
     FixMetrics(evidence);
     FollowObjectives(spec, evidence);
-    AddHarm(spec, seen, counted, evidence, seconds);
-    AddIntervals(tick, evidence);
+    AddHarm(spec, seen, CanaryShare(state, seen), counted, evidence, seconds);
+    if (!seen.shield) AddIntervals(tick, evidence);
     evidence.canary_latency += counted.canary.latency;
     ObserveThresholds(spec, counted, seconds, evidence.thresholds);
     evidence.step_primary += tick.primary.high;
@@ -364,7 +425,7 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
       judged && state.stage == Stage::kStepping && state.confirmed && HasSettled(seen, state);
   if (!judged) TeachHarm(tick, evidence);
   if (proves) {
-    AddSafe(spec, counted, evidence);
+    AddSafe(spec, seen, CanaryShare(state, seen), counted, evidence);
   } else {
     TeachSafe(tick, evidence);
   }

@@ -233,6 +233,12 @@ std::string ShareTrouble(const Transition& t) {
         "sidecars that still apply another weight, outlier detection, a failover, requests that "
         "hang, or another splitter or route before this one";
   }
+  if (IsMostlyEjected(t.state.evidence)) {
+    return fmt::format(
+        "the shield keeps {:.0f}% of the canary's instances out of the traffic{}; what is ejected "
+        "is not proven",
+        t.state.evidence.ejected_share * 100, ejecting.empty() ? "" : ": " + causes);
+  }
   if (IsSilent(t.state.evidence)) {
     return fmt::format(
         "the canary completes no requests where its weight makes {:.0f} due; silence is no health",
@@ -255,6 +261,15 @@ std::string StartObstacle(const Transition& t) {
   if (!t.seen.primary_filter || !t.seen.canary_filter) {
     return fmt::format("the resolver has no subset {}",
                        !t.seen.primary_filter ? t.spec.primary_subset : t.spec.canary_subset);
+  }
+  if (t.spec.shield == ShieldUse::kRequire) {
+    const std::string lacks =
+        t.seen.shield ? t.seen.shield->lacks
+                      : "the service-resolver has no Failover of subset " + t.spec.canary_subset;
+    if (!lacks.empty()) {
+      return fmt::format("shield: require, but {}; see `consul-canaryctl check {}`", lacks,
+                         t.spec.service);
+    }
   }
   if (t.seen.primary_versions.empty()) return "the primary subset has no passing instance";
   if (t.seen.primary_versions.size() > 1) {

@@ -57,10 +57,11 @@ bool IsGrossFailure(const Spec& spec, const Observation& seen, const State& stat
 std::vector<MetricVerdict> MetricsOf(const Spec& spec, const Evidence& evidence) {
   std::vector<MetricVerdict> metrics;
   metrics.reserve(2 + evidence.latency.size() + spec.latency.size());
-  metrics.push_back({.name = "failure_ratio",
-                     .weight = kFailureWeight,
-                     .log_harm = stats::LogHarm(evidence.harm),
-                     .log_safe = stats::LogSafe(evidence.safe)});
+  metrics.push_back(
+      {.name = "failure_ratio",
+       .weight = kFailureWeight,
+       .log_harm = stats::LogHarm(evidence.harm) + stats::LogEjectedHarm(evidence.ejected_harm),
+       .log_safe = stats::LogSafe(evidence.safe) + stats::LogEjectedSafe(evidence.ejected_safe)});
   for (const EdgeEvidence& edge : evidence.latency) {
     metrics.push_back({.name = LatencyName(edge.edge_seconds),
                        .weight = kLatencyWeight / static_cast<double>(evidence.latency.size()),
@@ -186,11 +187,15 @@ VerdictKind KindOf(const Spec& spec, const State& state, const Verdict& verdict)
   }
   if (state.stage != Stage::kStepping) return VerdictKind::kNoData;
   if (!state.confirmed || !IsWarm(spec, state)) return VerdictKind::kWarmup;
-  if (state.evidence.share.untrusted || IsSilent(state.evidence)) return VerdictKind::kUntrusted;
+  if (state.evidence.share.untrusted || IsSilent(state.evidence) ||
+      IsMostlyEjected(state.evidence)) {
+    return VerdictKind::kUntrusted;
+  }
   // Nor is anything proven before the share was looked at; where it is none to look at, before
   // every caller has been seen to apply the weight and the routes.
+  const bool has_share = spec.match.empty() && !state.evidence.shielded;
   const bool share_known =
-      spec.match.empty() ? state.evidence.share.seconds > 0 : state.evidence.share_applied;
+      has_share ? state.evidence.share.seconds > 0 : state.evidence.share_applied;
   if (share_known && IsSafe(spec, state.evidence, verdict)) return VerdictKind::kSafe;
   return state.evidence.step_canary.completed > 0 ? VerdictKind::kUndecided : VerdictKind::kNoData;
 }
@@ -228,6 +233,10 @@ std::string LatencyName(double edge_seconds) {
 bool IsSilent(const Evidence& evidence) {
   const double kMostByChance = std::log(1e6);
   return evidence.silent_requests > kMostByChance;
+}
+
+bool IsMostlyEjected(const Evidence& evidence) {
+  return evidence.shielded && evidence.ejected_share > 0.5;
 }
 
 Verdict VerdictOf(const Spec& spec, const State& state) {

@@ -80,6 +80,10 @@ struct Verdict {
 // no chance.
 [[nodiscard]] bool IsSilent(const Evidence& evidence);
 
+// Whether the callers keep most of the canary's instances out of their traffic, behind a shield:
+// what is left of the requests is no proof of health.
+[[nodiscard]] bool IsMostlyEjected(const Evidence& evidence);
+
 // "latency_250ms".
 [[nodiscard]] std::string LatencyName(double edge_seconds);
 

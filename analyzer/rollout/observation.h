@@ -80,8 +80,21 @@ struct TickCounts {
   // not known.
   stats::InstanceCounts primary_instances;
   std::vector<std::pair<std::string, stats::LatencyCounts>> primary_instance_latency;
+  // With a shield: what callers saw of the service as a whole.
+  stats::Counts callers;
 
   bool operator==(const TickCounts&) const = default;
+};
+
+// With failover of the canary subset to the primary: an instance that fails is ejected by its
+// callers, and its requests, retried ones too, go to the primary (docs/shield.md). The counts are
+// then attempts at the instances' own sidecars.
+struct ShieldView {
+  int ejecting = 1;  // instances of the canary, times the callers that each eject for themselves
+  bool retried = false;  // failed requests are tried again
+  std::string lacks;     // what the shield of this mesh lacks, in words; empty: it is whole
+
+  bool operator==(const ShieldView&) const = default;
 };
 
 struct Observation {
@@ -126,6 +139,7 @@ struct Observation {
   double attempts_together = 1;
   // After so long each request has ended, by the route's timeout: Envoy's is 15 s by default.
   double request_timeout_seconds = 15;
+  std::optional<ShieldView> shield;  // nullopt: the mesh has none, or it is ignored
   // What the callers have counted of the primary before, for a start.
   stats::Counts primary_history;
   stats::LatencyCounts primary_latency_history;

@@ -65,6 +65,7 @@ std::string Differences(const Spec& a, const Spec& b) {
       {a.deadline == b.deadline, "strategy.deadline"},
       {a.on_deadline == b.on_deadline, "strategy.on_deadline"},
       {a.after_promotion == b.after_promotion, "strategy.after_promotion"},
+      {a.shield == b.shield, "shield"},
       {a.promote == b.promote, "promote"},
       {a.rollback_window == b.rollback_window, "rollback_window"},
       {a.maintenance_on_rollback == b.maintenance_on_rollback, "on_rollback"}};

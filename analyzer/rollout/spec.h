@@ -28,6 +28,7 @@ enum class PromoteMode { kSwapSubsets, kExternal, kNone };
 enum class OutcomeView { kFirstTry, kAttempts, kRequests };
 enum class JudgeMode { kSequential, kThresholds, kBoth };
 enum class Proof { kEachStep, kOnce };
+enum class ShieldUse { kAuto, kRequire, kIgnore };
 enum class NoDataPolicy { kHold, kRollBack, kAdvance };
 
 // Share of requests slower than an edge, to be proven within the margin before an advance.
@@ -94,6 +95,7 @@ struct Spec {
   JudgeMode judge = JudgeMode::kSequential;
   std::vector<Threshold> thresholds;
   NoDataPolicy on_insufficient_data = NoDataPolicy::kHold;  // of thresholds
+  ShieldUse shield = ShieldUse::kAuto;                      // docs/shield.md
   PromoteMode promote = PromoteMode::kSwapSubsets;
   Seconds rollback_window{0};  // a primary of so long ago is promoted again without steps; 0: none
   bool maintenance_on_rollback = false;  // of the canary's instances, in Consul

@@ -13,6 +13,8 @@
 #include "analyzer/rollout/thresholds.h"
 #include "analyzer/stats/counts.h"
 #include "analyzer/stats/dispersion.h"
+#include "analyzer/stats/ejected_harm.h"
+#include "analyzer/stats/ejected_safe.h"
 #include "analyzer/stats/harm.h"
 #include "analyzer/stats/late.h"
 #include "analyzer/stats/latency.h"
@@ -97,7 +99,14 @@ struct Evidence {
   // Of the failures: what the canary is held against while it has all traffic; 0: the primary.
   double failure_limit = 0;
   stats::SafeState safe;  // fresh for each step, unless `proof: once`
-  bool proven = false;    // `proof: once`: every critical metric was proven
+  // The same of the ticks with a shield, where harm and safe stand still, as these do without one:
+  // each product of the two is an e-process.
+  stats::EjectedHarmState ejected_harm;
+  stats::EjectedSafeState ejected_safe;
+  bool shielded = false;  // at the last tick
+  // Of the canary's instances, by what the callers' sidecars say; averaged over some ten seconds.
+  double ejected_share = 0;
+  bool proven = false;  // `proof: once`: every critical metric was proven
 
   // Which metrics enter the harm is fixed with the first tick that is judged, from what was known
   // of the primary before: its edges, and what counts as late.
@@ -125,6 +134,9 @@ struct Evidence {
   stats::Counts stage_primary, stage_canary;      // seen in this stage, warm-up included
   stats::Counts rollout_primary, rollout_canary;  // seen since the start, warm-up included
   std::int64_t rollout_late = 0;                  // of the canary's requests, at least
+  // With a shield: failed attempts at both, and requests that failed for the callers.
+  std::int64_t failed_attempts = 0;
+  std::int64_t failed_for_callers = 0;
 
   bool operator==(const Evidence&) const = default;
 };

@@ -1,7 +1,7 @@
 # bash completion for consul-canaryctl; printed by `consul-canaryctl completion bash`
 
 _consul_canaryctl() {
-  local line=${COMP_LINE:0:COMP_POINT} flags='--help -h --version --analyzer.url --token-file' takes='apply validate plan replay list get history delete start pause resume promote abort retry status watch completion' formats='' command='' i
+  local line=${COMP_LINE:0:COMP_POINT} flags='--help -h --version --analyzer.url --token-file' takes='apply validate plan replay list get history delete start pause resume promote abort retry status watch check shield completion' formats='' command='' i
   local -a words=() connection=()
   read -ra words <<<"$line"
   [[ $line == *[[:space:]] ]] && words+=('')
@@ -38,6 +38,8 @@ _consul_canaryctl() {
     retry) flags='--help -h --analyzer.url --token-file' takes='services' formats='' ;;
     status) flags='--help -h --wait --timeout --version --output -o --analyzer.url --token-file' takes='services' formats='table json yaml' ;;
     watch) flags='--help -h --until-done --version --output -o --analyzer.url --token-file' takes='services' formats='table json' ;;
+    check) flags='--help -h --primary-subset --canary-subset --caller --output -o --analyzer.url --token-file' takes='services' formats='table json yaml' ;;
+    shield) flags='--help -h --primary-subset --canary-subset --caller --output -o --max-failures --apply --remove --now --analyzer.url --token-file' takes='services' formats='hcl json kubernetes' ;;
     completion) flags='--help -h --analyzer.url --token-file' takes='bash zsh' formats='' ;;
   '') ;;
   *) return ;;
@@ -49,7 +51,7 @@ _consul_canaryctl() {
     return
     ;;
   -f | --filename | --token-file) takes=files ;;
-  --analyzer.url | --version | --timeout | --limit | --since | --rate | --failures | --reason)
+  --analyzer.url | --version | --timeout | --limit | --since | --rate | --failures | --reason | --primary-subset | --canary-subset | --caller | --max-failures)
     [[ -n $command || $prev != --version ]] && return
     ;;
   esac

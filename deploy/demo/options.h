@@ -16,6 +16,7 @@ struct Scenario {
   std::string_view fault;  // for the canary's applications once the first step is warm; empty: none
   std::vector<int> retry_codes;  // of the router; empty: no router
   std::string_view story;        // one line for the terminal
+  bool shielded = false;         // with consul-canaryctl shield, and half of the traffic at once
 };
 
 struct Options {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "tests/support/places.h"
@@ -21,6 +22,16 @@ strategy:
   steps:
     - {weight: 10}
     - {weight: 25}
+    - {weight: 50}
+  warmup: 5s
+)";
+
+// At the weight at which a failing canary does most harm, from the first step on.
+constexpr std::string_view kShieldedRollout = R"(service: api
+start: new-version
+shield: require
+strategy:
+  steps:
     - {weight: 50}
   warmup: 5s
 )";
@@ -81,7 +92,10 @@ Result<std::unique_ptr<Stage>> Stage::Start(const Options& options) {
           .and_then([&] { return stage->StartDaemons(); })
           .and_then(
               [&] { return options.no_monitoring ? Result<void>() : stage->StartMonitoring(); })
-          .and_then([&] { return stage->ApplyRollout(); });
+          .and_then([&] { return options.scenario.shielded ? stage->Shield() : Result<void>(); })
+          .and_then([&] {
+            return stage->ApplyRollout(options.scenario.shielded ? kShieldedRollout : kRollout);
+          });
   if (!up) {
     return Fail(up.error().code,
                 fmt::format("{}\nThe logs are in {}", up.error().message, stage->KeepLogs()));
@@ -111,8 +125,19 @@ Result<void> Stage::StartMonitoring() {
       });
 }
 
-Result<void> Stage::ApplyRollout() {
-  const auto file = mesh_->consul().folder().Write("rollout.yaml", kRollout);
+Result<void> Stage::Shield() {
+  for (const auto& [name, value] : mesh_->consul().Environment()) {
+    setenv(name.c_str(), value.c_str(), 1);  // consul-canaryctl shield speaks to Consul itself
+  }
+  const auto applied = testing::RunCtl(analyzer_->address(), {"shield", "api", "--apply"});
+  if (!applied) return tl::unexpected(applied.error());
+  if (applied->code == 0) return {};
+  return Fail(base::ErrorCode::kInvalid, fmt::format("consul-canaryctl shield: exit code {}: {}",
+                                                     applied->code, applied->output));
+}
+
+Result<void> Stage::ApplyRollout(std::string_view rollout) {
+  const auto file = mesh_->consul().folder().Write("rollout.yaml", std::string(rollout));
   const auto applied = testing::RunCtl(
       analyzer_->address(), {"apply", "-f", file.string(), "--analyzer.url", analyzer_->address()});
   if (!applied) return tl::unexpected(applied.error());

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -34,7 +35,8 @@ class Stage {
   Stage() = default;
   [[nodiscard]] base::Result<void> StartDaemons();
   [[nodiscard]] base::Result<void> StartMonitoring();
-  [[nodiscard]] base::Result<void> ApplyRollout();
+  [[nodiscard]] base::Result<void> Shield();
+  [[nodiscard]] base::Result<void> ApplyRollout(std::string_view rollout);
 
   std::unique_ptr<testing::Mesh> mesh_;  // first: the others use its Consul and its ports
   std::unique_ptr<testing::Load> load_;

@@ -46,6 +46,14 @@ bool IsSubsetOf(const std::optional<consul::Resolver>& resolver, const std::stri
   return subset.empty() || !resolver || resolver->subset_filters.contains(subset);
 }
 
+std::optional<bool> Ejects(const Instance& proxy, const std::string& service) {
+  if (std::ranges::find(proxy.ejecting_upstreams, service) != proxy.ejecting_upstreams.end()) {
+    return true;
+  }
+  const bool is_told = std::ranges::find(proxy.upstreams, service) != proxy.upstreams.end();
+  return is_told ? std::optional(false) : std::nullopt;
+}
+
 CallerReading MakeCaller(const KnownProxy& proxy) {
   const Instance& instance = proxy.instance;
   CallerReading caller;
@@ -345,7 +353,9 @@ MeshOutline Outline(const MeshState& state) {
   }
   ForEachProxy(state, shown, [&](const KnownProxy& proxy) {
     for (const std::string_view called : proxy.calls) {
-      outline.services.at(std::string(called)).callers.push_back(MakeCaller(proxy));
+      CallerReading& caller =
+          outline.services.at(std::string(called)).callers.emplace_back(MakeCaller(proxy));
+      caller.ejects = Ejects(proxy.instance, std::string(called));
     }
     const std::string& own = proxy.instance.destination_service;
     if (proxy.may_call_more) {

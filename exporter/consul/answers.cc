@@ -89,11 +89,21 @@ bool IsElsewhere(const Json& upstream, const char* key, std::string own) {
   return !there.empty() && there != own;
 }
 
+// Consul merges PassiveHealthCheck under the name that a proxy's registration gives it, with its
+// fields as in the entry; a registration writes them with underscores.
+bool Ejects(const Json& upstream) {
+  const Json& check = Child(Child(upstream, "Config"), "passive_health_check");
+  const bool counts = Unsigned(check, "MaxFailures") > 0 || Unsigned(check, "max_failures") > 0;
+  const auto is_off = [&check](const char* key) {
+    return check.contains(key) && Unsigned(check, key) == 0;
+  };
+  return counts && !is_off("EnforcingConsecutive5xx") && !is_off("enforcing_consecutive_5xx");
+}
+
 // "*" stands for every destination of a transparent proxy and is no service.
-std::vector<std::string> UpstreamServices(const Json& node, const Json& service) {
-  std::vector<std::string> names;
+void ReadUpstreams(const Json& node, const Json& service, Instance& instance) {
   const Json& upstreams = Child(Child(service, "Proxy"), "Upstreams");
-  if (!upstreams.is_array()) return names;
+  if (!upstreams.is_array()) return;
   const std::string datacenter = Text(node, "Datacenter");
   for (const Json& upstream : upstreams) {
     const std::string type = Text(upstream, "DestinationType");
@@ -105,9 +115,9 @@ std::vector<std::string> UpstreamServices(const Json& node, const Json& service)
         (!datacenter.empty() && IsElsewhere(upstream, "Datacenter", datacenter))) {
       continue;
     }
-    names.push_back(std::move(name));
+    if (Ejects(upstream)) instance.ejecting_upstreams.push_back(name);
+    instance.upstreams.push_back(std::move(name));
   }
-  return names;
 }
 
 int Port(const Json& service) {
@@ -134,7 +144,7 @@ Instance ReadInstance(const Json& json) {
   instance.passing = IsPassing(Child(json, "Checks"));
   instance.destination_service = Text(proxy, "DestinationServiceName");
   instance.destination_id = Text(proxy, "DestinationServiceID");
-  instance.upstreams = UpstreamServices(node, service);
+  ReadUpstreams(node, service, instance);
   instance.transparent = Text(proxy, "Mode") == "transparent";
   instance.prometheus_bind_addr = Text(Child(proxy, "Config"), "envoy_prometheus_bind_addr");
   return instance;

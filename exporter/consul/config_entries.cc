@@ -9,6 +9,7 @@
 #include <numeric>
 #include <utility>
 
+#include "exporter/consul/failover.h"
 #include "exporter/consul/json_fields.h"
 
 namespace consul_canary::consul {
@@ -123,7 +124,9 @@ Result<Resolver> ReadResolver(const Json& entry) {
   for (const auto& [subset, definition] : subsets.items()) {
     resolver.subset_filters.emplace(subset, Text(definition, "Filter"));
   }
-  resolver.has_failover = !Child(entry, "Failover").empty();
+  const Json& failovers = Child(entry, "Failover");
+  resolver.has_failover = !failovers.empty();
+  resolver.failover_subsets = FailoverSubsets(failovers, resolver);
   resolver.meta = TextMap(entry, "Meta");
   resolver.modify_index = Unsigned(entry, "ModifyIndex");
   resolver.raw = Dump(entry);

@@ -56,9 +56,16 @@ struct Resolver {
   std::map<std::string, std::string> meta{};
   std::map<std::string, std::string> subset_filters{};  // subset name → Filter
   bool has_failover = false;  // any Failover: callers' counters then mix subsets
+  // Of Failover, what stays within the service: subset (or "*": each) → the one subset that gets
+  // its requests when none of its own instances is healthy. What leads elsewhere, or to several
+  // targets, is left out.
+  std::map<std::string, std::string> failover_subsets{};
   std::uint64_t modify_index = 0;
   std::string raw{};
 
+  // The other subset of the service that gets the requests of this one when none of its own
+  // instances is healthy; nullopt: nobody does, or somebody else.
+  [[nodiscard]] std::optional<std::string> FailoverOf(std::string_view subset) const;
   bool operator==(const Resolver&) const = default;
 };
 

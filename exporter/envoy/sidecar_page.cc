@@ -143,6 +143,7 @@ void Add(const SubsetCounters& from, SubsetCounters& to) {
   add(from.retried_responses, to.retried_responses);
   add(from.grpc_statuses, to.grpc_statuses);
   add(from.request_time.buckets, to.request_time.buckets);
+  to.has_failover = to.has_failover || from.has_failover;
   to.request_time.sum_ms += from.request_time.sum_ms;
   to.request_time.count += from.request_time.count;
 }
@@ -330,6 +331,7 @@ class PageReader {
   void AddFirstTargets() {
     for (const auto& [destination, hosts] : first_targets_) {
       SubsetCounters& counters = page_.subsets[destination];
+      counters.has_failover = true;
       for (const CountName& known : kCounts) {
         if (known.of_hosts) counters.*known.member = hosts.*known.member;
       }

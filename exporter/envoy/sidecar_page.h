@@ -45,6 +45,10 @@ struct SubsetCounters {
   // the canary's own instances.
   std::uint64_t ejections_active = 0;    // gauge
   std::uint64_t ejections_enforced = 0;  // counter
+  // The sidecar has clusters for where the subset's requests go when they must: the counts of
+  // traffic are then of requests that this subset's share of the split got, whoever answered them,
+  // and say nothing about the subset.
+  bool has_failover = false;
   Histogram request_time;
 
   bool operator==(const SubsetCounters&) const = default;

@@ -72,6 +72,67 @@ void WriteOutcomes(const Rows& rows, TextWriter& page) {
   write([](const envoy::Outcomes& outcomes) { return outcomes.failures_high; });
 }
 
+void WriteSeenByCallers(const Rows& rows, TextWriter& page) {
+  page.Begin("consul_canary_caller_requests_total",
+             "Requests to the service that ended at callers, whichever subset answered.", kCounter);
+  for (const ServiceRow& row : rows) {
+    page.AddCount(row.labels, {}, row.seen_by_callers.completed);
+  }
+  page.Begin("consul_canary_caller_request_failures_total",
+             "Of caller_requests_total those that failed for the caller, after all retries.",
+             kCounter);
+  for (const ServiceRow& row : rows) {
+    page.AddCount(row.labels, {}, row.seen_by_callers.failures_high);
+  }
+}
+
+void WriteInstanceAttempts(const Rows& rows, TextWriter& page) {
+  page.Begin("consul_canary_instance_attempts_total",
+             "Attempts that ended at an instance's own sidecar, by class of the status; only where "
+             "the service-resolver has Failover.",
+             kCounter);
+  for (const ServiceRow& row : rows) {
+    for (const InstanceRow& instance : row.instances) {
+      for (const auto& [digit, count] : instance.classes) {
+        page.AddCount(instance.labels, {{"code_class", fmt::format("{}xx", digit)}}, count);
+      }
+    }
+  }
+  page.Begin("consul_canary_instance_attempt_failures_total",
+             "Of instance_attempts_total those that failed; of gRPC calls by their status.",
+             kCounter);
+  for (const ServiceRow& row : rows) {
+    for (const InstanceRow& instance : row.instances) {
+      page.AddCount(instance.labels, {}, instance.failures);
+    }
+  }
+}
+
+void WriteShields(const Rows& rows, TextWriter& page) {
+  page.Begin("consul_canary_shield_failover",
+             "1 where the service-resolver lets another subset of the service take the requests of "
+             "this one when its instances are out, else 0.",
+             kGauge);
+  for (const ServiceRow& row : rows) {
+    if (!row.service->resolver) continue;
+    for (const SubsetRow& subset : row.subsets) {
+      const bool fails_over = row.service->resolver->FailoverOf(subset.subset).has_value();
+      page.AddCount(subset.labels, {}, fails_over ? 1 : 0);
+    }
+  }
+  page.Begin("consul_canary_shield_callers",
+             "Passing callers' sidecars of a subset with shield_failover 1, by what of the shield "
+             "they have.",
+             kGauge);
+  for (const ServiceRow& row : rows) {
+    for (const ShieldRow& shield : row.shields) {
+      for (std::size_t i = 0; i < kShieldings.size(); ++i) {
+        page.AddCount(shield.subset->labels, {{"state", kShieldings[i]}}, shield.callers[i]);
+      }
+    }
+  }
+}
+
 // As gRPC's specification names them (statuscodes.md); any other number stays one.
 std::string GrpcStatusName(int status) {
   constexpr std::array<std::string_view, 17> kNames = {"OK",
@@ -134,7 +195,12 @@ void WriteCounts(const Rows& rows, const ValueOf& value_of, TextWriter& page) {
 void WriteTroubles(const Rows& rows, TextWriter& page) {
   page.Begin("consul_canary_retries_total", "Retries that callers' sidecars sent.", kCounter);
   WriteCounts(
-      rows, [](const SubsetRow& row) { return row.totals->outcomes.retries; }, page);
+      rows, [](const SubsetRow& row) { return row.totals->retries; }, page);
+  page.Begin("consul_canary_saved_requests_total",
+             "Requests whose first try failed and that a retry made succeed for the caller.",
+             kCounter);
+  WriteCounts(
+      rows, [](const SubsetRow& row) { return row.totals->saved; }, page);
   page.Begin("consul_canary_timeouts_total",
              "Requests that callers' sidecars gave up because their route's time was over.",
              kCounter);
@@ -263,8 +329,11 @@ void WriteMesh(const MeshSnapshot& snapshot, const Totals& totals, const Roles& 
   const Rows rows = RowsOf(snapshot, totals, roles);
   WriteWeights(rows, page);
   WriteOutcomes(rows, page);
+  WriteSeenByCallers(rows, page);
   WriteResponses(rows, page);
+  WriteInstanceAttempts(rows, page);
   WriteTroubles(rows, page);
+  WriteShields(rows, page);
   WriteInstances(rows, page);
   WriteSidecars(snapshot, page);
 }

@@ -90,6 +90,64 @@ void AddCallers(ServiceRow& row) {
   }
 }
 
+// nullopt: not known.
+std::optional<Shielding> ShieldingOf(const CallerReading& caller, const std::string& subset) {
+  if (!caller.scraped_at || !caller.error.empty()) return std::nullopt;
+  const auto counters = caller.subsets.find(subset);
+  if (counters == caller.subsets.end() || !counters->second.has_failover) {
+    return Shielding::kWithoutFailover;
+  }
+  if (!caller.ejects) return std::nullopt;
+  return *caller.ejects ? Shielding::kShielded : Shielding::kWithoutEjection;
+}
+
+void AddShields(ServiceRow& row) {
+  if (!row.service->resolver || row.service->resolver->failover_subsets.empty()) return;
+  for (const SubsetRow& subset : row.subsets) {
+    if (!row.service->resolver->FailoverOf(subset.subset)) continue;
+    ShieldRow& shield = row.shields.emplace_back(ShieldRow{.subset = &subset});
+    for (const CallerReading& caller : row.service->callers) {
+      if (!caller.passing) continue;
+      const Shielding state = ShieldingOf(caller, subset.subset).value_or(Shielding::kUnknown);
+      ++shield.callers[static_cast<std::size_t>(state)];
+    }
+  }
+}
+
+// An instance with two sidecars is one instance.
+void AddInstances(const Totals& totals, const Roles& roles, ServiceRow& row) {
+  const std::string& service = row.service->service;
+  std::map<std::pair<std::string, std::string>, std::size_t> places;  // subset, instance
+  for (const collect::ServerReading& server : row.service->servers) {
+    const std::string name =
+        server.instance_id.empty()
+            ? server.id
+            : server.id.substr(0, server.id.find('/') + 1) + server.instance_id;
+    for (const std::string& subset : server.subsets) {
+      const SubsetTotals* counted = totals.OfInstance(service, server.id, subset);
+      if (counted == nullptr) continue;
+      const auto [place, is_new] =
+          places.try_emplace(std::pair(subset, name), row.instances.size());
+      if (is_new) {
+        row.instances.push_back({.labels = LabelText({{"service_name", service},
+                                                      {"subset", subset},
+                                                      {"role", roles.RoleOf(service, subset)},
+                                                      {"instance_id", name}})});
+      }
+      InstanceRow& instance = row.instances[place->second];
+      for (const auto& [code, count] : ResponsesOf(*counted)) instance.classes[code / 100] += count;
+      instance.failures +=
+          envoy::Apply(envoy::View::kAttempts, counted->outcomes, {}).failures_high;
+    }
+  }
+}
+
+void TakeSeen(const Totals& totals, ServiceRow& row) {
+  const auto seen = totals.seen_by_callers().find(row.service->service);
+  if (seen == totals.seen_by_callers().end()) return;
+  row.seen_by_callers = envoy::Apply(envoy::View::kRequests, seen->second, {});
+}
+
 }  // namespace
 
 std::vector<ServiceRow> RowsOf(const collect::MeshSnapshot& snapshot, const Totals& totals,
@@ -115,6 +173,9 @@ std::vector<ServiceRow> RowsOf(const collect::MeshSnapshot& snapshot, const Tota
       ApplyViews(*service, part);
     }
     AddCallers(row);
+    AddShields(row);
+    AddInstances(totals, roles, row);
+    TakeSeen(totals, row);
   }
   return rows;
 }

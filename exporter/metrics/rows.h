@@ -35,11 +35,32 @@ struct SubsetRow {
   std::optional<double> applied_ratio;  // least at a passing caller; nullopt: none tells
 };
 
+// What the own sidecars of one instance counted while it was in a subset.
+struct InstanceRow {
+  LabelText labels;                                      // service_name, subset, role, instance_id
+  std::map<int, std::uint64_t> classes{{2, 0}, {5, 0}};  // first digit of the status → answers
+  std::uint64_t failures = 0;
+};
+
+// Passing callers' sidecars, by what of a shield they have.
+enum class Shielding { kShielded, kWithoutFailover, kWithoutEjection, kUnknown };
+inline constexpr std::array<std::string_view, 4> kShieldings{"shielded", "without-failover",
+                                                             "without-ejection", "unknown"};
+
+// A subset whose requests another subset gets when its own instances are out.
+struct ShieldRow {
+  const SubsetRow* subset = nullptr;  // never null; of the same ServiceRow
+  std::array<std::uint64_t, kShieldings.size()> callers{};
+};
+
 struct ServiceRow {
   const collect::ServiceSnapshot* service = nullptr;
   LabelText labels;  // service_name
   std::vector<SubsetRow> subsets;
   std::optional<double> agreeing_ratio;  // of the callers that tell; nullopt: none, or no splitter
+  envoy::Outcomes seen_by_callers;       // whichever subset answered
+  std::vector<InstanceRow> instances;    // only with failover
+  std::vector<ShieldRow> shields;
 };
 
 // In the order of names. The rows point into all three arguments.

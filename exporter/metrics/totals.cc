@@ -1,6 +1,7 @@
 #include "exporter/metrics/totals.h"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -44,6 +45,54 @@ std::uint64_t CountUpTo(const envoy::Histogram& histogram, double bound) {
   const auto next = histogram.buckets.upper_bound(bound);
   return next == histogram.buckets.begin() ? 0 : std::prev(next)->second;
 }
+
+// What one sidecar has counted in each subset since `before`, which becomes what it has counted.
+// Outcomes are missing where counters went down: a sidecar that restarted has lost, in all its
+// subsets, what it counted since the last reading.
+Totals::Subsets TakeNew(const std::map<std::string, Totals::Counters>& counted, bool is_new,
+                        std::map<std::string, Totals::Counters>& before) {
+  static const envoy::SubsetCounters kNothing;
+  Totals::Subsets added;
+  bool went_down = false;
+  bool speaks_grpc = false;
+  for (const auto& [subset, counters] : counted) {
+    Totals::Counters& last = before[subset];
+    // A subset that a known sidecar did not show before starts from 0.
+    const envoy::SubsetCounters& earlier = last ? *last : kNothing;
+    if (!is_new && last != counters) {
+      SubsetTotals& more = added[subset];
+      auto difference = envoy::Difference(CountsOf(*counters), CountsOf(earlier));
+      went_down = went_down || !difference;
+      if (difference) more.outcomes = *std::move(difference);
+      // Unchanged between two of Envoy's flushes, so most of the time there is nothing to add.
+      if (counters->request_time != earlier.request_time) {
+        more.request_time = NewSince(counters->request_time, earlier.request_time);
+      }
+      AddNew(TroublesOf(*counters), TroublesOf(earlier), more.troubles);
+    }
+    last = counters;
+    speaks_grpc = speaks_grpc || !counters->grpc_statuses.empty();
+  }
+  for (auto& [subset, more] : added) {
+    if (went_down) {
+      more.outcomes = {};
+    } else if (speaks_grpc) {
+      more.codes_of_calls = more.outcomes.responses;
+      const envoy::SubsetCounters& now = *counted.at(subset);
+      envoy::CountByStatus(more.outcomes, envoy::WithoutStatus(AnswersOf(now), now.grpc_statuses));
+    }
+  }
+  return added;
+}
+
+// All but retries and troubles.
+void AddOutcomes(const SubsetTotals& more, SubsetTotals& total) {
+  total.outcomes += more.outcomes;
+  AddCodes(more.codes_of_calls, total.codes_of_calls);
+  if (more.request_time != envoy::Histogram()) AddHistogram(more.request_time, total.request_time);
+}
+
+bool HasFailover(const Totals::Counters& counters) { return counters && counters->has_failover; }
 
 }  // namespace
 
@@ -89,101 +138,98 @@ void Totals::Observe(const collect::MeshSnapshot& snapshot) {
   const auto is_gone = [&snapshot](const auto& item) {
     return !snapshot.services.contains(item.first);
   };
-  std::erase_if(sidecars_, is_gone);
+  std::erase_if(callers_, is_gone);
+  std::erase_if(servers_, is_gone);
   std::erase_if(totals_, is_gone);
+  std::erase_if(seen_by_callers_, is_gone);
   for (const auto& [name, service] : snapshot.services) {
-    Sidecars& sidecars = sidecars_[name];
+    ObserveCallers(*service, snapshot.taken_at);
     if (service->resolver && service->resolver->has_failover) {
-      ObserveServers(*service, snapshot.taken_at, sidecars, totals_[name]);
+      ObserveServers(*service, snapshot.taken_at);
     } else {
-      ObserveCallers(*service, snapshot.taken_at, sidecars, totals_[name]);
+      // From here on the callers count, so none of it may come back with another failover.
+      servers_.erase(name);
     }
-    std::erase_if(sidecars, [&](const auto& item) {
-      return snapshot.taken_at - item.second.seen_at > kForgetAfter;
-    });
   }
 }
 
-void Totals::ObserveCallers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now,
-                            Sidecars& sidecars, Subsets& totals) {
+void Totals::ObserveCallers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now) {
+  const bool count_at_callers = !snapshot.resolver || !snapshot.resolver->has_failover;
+  std::map<std::string, Sidecar>& sidecars = callers_[snapshot.service];
+  Subsets& totals = totals_[snapshot.service];
+  envoy::OutcomeCounters& seen = seen_by_callers_[snapshot.service];
   for (const collect::CallerReading& caller : snapshot.callers) {
     if (!caller.scraped_at) continue;
     const auto [it, is_new] = sidecars.try_emplace(caller.id);
-    it->second.seen_at = now;
-    if (!is_new && caller.subsets.IsSame(it->second.last)) continue;
-    it->second.last = caller.subsets;
+    Sidecar& sidecar = it->second;
+    sidecar.seen_at = now;
+    if (!is_new && caller.subsets.IsSame(sidecar.last)) continue;
+    sidecar.last = caller.subsets;
     std::map<std::string, Counters> counted;
+    std::set<std::string_view> mixed;  // the sidecar's failover comes and goes after the resolver's
     for (const auto& [subset, counters] : caller.subsets) {
       counted.emplace(subset, Counters(caller.subsets.share(), &counters));
+      const auto before = sidecar.by_subset.find(subset);
+      const bool was_mixed = before != sidecar.by_subset.end() && HasFailover(before->second);
+      if (counters.has_failover || was_mixed) mixed.insert(subset);
     }
-    Advance(counted, is_new, it->second, totals);
+    for (const auto& [subset, more] : TakeNew(counted, is_new, sidecar.by_subset)) {
+      SubsetTotals& total = totals[subset];
+      total.retries += more.outcomes.retries;
+      total.saved += more.outcomes.retry_success;
+      total.troubles += more.troubles;
+      seen += more.outcomes;
+      if (count_at_callers && !mixed.contains(subset)) AddOutcomes(more, total);
+    }
   }
+  std::erase_if(sidecars,
+                [&](const auto& item) { return now - item.second.seen_at > kForgetAfter; });
 }
 
-void Totals::ObserveServers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now,
-                            Sidecars& sidecars, Subsets& totals) {
+void Totals::ObserveServers(const collect::ServiceSnapshot& snapshot, base::MonotonicTime now) {
+  Servers& servers = servers_[snapshot.service];
+  Subsets& totals = totals_[snapshot.service];
   for (const collect::ServerReading& server : snapshot.servers) {
     // Empty while a changed filter's answer is under way.
-    if (!server.subsets.empty()) ForgetOtherSubsets(server, sidecars);
+    if (!server.subsets.empty()) ForgetOtherSubsets(server, servers);
     if (!server.scraped_at || !server.local_app) continue;
     for (const std::string& subset : server.subsets) {
       // An instance that changes its subset must not bring its past along, so it counts as new
       // there.
-      const auto [it, is_new] = sidecars.try_emplace(server.id + std::string(kIn) + subset);
-      it->second.seen_at = now;
-      Advance({{subset, server.local_app.share()}}, is_new, it->second, totals);
+      const auto [it, is_new] = servers.try_emplace(server.id + std::string(kIn) + subset);
+      Sidecar& sidecar = it->second.sidecar;
+      sidecar.seen_at = now;
+      const Subsets added =
+          TakeNew({{subset, server.local_app.share()}}, is_new, sidecar.by_subset);
+      for (const auto& [own, more] : added) {
+        AddOutcomes(more, totals[own]);
+        AddOutcomes(more, it->second.counted);
+      }
     }
   }
+  std::erase_if(servers,
+                [&](const auto& item) { return now - item.second.sidecar.seen_at > kForgetAfter; });
 }
 
 // What it counts in another subset must not be counted in this one when it comes back to it.
-void Totals::ForgetOtherSubsets(const collect::ServerReading& server, Sidecars& sidecars) {
-  for (auto it = sidecars.lower_bound(server.id);
-       it != sidecars.end() && it->first.starts_with(server.id);) {
+void Totals::ForgetOtherSubsets(const collect::ServerReading& server, Servers& servers) {
+  for (auto it = servers.lower_bound(server.id);
+       it != servers.end() && it->first.starts_with(server.id);) {
     const std::string_view rest = std::string_view(it->first).substr(server.id.size());
     if (!rest.starts_with(kIn) && rest > kIn) return;  // of other ids that begin like this one
     const bool is_elsewhere =
         rest.starts_with(kIn) &&
         std::ranges::find(server.subsets, rest.substr(kIn.size())) == server.subsets.end();
-    it = is_elsewhere ? sidecars.erase(it) : std::next(it);
+    it = is_elsewhere ? servers.erase(it) : std::next(it);
   }
 }
 
-void Totals::Advance(const std::map<std::string, Counters>& counted, bool is_new, Sidecar& sidecar,
-                     Subsets& totals) {
-  static const envoy::SubsetCounters kNothing;
-  envoy::SubsetOutcomes differences;
-  bool went_down = false;
-  bool speaks_grpc = false;
-  for (const auto& [subset, counters] : counted) {
-    Counters& before = sidecar.by_subset[subset];
-    // A subset that a known sidecar did not show before starts from 0.
-    const envoy::SubsetCounters& earlier = before ? *before : kNothing;
-    if (!is_new && before != counters) {
-      const auto difference = envoy::Difference(CountsOf(*counters), CountsOf(earlier));
-      went_down = went_down || !difference;
-      if (difference) differences[subset] = *difference;
-      // Unchanged between two of Envoy's flushes, so most of the time there is nothing to add.
-      if (counters->request_time != earlier.request_time) {
-        AddHistogram(NewSince(counters->request_time, earlier.request_time),
-                     totals[subset].request_time);
-      }
-      AddNew(TroublesOf(*counters), TroublesOf(earlier), totals[subset].troubles);
-    }
-    before = counters;
-    speaks_grpc = speaks_grpc || !counters->grpc_statuses.empty();
-  }
-  // A sidecar that restarted has lost, in all its subsets, what it counted since the last reading.
-  if (went_down) return;
-  for (auto& [subset, difference] : differences) {
-    SubsetTotals& total = totals[subset];
-    if (speaks_grpc) {
-      AddCodes(difference.responses, total.codes_of_calls);
-      const envoy::SubsetCounters& now = *counted.at(subset);
-      envoy::CountByStatus(difference, envoy::WithoutStatus(AnswersOf(now), now.grpc_statuses));
-    }
-    total.outcomes += difference;
-  }
+const SubsetTotals* Totals::OfInstance(const std::string& service, const std::string& server_id,
+                                       const std::string& subset) const {
+  const auto servers = servers_.find(service);
+  if (servers == servers_.end()) return nullptr;
+  const auto server = servers->second.find(server_id + std::string(kIn) + subset);
+  return server == servers->second.end() ? nullptr : &server->second.counted;
 }
 
 }  // namespace consul_canary::metrics

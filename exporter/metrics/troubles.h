@@ -1,5 +1,5 @@
-// What goes wrong at sidecars beside the answers: cumulative counters that no verdict rests on, but
-// that say why a verdict is what it is. Pure.
+// What goes wrong at callers' sidecars beside the answers: cumulative counters that no verdict
+// rests on, but that say why a verdict is what it is. Pure.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@ struct Troubles {
   std::uint64_t connect_failures = 0;  // connections that did not come about
   std::uint64_t ejections = 0;         // instances that outlier detection took out
 
+  Troubles& operator+=(const Troubles& other);
   bool operator==(const Troubles&) const = default;
 };
 

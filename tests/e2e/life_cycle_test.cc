@@ -137,6 +137,22 @@ TEST_F(LifeCycleTest, AVersionThatFailsAfterItsPromotionGivesWayToTheOldOne) {
   EXPECT_EQ(log.at(log.size() - 2), "rollback/harm");
 }
 
+TEST_F(LifeCycleTest, AVersionThatHangsAfterItsPromotionGivesWayToTheOldOne) {
+  ASSERT_NO_FATAL_FAILURE(Begin());
+  ASSERT_TRUE(load_->WaitForMore(1000, seconds(20)));  // so many are timed that late is known
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(std::string(kSpec) + "  after_promotion: 10m\n"));
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitForDecision("promote/canary-full"));
+  ASSERT_TRUE(load_->WaitForMore(200, seconds(10)));
+  ASSERT_TRUE(mesh_->Control("v2", "hang=1"));
+  ASSERT_TRUE(WaitForPhase("rolled-back"));
+  EXPECT_EQ(CanaryWeight(), 0);
+  EXPECT_NE(Rollout().value("reason", "").find("of its requests took longer than 2 s"),
+            std::string::npos)
+      << Rollout().dump();
+  ASSERT_TRUE(mesh_->Control("v2", "hang=0"));
+}
+
 TEST_F(LifeCycleTest, AWatchedVersionBecomesThePrimaryOnceItsTimeIsOver) {
   ASSERT_NO_FATAL_FAILURE(Begin());
   std::string spec = kLenient;

@@ -186,11 +186,11 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
       {R"({"t": 1})", "primary: is missing"},
       {"{\"t\": 1, " + counts + "\"x\": 1}", "canary: is missing"},
       {TickWith(R"("speed": 1)"),
-       "speed: is not known in a tick; there are back_to, age, applied, attempts_together, canary, "
+       "speed: is not known in a tick; there are back_to, age, applied, attempts_together, callers, canary, "
        "confirmed, doubtful, ejections, elapsed, fenced, filters, fleet_pause, healthy, instances, "
        "instances_known, late, look, orders, other, primary, primary_healthy, ready, "
        "request_timeout, resolver_unwritable, restarted, router_unwritable, routes, seq, "
-       "spec, splitter, splitter_unwritable, t, unknown, unruled, weight"},
+       "shield, spec, splitter, splitter_unwritable, t, unknown, unruled, weight"},
       {TickWith(R"("weight": "5")"), "weight: must be a number from 0 to 100"},
       {TickWith(R"("weight": 1000)"), "weight: must be a number from 0 to 100"},
       {TickWith(R"("elapsed": 1e308)"), "elapsed: must be a number from 0 to 1e+09"},

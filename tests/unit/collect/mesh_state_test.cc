@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "exporter/collect/gateways.h"
 
 namespace consul_canary::collect {
@@ -178,6 +180,39 @@ TEST(ParseGatewayServices, ReadsNamesAndRefusesWhatIsNoList) {
   EXPECT_EQ(ParseGatewayServices("null"), std::vector<std::string>());
   EXPECT_FALSE(ParseGatewayServices("{}"));
   EXPECT_FALSE(ParseGatewayServices("oops"));
+}
+
+// api calls db: its sidecar is read once, as the server of the one and the caller of the other.
+TEST(Assemble, TakesBothPartsOfASidecarFromOnePage) {
+  MeshState state = Example();
+  consul::Splitter splitter;
+  splitter.name = "db";
+  state.splitters.value->emplace("db", splitter);
+  state.health[Client::HealthPath("api-sidecar-proxy")].value = {
+      Proxy("api-1-proxy", "api", {"db"})};
+  EXPECT_EQ(WantedTargets(state).size(), 3U);  // of api, web and cron
+  envoy::SidecarPage page;
+  page.local_app = Completed(9);
+  page.subsets[{"db", ""}] = Completed(4);
+  const auto services = Assemble(Outline(state), {{"n1/api-1-proxy", Reading(page)}});
+  EXPECT_EQ(services.at("api")->servers.at(0).local_app, Completed(9));
+  const auto& callers = services.at("db")->callers;
+  const auto caller = std::ranges::find(callers, "n1/api-1-proxy", &CallerReading::id);
+  ASSERT_NE(caller, callers.end());
+  EXPECT_EQ(caller->subsets.at(""), Completed(4));
+}
+
+TEST(Outline, TellsWhoEjectsFailingInstances) {
+  MeshState state = Example();
+  const auto ejects = [&state] { return Outline(state).services.at("api").callers.at(0).ejects; };
+  EXPECT_EQ(ejects(), false);
+  std::vector<Instance>& web = *state.health[Client::HealthPath("web-sidecar-proxy")].value;
+  web[0].ejecting_upstreams = {"api"};
+  EXPECT_EQ(ejects(), true);
+}
+
+TEST_F(WithGateway, WhatItEjectsIsNotKnown) {
+  EXPECT_EQ(Outline(state_).services.at("api").callers.back().ejects, std::nullopt);
 }
 
 TEST(Assemble, TakesNoPartitionForASubset) {

@@ -192,7 +192,6 @@ TEST(ParseSpec, RefusesWhatIsNotBuiltYet) {
       "is not built yet in this version; leave it out or at its default, ";
   const std::vector<std::pair<std::string, std::string>> rows = {
       {"analysis: {interval: 5s}", "analysis.interval: " + not_built + "1s"},
-      {"shield: require", "shield: " + not_built + "auto"},
       {"webhooks: [{on: promote}]", "webhooks: " + not_built + "[]"},
       {"notify: [{type: slack}]", "notify: " + not_built + "[]"},
   };

@@ -42,7 +42,7 @@ TEST(ToJson, WritesEveryBuiltKeyOnOneLine) {
       R"("false_advance":0.05,"failure_ratio":{"margin":{"ratio":1.0,"absolute":0.01},)"
       R"("rollback_margin":{"ratio":1.0,"absolute":0.0}},"latency":[],"thresholds":[],)"
       R"("on_insufficient_data":"hold"},)"
-      R"("promote":"swap-subsets","rollback_window":"0s","on_rollback":{"maintenance":false}})");
+      R"("shield":"auto","promote":"swap-subsets","rollback_window":"0s","on_rollback":{"maintenance":false}})");
 }
 
 TEST(ToYaml, WritesEveryBuiltKey) {
@@ -76,6 +76,7 @@ analysis:
   latency: []
   thresholds: []
   on_insufficient_data: hold
+shield: auto
 promote: swap-subsets
 rollback_window: 0s
 on_rollback: {maintenance: false}
@@ -102,6 +103,7 @@ TEST(ToYaml, WritesALineForEachEdgeAndThreshold) {
     - {metric: latency_p99.999, max: 500ms, window: 1m, failures: 5}
     - {metric: mann_whitney, bin: 1m, confidence: 0.98, tolerance: 0.25, window: 10m, failures: 5}
   on_insufficient_data: hold
+shield: auto
 promote: swap-subsets
 rollback_window: 0s
 on_rollback: {maintenance: false}

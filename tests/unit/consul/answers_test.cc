@@ -47,6 +47,26 @@ TEST(ParseInstances, LeavesOutUpstreamsThatLieElsewhere) {
   EXPECT_EQ(upstreams(R"(,"Datacenter":"dc2")"), 0U);
 }
 
+// With PassiveHealthCheck as 1.16.3 merges it from service-defaults, and as a registration has it.
+TEST(ParseInstances, TellsWhoseInstancesAProxyEjects) {
+  const auto ejects = [](const std::string& check) {
+    const auto proxies = ParseInstances(
+        ProxyWith(R"(,"DestinationNamespace":"team","Config":{"passive_health_check":)" + check +
+                  R"(,"protocol":"http"})"));
+    EXPECT_TRUE(proxies) << check;
+    return proxies && proxies->at(0).ejecting_upstreams == std::vector<std::string>{"api"};
+  };
+  EXPECT_TRUE(ejects(R"({"BaseEjectionTime":3000000000,"EnforcingConsecutive5xx":100,)"
+                     R"("Interval":1000000000,"MaxEjectionPercent":100,"MaxFailures":1})"));
+  EXPECT_TRUE(ejects(R"({"max_failures":5,"interval":"1s"})"));
+  EXPECT_FALSE(ejects(R"({"MaxFailures":1,"EnforcingConsecutive5xx":0})"));
+  EXPECT_FALSE(ejects(R"({"max_failures":1,"enforcing_consecutive_5xx":0})"));
+  EXPECT_FALSE(ejects(R"({"MaxFailures":0})"));
+  EXPECT_FALSE(ejects(R"({"Interval":1000000000})"));
+  EXPECT_FALSE(ejects("null"));
+  EXPECT_FALSE(ejects("[]"));
+}
+
 TEST(ParseInstances, TellsTransparentProxies) {
   EXPECT_TRUE(ParseInstances(ProxyWith(""))->at(0).transparent);
   EXPECT_FALSE(ParseInstances(R"([{"Service":{"ID":"p","Service":"x"}}])")->at(0).transparent);

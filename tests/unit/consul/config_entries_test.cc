@@ -147,6 +147,41 @@ TEST(ParseResolver, ReadsSubsetsAndFailover) {
   EXPECT_EQ(resolver->modify_index, 19u);
 }
 
+std::optional<std::string> FailoverOf(std::string_view subset, const std::string& failover) {
+  const auto resolver =
+      ParseResolver(R"({"Name":"api","Namespace":"default","Failover":)" + failover + "}");
+  EXPECT_TRUE(resolver.has_value() && resolver->has_failover) << failover;
+  return resolver ? resolver->FailoverOf(subset) : std::nullopt;
+}
+
+TEST(FailoverOf, IsAnotherSubsetOfTheService) {
+  for (const char* failover :
+       {R"({"canary":{"ServiceSubset":"primary"}})",
+        R"({"canary":{"Service":"api","ServiceSubset":"primary","Namespace":"default"}})",
+        R"({"canary":{"Targets":[{"ServiceSubset":"primary"}]}})",
+        R"({"canary":{"ServiceSubset":"primary","Datacenters":[]}})",
+        R"({"*":{"ServiceSubset":"primary"}})",
+        R"({"*":{"ServiceSubset":"third"},"canary":{"ServiceSubset":"primary"}})"}) {
+    EXPECT_EQ(FailoverOf("canary", failover), "primary") << failover;
+  }
+}
+
+TEST(FailoverOf, IsNobodyWhereItLeadsElsewhereOrToItself) {
+  for (const char* failover :
+       {R"({"canary":{"Service":"other","ServiceSubset":"primary"}})",
+        R"({"canary":{"Service":"api"}})", R"({"canary":{"Datacenters":["dc2"]}})",
+        R"({"canary":{"ServiceSubset":"primary","Datacenters":["dc2"]}})",
+        R"({"canary":{"ServiceSubset":"primary","Namespace":"team"}})",
+        R"({"canary":{"ServiceSubset":"primary","SamenessGroup":"all"}})",
+        R"({"canary":{"Targets":[{"ServiceSubset":"primary","Peer":"other"}]}})",
+        R"({"canary":{"Targets":[{"ServiceSubset":"primary","Datacenter":"dc2"}]}})",
+        R"({"canary":{"Targets":[{"ServiceSubset":"primary"},{"Datacenter":"dc2"}]}})",
+        R"({"canary":{"ServiceSubset":"canary"}})", R"({"primary":{"ServiceSubset":"canary"}})",
+        R"({"canary":7})", R"({"canary":{"Targets":"primary"}})", R"(["canary"])"}) {
+    EXPECT_EQ(FailoverOf("canary", failover), std::nullopt) << failover;
+  }
+}
+
 TEST(ParseResolver, SeesNoFailoverWhereThereIsNone) {
   for (const char* json : {R"({"Name":"api"})", R"({"Name":"api","Failover":null})",
                            R"({"Name":"api","Failover":{}})"}) {

@@ -112,6 +112,32 @@ TEST(ReadSidecarPage, TakesHostsOfTheFirstFailoverTargetOnly) {
   EXPECT_EQ(canary.completed, 889U);  // of the aggregate cluster, once
 }
 
+// Recorded while a canary under a shield failed 0.4 of its attempts, with its only instance out. Of
+// 1500 requests the canary's split got 755; its application served 7, and failed 3.
+TEST(ReadSidecarPage, ReadsARecordedCallerWithAShield) {
+  const SidecarPage page = ReadSidecarPage(Recorded("caller_with_shield.prom"));
+  EXPECT_EQ(page.bad_line_count, 0U);
+  const SubsetCounters& canary = page.subsets.at(kCanary);
+  EXPECT_TRUE(canary.has_failover);
+  EXPECT_EQ(canary.membership_healthy, 0U);
+  EXPECT_EQ(canary.ejections_active, 1U);
+  EXPECT_EQ(canary.ejections_enforced, 2U);
+  EXPECT_EQ(canary.responses, (std::map<int, std::uint64_t>{{200, 755}}));
+  EXPECT_EQ(canary.retry_success, 3U);
+  const SubsetCounters& primary = page.subsets.at(kPrimary);
+  EXPECT_FALSE(primary.has_failover);
+  EXPECT_EQ(primary.membership_healthy, 1U);
+  EXPECT_EQ(primary.ejections_enforced, 0U);
+}
+
+TEST(ReadSidecarPage, SeesFailoverBeforeTheFirstRequest) {
+  const SidecarPage page = ReadSidecarPage(Recorded("caller_with_fresh_failover.prom"));
+  EXPECT_TRUE(page.subsets.at(kCanary).has_failover);
+  EXPECT_FALSE(page.subsets.at(kPrimary).has_failover);
+  EXPECT_FALSE(
+      ReadSidecarPage(Recorded("caller_with_retries.prom")).subsets.at(kCanary).has_failover);
+}
+
 TEST(ReadSidecarPage, IgnoresTheAggregateClustersStaleMembership) {
   const std::string page =
       Series("membership_healthy", "1") +

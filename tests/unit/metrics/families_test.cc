@@ -205,6 +205,105 @@ TEST(MeshSeries, ShowAttemptsAloneWithFailover) {
   EXPECT_EQ(text.find(R"(view="first-try")"), std::string::npos);
 }
 
+collect::ServerReading Server(const std::string& id, const std::string& instance_id,
+                              envoy::SubsetCounters counters) {
+  collect::ServerReading server;
+  server.id = id;
+  server.instance_id = instance_id;
+  server.subsets = {"canary"};
+  server.passing = true;
+  server.scraped_at = At(100);
+  server.local_app = std::move(counters);
+  return server;
+}
+
+// Two sidecars of one instance, one of another, and one that only a file names.
+TEST(MeshSeries, ShowAttemptsByInstanceWithFailover) {
+  const auto mesh = [](std::uint64_t counted, std::uint64_t failed) {
+    collect::ServiceSnapshot api = Api({});
+    api.resolver->has_failover = true;
+    api.servers = {Server("n1/api-2-proxy", "api-2", Counters(counted, failed)),
+                   Server("n1/api-2-other", "api-2", Counters(counted, failed)),
+                   Server("n2/api-2-proxy", "api-2", Counters(counted)),
+                   Server("static/10.0.0.7:9102", "", Counters(counted))};
+    return Mesh(api);
+  };
+  Totals totals;
+  totals.Observe(mesh(100, 0));
+  totals.Observe(mesh(110, 3));
+  const auto lines = MeshLines(mesh(110, 3), totals);
+  const auto series = [](const std::string& name, const std::string& instance,
+                         const std::string& more = "") {
+    return "consul_canary_" + name + "{service_name=\"api\",subset=\"canary\",role=\"canary\"," +
+           "instance_id=\"" + instance + "\"" + more + "} ";
+  };
+  const std::string k2xx = ",code_class=\"2xx\"";
+  const std::string k5xx = ",code_class=\"5xx\"";
+  EXPECT_TRUE(lines.contains(series("instance_attempts_total", "n1/api-2", k2xx) + "14"));
+  EXPECT_TRUE(lines.contains(series("instance_attempts_total", "n1/api-2", k5xx) + "6"));
+  EXPECT_TRUE(lines.contains(series("instance_attempts_total", "n2/api-2", k5xx) + "0"));
+  EXPECT_TRUE(lines.contains(series("instance_attempt_failures_total", "n1/api-2") + "6"));
+  EXPECT_TRUE(lines.contains(series("instance_attempt_failures_total", "n2/api-2") + "0"));
+  EXPECT_TRUE(
+      lines.contains(series("instance_attempts_total", "static/10.0.0.7:9102", k2xx) + "10"));
+}
+
+TEST(MeshSeries, ShowNoInstancesWithoutFailover) {
+  collect::ServiceSnapshot api = Api({});
+  api.servers = {Server("n1/api-2-proxy", "api-2", Counters(5))};
+  Totals totals;
+  totals.Observe(Mesh(api));
+  EXPECT_FALSE(HasSeries(MeshLines(Mesh(api), totals), "consul_canary_instance_attempts_total"));
+}
+
+TEST(MeshSeries, CountCallersByWhatOfTheShieldTheyHave) {
+  const auto caller = [](const std::string& id, bool has_failover, std::optional<bool> ejects) {
+    envoy::SubsetCounters canary = Counters(0);
+    canary.has_failover = has_failover;
+    collect::CallerReading reading = Caller(id, Counters(0), std::move(canary));
+    reading.ejects = ejects;
+    return reading;
+  };
+  collect::CallerReading failing = caller("f", true, true);
+  failing.error = "timeout";
+  collect::CallerReading critical = caller("g", true, true);
+  critical.passing = false;
+  collect::ServiceSnapshot api =
+      Api({caller("a", true, true), caller("b", true, true), caller("c", false, true),
+           caller("d", true, false), caller("e", true, std::nullopt), failing, critical});
+  const auto callers = [](const std::string& state) {
+    return "consul_canary_shield_callers{service_name=\"api\",subset=\"canary\","
+           "role=\"canary\",state=\"" +
+           state + "\"} ";
+  };
+  const auto failover = [](const std::string& subset) {
+    return "consul_canary_shield_failover{service_name=\"api\",subset=\"" + subset + "\",role=\"" +
+           subset + "\"} ";
+  };
+  EXPECT_FALSE(HasSeries(MeshLines(Mesh(api)), "consul_canary_shield_callers"));
+  EXPECT_TRUE(MeshLines(Mesh(api)).contains(failover("canary") + "0"));
+  api.resolver->has_failover = true;
+  api.resolver->failover_subsets = {{"canary", "primary"}};
+  const auto lines = MeshLines(Mesh(api));
+  EXPECT_TRUE(lines.contains(failover("canary") + "1"));
+  EXPECT_TRUE(lines.contains(failover("primary") + "0"));
+  EXPECT_TRUE(lines.contains(callers("shielded") + "2"));
+  EXPECT_TRUE(lines.contains(callers("without-failover") + "1"));
+  EXPECT_TRUE(lines.contains(callers("without-ejection") + "1"));
+  EXPECT_TRUE(lines.contains(callers("unknown") + "2"));
+}
+
+TEST(MeshSeries, ShowWhatCallersSawOfTheServiceAsAWhole) {
+  Totals totals;
+  totals.Observe(Mesh(Api({Caller("a", Counters(0), Counters(0))})));
+  const collect::MeshSnapshot mesh = Mesh(Api({Caller("a", Counters(10, 1), Counters(5, 2))}));
+  totals.Observe(mesh);
+  const auto lines = MeshLines(mesh, totals);
+  EXPECT_TRUE(lines.contains("consul_canary_caller_requests_total{service_name=\"api\"} 15"));
+  EXPECT_TRUE(
+      lines.contains("consul_canary_caller_request_failures_total{service_name=\"api\"} 3"));
+}
+
 TEST(MeshSeries, CountInstancesByHealth) {
   const auto lines = MeshLines(Mesh(Api({})));
   const auto count = [](const std::string& subset, const std::string& health) {

@@ -197,6 +197,97 @@ TEST_F(TotalsWithFailover, LeaveOutWhatAnInstanceCountedElsewhereWhenItComesBack
   EXPECT_EQ(Canary(totals).outcomes.completed, 11U);
 }
 
+TEST_F(TotalsWithFailover, CountRetriesAndTroublesAtTheCallersStill) {
+  const auto with = [](std::uint64_t retries, std::uint64_t ejections) {
+    collect::ServiceSnapshot api = Api({});
+    api.resolver->has_failover = true;
+    envoy::SubsetCounters canary = Counters(100 + retries);
+    canary.has_failover = true;
+    canary.retries = retries;
+    canary.retry_success = retries;
+    canary.ejections_enforced = ejections;
+    api.callers = {Caller("a", Counters(0), std::move(canary))};
+    return Mesh(api);
+  };
+  Totals totals;
+  totals.Observe(with(1, 1));
+  totals.Observe(with(4, 3));
+  EXPECT_EQ(Canary(totals).retries, 3U);
+  EXPECT_EQ(Canary(totals).saved, 3U);
+  EXPECT_EQ(Canary(totals).troubles.ejections, 2U);
+  EXPECT_EQ(Canary(totals).outcomes, envoy::OutcomeCounters());
+  EXPECT_TRUE(Canary(totals).request_time.buckets.empty());
+}
+
+TEST_F(TotalsWithFailover, TellWhatCallersSawOfTheServiceAsAWhole) {
+  const auto with = [](std::uint64_t primary, std::uint64_t canary, std::uint64_t failed) {
+    collect::ServiceSnapshot api = Api({Caller("a", Counters(primary), Counters(canary, failed))});
+    api.resolver->has_failover = true;
+    return Mesh(api);
+  };
+  Totals totals;
+  totals.Observe(with(1000, 1000, 0));
+  totals.Observe(with(1010, 1020, 3));
+  const envoy::OutcomeCounters& seen = totals.seen_by_callers().at("api");
+  EXPECT_EQ(seen.completed, 30U);
+  EXPECT_EQ(seen.responses.at(500), 3U);
+}
+
+TEST_F(TotalsWithFailover, TellWhatEachInstanceCountedInItsSubset) {
+  Totals totals;
+  totals.Observe(With(0, 10, {"canary"}));
+  totals.Observe(With(0, 14, {"canary"}));
+  const SubsetTotals* counted = totals.OfInstance("api", "n1/api-2-proxy", "canary");
+  ASSERT_NE(counted, nullptr);
+  EXPECT_EQ(counted->outcomes.completed, 4U);
+  EXPECT_EQ(totals.OfInstance("api", "n1/api-2-proxy", "primary"), nullptr);
+  EXPECT_EQ(totals.OfInstance("api", "n1/api-1-proxy", "canary"), nullptr);
+  EXPECT_EQ(totals.OfInstance("web", "n1/api-2-proxy", "canary"), nullptr);
+  totals.Observe(With(0, 2, {"canary"}));  // its sidecar restarted: what it lost is not known
+  totals.Observe(With(0, 3, {"canary"}));
+  EXPECT_EQ(totals.OfInstance("api", "n1/api-2-proxy", "canary")->outcomes.completed, 5U);
+  totals.Observe(With(0, 4, {"primary"}));
+  EXPECT_EQ(totals.OfInstance("api", "n1/api-2-proxy", "canary"), nullptr);
+}
+
+// What was counted at the instances must not come again from the callers, nor the other way round.
+TEST_F(TotalsWithFailover, CountNothingTwiceWhenItComesAndGoes) {
+  const auto with = [](bool failover, std::uint64_t counted) {
+    collect::MeshSnapshot mesh = With(counted, counted, {"canary"});
+    collect::ServiceSnapshot api = *mesh.services.at("api");
+    api.resolver->has_failover = failover;
+    return Mesh(api);
+  };
+  Totals totals;
+  totals.Observe(with(false, 0));
+  totals.Observe(with(false, 10));
+  totals.Observe(with(true, 20));  // the first reading of the instances
+  totals.Observe(with(true, 30));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 20U);
+  totals.Observe(with(false, 40));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 30U);
+  totals.Observe(with(true, 50));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 30U);
+  EXPECT_EQ(totals.seen_by_callers().at("api").completed, 50U);
+}
+
+// A sidecar takes its failover clusters away a moment after the resolver has none any more.
+TEST(Totals, TakeNothingFromACallerThatStillHasFailover) {
+  const auto with = [](std::uint64_t primary, std::uint64_t canary, bool has_failover) {
+    envoy::SubsetCounters counters = Counters(canary);
+    counters.has_failover = has_failover;
+    return Mesh(Api({Caller("a", Counters(primary), std::move(counters))}));
+  };
+  Totals totals;
+  totals.Observe(with(0, 0, true));
+  totals.Observe(with(5, 100, true));
+  totals.Observe(with(10, 200, false));  // in part from before
+  EXPECT_EQ(Canary(totals).outcomes.completed, 0U);
+  EXPECT_EQ(totals.by_service().at("api").at("primary").outcomes.completed, 10U);
+  totals.Observe(with(10, 207, false));
+  EXPECT_EQ(Canary(totals).outcomes.completed, 7U);
+}
+
 // Of ids that begin alike each forgets its own past alone.
 TEST_F(TotalsWithFailover, KeepInstancesApartWhoseIdsBeginAlike) {
   const auto with = [](std::uint64_t counted, const std::string& moved_to) {

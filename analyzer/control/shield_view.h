@@ -1,0 +1,36 @@
+// What the mesh does for a failing canary, and what its instances count of themselves. Pure.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analyzer/rollout/observation.h"
+#include "analyzer/rollout/spec.h"
+#include "exporter/collect/snapshot.h"
+#include "exporter/envoy/outcomes.h"
+
+namespace consul_canary::control {
+
+// nullopt: the resolver does not send to the primary subset what no instance of the canary subset
+// can take, or the specification ignores that it does.
+[[nodiscard]] std::optional<rollout::ShieldView> ShieldOf(const rollout::Spec& spec,
+                                                          const collect::ServiceSnapshot& service);
+
+// Under which name an instance's own counts have their baseline. With another subset it is another
+// one: what it counted there is nothing of this.
+[[nodiscard]] std::string InstanceKey(const collect::ServerReading& server,
+                                      const std::string& subset);
+
+// Counters of the instances of the two subsets, by InstanceKey, below their subset; of one that
+// lies in both, the canary.
+[[nodiscard]] std::map<std::string, envoy::SubsetOutcomes> InstancesNow(
+    const rollout::Spec& spec, const collect::ServiceSnapshot& service);
+
+// Why the attempts at an instance that gets requests are not known; empty: they are.
+[[nodiscard]] std::string WhyAttemptsUnknown(const rollout::Spec& spec,
+                                             const collect::ServiceSnapshot& service,
+                                             base::MonotonicTime now);
+
+}  // namespace consul_canary::control

@@ -1,0 +1,328 @@
+#include "analyzer/shield/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <utility>
+
+#include "exporter/consul/match_routes.h"
+
+namespace consul_canary::shield {
+namespace {
+
+using base::ErrorCode;
+
+constexpr int kStatusCodes[] = {500, 502, 503, 504};
+
+std::string Chosen(const std::string& key, const std::string& value) {
+  return fmt::format("[{}={}]", key, value);
+}
+
+std::string HealthCheckPath(const std::string& service) {
+  return "UpstreamConfig/Overrides/" + Chosen("Name", service) + "/PassiveHealthCheck";
+}
+
+std::string ExtensionPath(const std::string& service) {
+  return "EnvoyExtensions/" + Chosen("extension", service);
+}
+
+Json Patch(const std::string& service, const std::string& path, int value) {
+  return {{"ResourceFilter",
+           {{"ResourceType", "cluster"},
+            {"TrafficDirection", "outbound"},
+            {"Services", Json::array({Json{{"Name", service}}})}}},
+          {"Op", "add"},
+          {"Path", path},
+          {"Value", value}};
+}
+
+Json Extension(const std::string& service) {
+  return {
+      {"Name", kPropertyOverride},
+      {"Arguments",
+       {{"ProxyType", "connect-proxy"},
+        {"Patches",
+         Json::array({Patch(service, std::string(kMergeWindowPath) + "/nanos", kMergeWindowNanos),
+                      Patch(service, std::string(kPanicPath) + "/value", kPanicPercent)})}}}};
+}
+
+bool IsFor(const Json& patch, const std::string& service) {
+  const Json& filter = ObjectAt(patch, "ResourceFilter");
+  const std::string direction = TextAt(filter, "TrafficDirection");
+  if (TextAt(filter, "ResourceType") != "cluster" || direction == "inbound") return false;
+  const Json& services = ListAt(filter, "Services");
+  return services.empty() || std::ranges::any_of(services, [&service](const Json& each) {
+           return TextAt(each, "Name") == service;
+         });
+}
+
+void AddPatches(const Json& entry, const std::string& service, PatchesSeen& seen) {
+  for (const Json& extension : ListAt(entry, "EnvoyExtensions")) {
+    const Json& arguments = ObjectAt(extension, "Arguments");
+    if (TextAt(extension, "Name") != kPropertyOverride ||
+        TextAt(arguments, "ProxyType") != "connect-proxy") {
+      continue;
+    }
+    for (const Json& patch : ListAt(arguments, "Patches")) {
+      if (!IsFor(patch, service) || TextAt(patch, "Op") != "add") continue;
+      const std::string path = TextAt(patch, "Path");
+      seen.merge_window |= path.starts_with(kMergeWindowPath);
+      seen.panic_threshold |=
+          path.starts_with(kPanicPath) && !SaysNothing(patch.value("Value", Json()));
+    }
+  }
+}
+
+// After how many failures in a row an instance is ejected: as asked for, else as asked for before.
+Json MaxFailures(const MeshView& view, const Caller& caller, const std::string& path) {
+  if (view.max_failures) return *view.max_failures;
+  const Memory memory = MemoryOf(OrEmpty(caller.defaults));
+  const auto known = std::ranges::find(memory.edits, path, &Edit::path);
+  return known == memory.edits.end() ? Json(kMaxFailures) : known->set;
+}
+
+Write PlanCaller(const MeshView& view, const Caller& caller) {
+  const std::string check = HealthCheckPath(view.service);
+  const std::string failures = check + "/MaxFailures";
+  std::vector<Wish> wishes = {{check + "/Interval", "1s"},
+                              {failures, MaxFailures(view, caller, failures)},
+                              {check + "/EnforcingConsecutive5xx", 100},
+                              {check + "/MaxEjectionPercent", 100},
+                              {check + "/BaseEjectionTime", "3s"}};
+  if (!PatchesFor(view.service, caller.defaults, view.proxy_defaults).both()) {
+    wishes.push_back({ExtensionPath(view.service), Extension(view.service)});
+  }
+  Write write = Merge(caller.defaults, "service-defaults", caller.name, wishes);
+  // Somebody has taken one of the two out: without both, ejection does more harm than good.
+  if (!write.changes_nothing() &&
+      !PatchesFor(view.service, write.wanted, view.proxy_defaults).both()) {
+    write.not_possible = fmt::format(
+        "service-defaults/{}: {} was changed by somebody and has one of the two patches alone, "
+        "beside which nobody may be ejected: mend or delete it, then run this again",
+        caller.name, ExtensionPath(view.service));
+  }
+  return write;
+}
+
+base::Result<Write> PlanResolver(const MeshView& view) {
+  const std::string path = "Failover/" + view.canary_subset;
+  const std::optional<Json> current = Find(*view.resolver, path);
+  const Json wanted = {{"ServiceSubset", view.primary_subset}};
+  if (current && !SaySame(*current, wanted)) {
+    return base::Fail(
+        ErrorCode::kInvalid,
+        fmt::format("service-resolver/{}: {} is {}, and a shield needs {}; it is not overwritten",
+                    view.service, path, Dump(*current), Dump(wanted)));
+  }
+  return Merge(view.resolver, "service-resolver", view.service, {{path, wanted}});
+}
+
+void WishRetries(const Json& route, const std::string& path, std::vector<Wish>& wishes) {
+  const Json& destination = ObjectAt(route, "Destination");
+  const RetriesSeen seen = RetriesOf(route);
+  if (!seen.status_codes) {
+    Json codes = ListAt(destination, "RetryOnStatusCodes");
+    for (const int code : kStatusCodes) {
+      if (std::ranges::find(codes, Json(code)) == codes.end()) codes.push_back(code);
+    }
+    wishes.push_back({path + "/RetryOnStatusCodes", std::move(codes)});
+  }
+  if (!seen.connect_failure) wishes.push_back({path + "/RetryOnConnectFailure", true});
+  if (NumberAt(destination, "NumRetries") < kRetries) {
+    wishes.push_back({path + "/NumRetries", kRetries});
+  }
+}
+
+Write PlanRouter(const MeshView& view) {
+  std::vector<Wish> wishes;
+  std::set<std::string> marks;
+  const Json& router = OrEmpty(view.router);
+  for (const Json& route : ListAt(router, "Routes")) {
+    const std::string mark = RouteMark(route);
+    // Of two that match the same, the second gets no request.
+    if (!marks.insert(mark).second || !MeetsSplitter(route, view.service)) continue;
+    if (TakesNoIdempotentMethod(route)) continue;
+    WishRetries(route, "Routes/" + Chosen("route", mark) + "/Destination", wishes);
+  }
+  if (HasDefaultRoute(router)) {
+    WishRetries(Json::object(), "Routes/" + Chosen("route", "all") + "/Destination", wishes);
+  }
+  return Merge(view.router, "service-router", view.service, wishes);
+}
+
+std::string WhyNoShield(const MeshView& view) {
+  if (!HasPropertyOverride(view.consul_version)) {
+    return fmt::format(
+        "Consul is {}: the two patches of the callers' sidecars need the extension "
+        "builtin/property-override, which is there from 1.16 on, and without them an ejection does "
+        "more harm than good. No shield is possible here",
+        view.consul_version);
+  }
+  if (view.protocol != "http" && view.protocol != "http2" && view.protocol != "grpc") {
+    return fmt::format(
+        "the protocol of {} is {}: retries need http, http2 or grpc (Protocol in its "
+        "service-defaults, or in proxy-defaults)",
+        view.service, view.protocol.empty() ? "not known" : view.protocol);
+  }
+  const Json& subsets = ObjectAt(OrEmpty(view.resolver), "Subsets");
+  for (const std::string& subset : {view.primary_subset, view.canary_subset}) {
+    if (subsets.contains(subset)) continue;
+    return fmt::format(
+        "service-resolver/{} has no subset \"{}\": `consul-canaryctl apply --create` writes "
+        "resolver and splitter; subsets of other names: --primary-subset, --canary-subset",
+        view.service, subset);
+  }
+  return "";
+}
+
+void DropIdle(Plan& plan) {
+  std::erase_if(plan.writes,
+                [](const Write& write) { return write.changes_nothing() && write.left.empty(); });
+}
+
+// Where only a rollout's own routes are left in a router that we made, it goes with them.
+void HandOverRouter(Write& write) {
+  if (!write.wanted || !write.stored || !MemoryOf(*write.stored).entry_made) return;
+  if (HasMemory(*write.wanted)) return;
+  const Json& meta = ObjectAt(*write.wanted, "Meta");
+  if (meta.contains(consul::kRoutesMetaKey)) (*write.wanted)["Meta"][consul::kMadeMetaKey] = "true";
+}
+
+}  // namespace
+
+PatchesSeen PatchesFor(const std::string& service, const std::optional<Json>& caller,
+                       const std::optional<Json>& proxy_defaults) {
+  PatchesSeen seen;
+  if (proxy_defaults) AddPatches(*proxy_defaults, service, seen);
+  if (caller) AddPatches(*caller, service, seen);
+  return seen;
+}
+
+std::optional<Json> HealthCheckOf(const std::string& service, const std::optional<Json>& caller) {
+  if (!caller) return std::nullopt;
+  if (auto own = Find(*caller, HealthCheckPath(service))) return own;
+  return Find(*caller, "UpstreamConfig/Defaults/PassiveHealthCheck");
+}
+
+RetriesSeen RetriesOf(const Json& route) {
+  const Json& destination = ObjectAt(route, "Destination");
+  RetriesSeen seen;
+  const Json& codes = ListAt(destination, "RetryOnStatusCodes");
+  const Json& reasons = ListAt(destination, "RetryOn");
+  const auto has_reason = [&reasons](const char* reason) {
+    return std::ranges::find(reasons, Json(reason)) != reasons.end();
+  };
+  seen.status_codes = has_reason("5xx") || std::ranges::all_of(kStatusCodes, [&codes](int code) {
+                        return std::ranges::find(codes, Json(code)) != codes.end();
+                      });
+  seen.connect_failure = FlagAt(destination, "RetryOnConnectFailure") ||
+                         has_reason("connect-failure") || has_reason("5xx");
+  seen.retries = static_cast<int>(NumberAt(destination, "NumRetries"));
+  seen.any = seen.connect_failure || seen.retries > 0 || !codes.empty() || !reasons.empty();
+  return seen;
+}
+
+bool MeetsSplitter(const Json& route, const std::string& service) {
+  const Json& destination = ObjectAt(route, "Destination");
+  const std::string to = TextAt(destination, "Service");
+  return (to.empty() || to == service) && TextAt(destination, "ServiceSubset").empty();
+}
+
+std::vector<std::string> MethodsNotIdempotent(const Json& route) {
+  std::vector<std::string> named;
+  for (const Json& method : ListAt(ObjectAt(ObjectAt(route, "Match"), "HTTP"), "Methods")) {
+    for (const char* known : {"POST", "PATCH", "CONNECT"}) {
+      if (method == known) named.emplace_back(known);
+    }
+  }
+  return named;
+}
+
+bool TakesNoIdempotentMethod(const Json& route) {
+  const Json& methods = ListAt(ObjectAt(ObjectAt(route, "Match"), "HTTP"), "Methods");
+  return !methods.empty() && MethodsNotIdempotent(route).size() == methods.size();
+}
+
+bool HasDefaultRoute(const Json& router) {
+  return std::ranges::none_of(ListAt(router, "Routes"), TakesAll);
+}
+
+base::Result<Plan> WholeShield(const MeshView& view) {
+  if (std::string why = WhyNoShield(view); !why.empty()) {
+    return base::Fail(ErrorCode::kInvalid, std::move(why));
+  }
+  base::Result<Write> resolver = PlanResolver(view);
+  if (!resolver) return tl::unexpected(resolver.error());
+  Plan plan;
+  for (const Caller& caller : view.callers) plan.writes.push_back(PlanCaller(view, caller));
+  plan.writes.push_back(*std::move(resolver));
+  plan.writes.push_back(PlanRouter(view));
+  return plan;
+}
+
+std::string CanaryTraffic(const MeshView& view) {
+  for (const Json& split : ListAt(OrEmpty(view.splitter), "Splits")) {
+    const double weight = NumberAt(split, "Weight");
+    if (TextAt(split, "ServiceSubset") == view.canary_subset && weight > 0) {
+      return fmt::format("the splitter gives the canary {:g}%", weight);
+    }
+  }
+  for (const Json& route : ListAt(OrEmpty(view.router), "Routes")) {
+    if (TextAt(ObjectAt(route, "Destination"), "ServiceSubset") == view.canary_subset) {
+      return "a route of the router leads to the canary";
+    }
+  }
+  return "";
+}
+
+base::Result<Plan> PlanShield(const MeshView& view, Moment moment) {
+  base::Result<Plan> plan = WholeShield(view);
+  if (!plan) return plan;
+  const std::string traffic = CanaryTraffic(view);
+  for (Write& write : plan->writes) {
+    if (moment == Moment::kNow || traffic.empty() || write.kind != "service-resolver" ||
+        write.changes_nothing() || !write.not_possible.empty()) {
+      continue;
+    }
+    write.not_possible = fmt::format(
+        "service-resolver/{}: the failover is not put in while {}, because the canary's share gets "
+        "503 for about half a second then: run this again between rollouts, or with --now",
+        view.service, traffic);
+  }
+  DropIdle(*plan);
+  return plan;
+}
+
+Plan PlanRemoval(const MeshView& view) {
+  Plan plan;
+  if (view.router && HasMemory(*view.router)) {
+    plan.writes.push_back(Restore(*view.router, ""));
+    HandOverRouter(plan.writes.back());
+  }
+  if (view.resolver && HasMemory(*view.resolver)) {
+    plan.writes.push_back(Restore(*view.resolver, ""));
+  }
+  const std::string part = "=" + view.service + "]";
+  for (const Json& defaults : view.remembering) plan.writes.push_back(Restore(defaults, part));
+  std::erase_if(plan.writes,
+                [](const Write& write) { return write.changes_nothing() && write.left.empty(); });
+  return plan;
+}
+
+bool HasPropertyOverride(const std::string& consul_version) {
+  if (consul_version.empty()) return true;
+  int parts[2] = {0, 0};
+  const char* at = consul_version.data();
+  const char* const end = at + consul_version.size();
+  for (int& part : parts) {
+    const auto [rest, error] = std::from_chars(at, end, part);
+    if (error != std::errc()) return true;
+    at = rest < end ? rest + 1 : rest;
+  }
+  constexpr int kMinor = 16;
+  return parts[0] > 1 || (parts[0] == 1 && parts[1] >= kMinor);
+}
+
+}  // namespace consul_canary::shield

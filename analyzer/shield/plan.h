@@ -1,0 +1,83 @@
+// Which entries make the shield of a service, and in which order they are written. Pure.
+//
+// Callers first (passive health check and both patches in one entry), then the failover, then the
+// retries; the other way round to take it out. Whatever prefix of that order a sidecar has seen,
+// its callers are no worse off than without any of it (docs/shield.md#order).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analyzer/shield/merge.h"
+#include "analyzer/shield/mesh_view.h"
+#include "exporter/base/result.h"
+
+namespace consul_canary::shield {
+
+inline constexpr int kRetries = 3;
+inline constexpr int kMaxFailures = 1;
+inline constexpr int kMergeWindowNanos = 1'000'000;
+inline constexpr int kPanicPercent = 50;
+
+// What Envoy's patches of one caller do for the service, whoever wrote them.
+struct PatchesSeen {
+  bool merge_window = false;
+  bool panic_threshold = false;
+
+  [[nodiscard]] bool both() const { return merge_window && panic_threshold; }
+  bool operator==(const PatchesSeen&) const = default;
+};
+// Of proxy-defaults and service-defaults together, as Consul applies them.
+[[nodiscard]] PatchesSeen PatchesFor(const std::string& service, const std::optional<Json>& caller,
+                                     const std::optional<Json>& proxy_defaults);
+
+// The field of the caller's passive health check of the service; nothing: Consul's or Envoy's own.
+[[nodiscard]] std::optional<Json> HealthCheckOf(const std::string& service,
+                                                const std::optional<Json>& caller);
+
+// Where a route that leads to the service through its splitter retries too little.
+struct RetriesSeen {
+  bool status_codes = false;     // 500, 502, 503 and 504 are retried
+  bool connect_failure = false;  // and what never reached an instance
+  bool any = false;              // anything is retried
+  int retries = 0;
+
+  bool operator==(const RetriesSeen&) const = default;
+};
+[[nodiscard]] RetriesSeen RetriesOf(const Json& route);
+// Whether requests of the route meet the splitter of `service`, and so may meet the canary.
+[[nodiscard]] bool MeetsSplitter(const Json& route, const std::string& service);
+// The methods that the route takes whose requests may not do the same twice as once: "POST, PATCH";
+// of a route that takes all methods, none is said.
+[[nodiscard]] std::vector<std::string> MethodsNotIdempotent(const Json& route);
+// Whether it takes no others. The shield retries nothing there.
+[[nodiscard]] bool TakesNoIdempotentMethod(const Json& route);
+// Whether Consul adds a route of its own after those of the router.
+[[nodiscard]] bool HasDefaultRoute(const Json& router);
+
+struct Plan {
+  std::vector<Write> writes;  // in order; those that change nothing are left out
+};
+
+// When a failover is put in. Envoy fills the cluster that it makes for it some tenths of a second
+// after it sends requests there, and answers them with 503 meanwhile.
+enum class Moment {
+  kIdle,  // only while the canary gets no requests
+  kNow    // at once
+};
+
+// Why the canary gets requests now; empty: it gets none.
+[[nodiscard]] std::string CanaryTraffic(const MeshView& view);
+
+// kInvalid where the mesh cannot have a shield, and why. `consul_version` empty: Consul decides.
+[[nodiscard]] base::Result<Plan> PlanShield(const MeshView& view, Moment moment);
+[[nodiscard]] Plan PlanRemoval(const MeshView& view);
+
+// The entries as they are with the shield, whether they change or not, in the same order.
+[[nodiscard]] base::Result<Plan> WholeShield(const MeshView& view);
+
+// "1.16.3" from 1.16 on, or not known.
+[[nodiscard]] bool HasPropertyOverride(const std::string& consul_version);
+
+}  // namespace consul_canary::shield

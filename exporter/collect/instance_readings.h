@@ -1,0 +1,31 @@
+// Whether the attempts at a service's instances are known, where these are what is judged (with
+// failover between subsets, callers' counters are none of either). Unknown is never zero. Pure.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "exporter/base/clock.h"
+#include "exporter/collect/snapshot.h"
+
+namespace consul_canary::collect {
+
+struct UnreadInstance {
+  std::string instance_id;  // Service.ID
+  std::string reason;       // to read: "its sidecar was not read for 5 s: connect: …"
+
+  bool operator==(const UnreadInstance&) const = default;
+};
+
+// The instances of these subsets that pass in Consul and whose attempts cannot be told: no sidecar
+// or none with an address, one that was never read, or not within `max_age`, or gave no counts of
+// its instance; or an instance that lies in several of the subsets. Each once, by its first reason.
+// Those that do not pass get no requests and may be silent. Says nothing of subsets whose instances
+// are not known: ServiceSnapshot::instances_known.
+[[nodiscard]] std::vector<UnreadInstance> UnreadInstances(const ServiceSnapshot& service,
+                                                          const std::set<std::string>& subsets,
+                                                          base::MonotonicTime now,
+                                                          base::milliseconds max_age);
+
+}  // namespace consul_canary::collect

@@ -1,0 +1,90 @@
+// A rollout in a mesh whose shield ejects instances of the canary that fail: which process judges,
+// and that what is ejected is never taken for healthy.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "analyzer/rollout/evidence.h"
+#include "tests/unit/rollout/world.h"
+
+namespace consul_canary::rollout {
+namespace {
+
+World Shielded() {
+  World world;
+  world.seen.shield = ShieldView{.ejecting = 2, .retried = true};
+  return world;
+}
+
+TEST(Shield, AFewFailuresOfACanaryThatIsEjectedAtEachAreHarm) {
+  World world = Shielded();
+  world.ReachStep(0);
+  for (int second = 0; second < 60 && world.state.phase == Phase::kProgressing; ++second) {
+    const bool ejected = second % 4 != 0;
+    world.Traffic({100, 0}, ejected ? stats::Counts{} : stats::Counts{2, 2});
+    world.seen.counts.callers = {100, 0};
+    world.Tick();
+  }
+  EXPECT_EQ(world.LastDecision(), "rollback/harm") << world.state.reason;
+  EXPECT_EQ(stats::LogHarm(world.state.evidence.harm), 0) << "the process without ejection";
+  EXPECT_GT(AbsorbedFailures(world.state.evidence), 0);
+}
+
+TEST(Shield, AHealthyCanaryAdvancesThoughItsShareIsNotItsWeight) {
+  World world = Shielded();
+  world.ReachStep(0);
+  world.Traffic({950, 0}, {50, 0});  // a tenth is its weight
+  world.Tick(60);
+  EXPECT_GE(world.state.step, 1) << world.state.reason;
+  EXPECT_EQ(stats::LogSafe(world.state.evidence.safe), 0) << "the process without ejection";
+}
+
+TEST(Shield, ACanaryThatIsEjectedMostOfTheTimeIsNotAdvanced) {
+  World world = Shielded();
+  world.ReachStep(0);
+  for (auto& caller : world.seen.callers) caller.canary_ejected = 1;
+  world.seen.canary_passing = 1;
+  world.Traffic({950, 0}, {50, 0});
+  world.Tick(60);
+  EXPECT_EQ(world.state.step, 0);
+  EXPECT_EQ(world.last.verdict.kind, VerdictKind::kUntrusted);
+  EXPECT_NE(world.state.reason.find("keeps 100% of the canary's instances out of the traffic"),
+            std::string::npos)
+      << world.state.reason;
+}
+
+// Whatever was proven on one side of the change stays proven on the other.
+TEST(Shield, EvidenceGoesOnWhereTheMeshGetsAShieldInTheMiddle) {
+  World world;
+  world.ReachStep(0);
+  world.Traffic({900, 0}, {30, 2});
+  world.Tick(2);
+  const double before = world.last.verdict.log_harm;
+  EXPECT_GT(before, 0);
+  world.seen.shield = ShieldView{};
+  world.Traffic({100, 0}, {});
+  world.Tick();
+  EXPECT_GE(world.last.verdict.log_harm, before);
+}
+
+TEST(Shield, NothingStartsWithoutOneThatIsRequired) {
+  World world;
+  world.spec.shield = ShieldUse::kRequire;
+  world.Deploy("v2");
+  world.Tick();
+  EXPECT_EQ(world.state.phase, Phase::kIdle);
+  EXPECT_NE(world.state.reason.find("shield: require, but the service-resolver has no Failover"),
+            std::string::npos)
+      << world.state.reason;
+  world.seen.shield = ShieldView{.lacks = "caller web does not eject instances that fail"};
+  world.Tick();
+  EXPECT_EQ(world.state.phase, Phase::kIdle);
+  EXPECT_NE(world.state.reason.find("caller web does not eject"), std::string::npos)
+      << world.state.reason;
+  world.seen.shield->lacks.clear();
+  world.Tick();
+  EXPECT_EQ(world.state.phase, Phase::kProgressing) << world.state.reason;
+}
+
+}  // namespace
+}  // namespace consul_canary::rollout
