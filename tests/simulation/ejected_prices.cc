@@ -106,10 +106,50 @@ Table ProofsUnderEjection(const Effort& effort) {
   return table;
 }
 
+// With the default specification, decided by rollout::Decide.
+Table ShieldedRollouts(const Effort& effort) {
+  Table table{.id = "shielded_rollouts",
+              .title =
+                  "Ejection: whole rollouts behind a shield (steps 1, 5, 10, 25, 50, margin "
+                  "0.01, α = .01, β = .05), 100 requests a second, primary 0.1%, within 1 h",
+              .label_names = {"canary fails", "canary instances"},
+              .columns = {{"promoted", Unit::kPercent},
+                          {"rolled back", Unit::kPercent},
+                          {"canary's failed attempts", Unit::kRequests},
+                          {"s", Unit::kSeconds}}};
+  std::uint64_t seed = 1000;
+  for (const double excess : {0.0, .015, .05, .2, .999}) {
+    for (const int instances : {1, 3}) {
+      ++seed;
+      const int runs = effort.runs(instances == 1 && excess != .05 ? 20 : 0, 200);
+      if (runs == 0) continue;
+      Setting setting{.traffic = {.failure_ratio = .001,
+                                  .canary_instances = instances,
+                                  .ejection = Ejection{},
+                                  .fault = {.excess = excess}}};
+      setting.spec.service = "api";
+      for (const double weight : {1, 5, 10, 25, 50}) {
+        setting.spec.steps.push_back({.weight_percent = weight});
+      }
+      const auto outcomes = RunOften(setting, runs, seed, effort);
+      const Figure promoted = ShareOver(outcomes, &Outcome::promoted);
+      const Figure rolled_back = ShareOver(outcomes, &Outcome::rolled_back);
+      Row row{.labels = {fmt::format("{:g}%", (.001 + excess) * 100), fmt::format("{}", instances)},
+              .figures = {promoted, rolled_back, MeanOver(outcomes, &Outcome::failures),
+                          MeanOver(outcomes, &Outcome::seconds)}};
+      const bool is_good = excess == 0;
+      if (is_good && !KeepsShare(rolled_back, kEjectedAlpha)) row.broken = "rolled back too often";
+      if (!is_good && !KeepsShare(promoted, kEjectedBeta)) row.broken = "promoted too often";
+      table.rows.push_back(std::move(row));
+    }
+  }
+  return table;
+}
+
 }  // namespace
 
 std::vector<Table> EjectionPrices(const Effort& effort) {
-  return {RollbacksUnderEjection(effort), ProofsUnderEjection(effort)};
+  return {RollbacksUnderEjection(effort), ProofsUnderEjection(effort), ShieldedRollouts(effort)};
 }
 
 }  // namespace consul_canary::simulation

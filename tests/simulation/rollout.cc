@@ -13,13 +13,14 @@ constexpr int kLooksToStart = 10;
 }  // namespace
 
 Rollout::Rollout(const rollout::Spec& spec, Stream& stream, const Before& before)
-    : spec_(spec), canary_instances_(stream.traffic().canary_instances) {
+    : spec_(spec), stream_(stream), canary_instances_(stream.traffic().canary_instances) {
   seen_.instances_known = true;
   seen_.versions = {{kPrimaryVersion, 1, 1}};
   seen_.primary_versions = {kPrimaryVersion};
   seen_.primary_passing = 1;
   seen_.callers = {{.id = "caller", .fresh = true, .canary_healthy = 1, .primary_healthy = 1}};
   const RetryClusters& retries = stream.traffic().retries;
+  seen_.shield = stream.shield();
   seen_.request_timeout_seconds = stream.traffic().request_timeout_seconds;
   if (retries.judged) seen_.attempts_together = retries.attempts;
   seen_.primary_history = stream.history();
@@ -71,6 +72,8 @@ void Rollout::Tick(rollout::TickCounts counts) {
   seen_.elapsed_seconds = 1;
   seen_.counts_known = true;
   seen_.counts = std::move(counts);
+  seen_.shield = stream_.shield();
+  seen_.callers.front().canary_ejected = stream_.ejected_instances();
   Look();
 }
 

@@ -20,7 +20,7 @@ struct Before {
 
 class Rollout {
  public:
-  // Afterwards the first step's weight is confirmed. The specification must outlive this.
+  // Afterwards the first step's weight is confirmed. Specification and stream must outlive this.
   Rollout(const rollout::Spec& spec, Stream& stream, const Before& before);
 
   // One second.
@@ -41,6 +41,7 @@ class Rollout {
   void Look();
 
   const rollout::Spec& spec_;
+  const Stream& stream_;
   int canary_instances_;
   rollout::State state_;
   rollout::Observation seen_;

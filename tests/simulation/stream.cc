@@ -36,6 +36,11 @@ Stream::Stream(const Traffic& traffic, Random random)
       canary_("canary-", traffic.canary_instances, traffic_),
       in_flight_(traffic_),
       primary_in_flight_(traffic_) {
+  if (traffic_.ejection) {
+    ejected_.emplace(traffic_, Random(random_()));
+    shield_ = rollout::ShieldView{.ejecting = traffic_.canary_instances,
+                                  .retried = traffic_.ejection->retried};
+  }
   if (traffic_.latency) {
     latency_history_ = Histogram(*traffic_.latency, kHistoryRequests, random_);
   }
@@ -140,7 +145,24 @@ void Stream::Flush(rollout::TickCounts& tick) {
   }
 }
 
+rollout::TickCounts Stream::NextBehindShield(double weight_ratio) {
+  const EjectedSecond second = ejected_->Next(weight_ratio);
+  const auto active = static_cast<int>(second.tick.active_instances);
+  const int all = traffic_.canary_instances * traffic_.ejection->callers;
+  shield_->ejecting = active;
+  // At the caller that keeps out the most, where there are several: at least the average.
+  ejected_instances_ = static_cast<std::uint64_t>((all - active + traffic_.ejection->callers - 1) /
+                                                  traffic_.ejection->callers);
+  rollout::TickCounts tick;
+  tick.primary.low = tick.primary.high = second.tick.primary;
+  tick.canary.low = tick.canary.high = second.tick.canary;
+  tick.callers = {second.requests, second.failed};
+  now_ += 1;
+  return tick;
+}
+
 rollout::TickCounts Stream::Next(double weight_ratio, double late_after_seconds) {
+  if (ejected_) return NextBehindShield(weight_ratio);
   primary_.BeginSecond(now_, random_);
   canary_.BeginSecond(now_, random_);
   BeginHang();

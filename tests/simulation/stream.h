@@ -2,10 +2,14 @@
 // count it.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "analyzer/rollout/observation.h"
 #include "analyzer/stats/counts.h"
 #include "analyzer/stats/latency.h"
 #include "tests/simulation/draws.h"
+#include "tests/simulation/ejected_stream.h"
 #include "tests/simulation/in_flight.h"
 #include "tests/simulation/instances.h"
 #include "tests/simulation/traffic.h"
@@ -29,6 +33,10 @@ class Stream {
   // the analyzer calls late; 0: nothing yet.
   [[nodiscard]] rollout::TickCounts Next(double weight_ratio, double late_after_seconds);
 
+  // Of the last second, as it began; nothing without traffic.ejection.
+  [[nodiscard]] const std::optional<rollout::ShieldView>& shield() const { return shield_; }
+  [[nodiscard]] std::uint64_t ejected_instances() const { return ejected_instances_; }
+
   // The canary's first second is the one that comes next: faults count from there.
   void StartCanary() { canary_since_ = now_; }
   // Whether the canary is at fault in the second that comes next.
@@ -41,6 +49,7 @@ class Stream {
   void ServeCanary(double requests, double dropped_ratio, double rate, double late_after_seconds,
                    rollout::TickCounts& tick);
   void BeginHang();
+  [[nodiscard]] rollout::TickCounts NextBehindShield(double weight_ratio);
   [[nodiscard]] stats::LateCounts ReadLate(double late_after_seconds);
   void Flush(rollout::TickCounts& tick);
 
@@ -57,6 +66,9 @@ class Stream {
   InFlight primary_in_flight_;  // of the primary, where both may hang
   Hang hang_;
   envoy::LateBlocks blocks_;
+  std::optional<EjectedStream> ejected_;
+  std::optional<rollout::ShieldView> shield_;
+  std::uint64_t ejected_instances_ = 0;
 };
 
 }  // namespace consul_canary::simulation

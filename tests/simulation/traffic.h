@@ -79,7 +79,7 @@ struct Traffic {
   double request_timeout_seconds = 0;
   double share_factor = 1;  // the canary's share of the requests over its weight
   std::optional<Latency> latency;
-  std::optional<Ejection> ejection;  // read by EjectedStream alone
+  std::optional<Ejection> ejection;  // then only what EjectedStream knows of
   Fault fault;
 };
 
