@@ -41,12 +41,16 @@ bool IsJudged(const EjectionTick& tick) {
   return tick.canary.completed > 0 && RequestsOf(tick) >= 2;
 }
 
+// What a retry adds at another of the canary's instances, in just the tick that tells something.
+constexpr double kRetriesAllowedFor = 2.0;
+
 // As many of the canary's requests as hardly any tick exceeds, but never all of the tick.
 double MostOfCanary(const EjectionTick& tick) {
   const double requests = Requests(tick);
   const double weight = std::clamp(tick.weight_ratio, 0.0, 1.0);
-  const double most = weight * requests + std::sqrt(weight * (1.0 - weight) * requests);
-  return std::min(requests - 1.0, std::max(1.0, std::floor(most)));
+  const double most =
+      weight * requests + std::sqrt(weight * (1.0 - weight) * requests) + kRetriesAllowedFor;
+  return std::min(requests - 1.0, std::floor(most));
 }
 
 // The canary's failures before it is out of service, at this rate, are the fewer the worse it is:
