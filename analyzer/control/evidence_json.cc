@@ -151,7 +151,6 @@ stats::EjectedHarmState EjectedHarmFromJson(const Json& json) {
 Json EjectedSafeToJson(const stats::EjectedSafeState& safe) {
   Json json = {{"primary", CountsToJson(safe.primary)}};
   AddGrid(json, "log_sums", safe.log_sums);
-  if (safe.canary_served) json["canary_served"] = true;
   return json;
 }
 
@@ -159,7 +158,6 @@ stats::EjectedSafeState EjectedSafeFromJson(const Json& json) {
   stats::EjectedSafeState safe;
   safe.primary = CountsFromJson(json.at("primary"));
   ReadGrid(json, "log_sums", safe.log_sums);
-  ReadIfGiven(json, "canary_served", safe.canary_served);
   return safe;
 }
 

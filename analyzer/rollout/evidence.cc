@@ -179,7 +179,6 @@ void TeachHarm(const TickCounts& tick, Evidence& evidence) {
 void TeachSafe(const TickCounts& tick, Evidence& evidence) {
   evidence.safe.primary += tick.primary.low;
   evidence.ejected_safe.primary += tick.primary.low;
-  evidence.ejected_safe.canary_served = false;
   for (ObjectiveEvidence& objective : evidence.objectives) {
     objective.safe.primary += SlowerForSafety(tick, objective.edge_seconds).primary;
   }
@@ -199,7 +198,6 @@ void AddSafe(const Spec& spec, const Observation& seen, double share, const Tick
   } else {
     stats::ObserveSafe(evidence.safe, spec.failure_margin, tick.primary.low, canary, clumps);
     evidence.ejected_safe.primary += tick.primary.low;
-    evidence.ejected_safe.canary_served = false;
   }
   const double dispersion = WorstLatencyDispersion(evidence);
   for (std::size_t i = 0; i < spec.latency.size(); ++i) {

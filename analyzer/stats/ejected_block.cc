@@ -131,9 +131,9 @@ CommonRate AgainstCommonRate(const Rate& p, const Rate& q, double against) {
           WorthOf(q, common, difference * against / (against + 1.0))};
 }
 
-// The primary's failures, but no more than its rate explains: in an outage of a fraction of a
-// second its retries fail too, several for each request, where the canary's first failure ends its
-// part.
+// The primary's failures, but no more than its rate explains: of an outage of a fraction of a
+// second it has all that there is, retries too, where the canary's first failure ends its part, or
+// it may come back only when it is over.
 double ExplainedFailures(const Counts& primary, const Rate& p) {
   const double expected = static_cast<double>(primary.completed) * p.failure;
   return std::min(static_cast<double>(primary.failures),
@@ -181,7 +181,7 @@ std::array<double, kOddsGridSize> EjectedHarmBlocks(const Counts& primary_totals
 }
 
 double LogEjectedSafeBlock(const EjectionTick& tick, const Rate& p, const Rate& q,
-                           const Margin& margin, bool primary_failures_count) {
+                           const Margin& margin) {
   assert(IsValid(tick.primary) && IsValid(tick.canary));
   assert(q.failure < CanaryLimit(margin, p.failure));
   const double weight = tick.weight_ratio;
@@ -191,7 +191,7 @@ double LogEjectedSafeBlock(const EjectionTick& tick, const Rate& p, const Rate& 
   const Worth primary = WorthOf(p, primary_null, FailureDifference(p, primary_null));
   const double draws = (1.0 - weight) / weight * static_cast<double>(tick.canary.completed);
   const auto size = static_cast<double>(tick.primary.completed);
-  const double failed = primary_failures_count ? ExplainedFailures(tick.primary, p) : 0.0;
+  const double failed = ExplainedFailures(tick.primary, p);
   const double worth = failed * primary.log_failed + (size - failed) * primary.log_succeeded;
   const double drawn = size > 0.0 ? std::min(1.0, draws / size) * worth : 0.0;
   return LogLikelihoodRatio(tick.canary, q, {null.canary, 1.0 - null.canary}) + drawn +

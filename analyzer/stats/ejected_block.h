@@ -34,10 +34,9 @@ namespace consul_canary::stats {
                                                                   const EjectionTick& tick);
 
 // ln of an e-variable for "the primary fails at p, the canary at q" against "the canary fails at
-// ratio * the primary's rate + absolute, or more". Precondition: q is below that at p.
-// primary_failures_count: whether the canary had requests throughout the tick, as far as is known;
-// else a failure of the primary's may have had no counterpart, and none counts.
+// ratio * the primary's rate + absolute, or more". Precondition: q is below that at p. Of the
+// primary's failures no more count than p explains.
 [[nodiscard]] double LogEjectedSafeBlock(const EjectionTick& tick, const Rate& p, const Rate& q,
-                                         const Margin& margin, bool primary_failures_count);
+                                         const Margin& margin);
 
 }  // namespace consul_canary::stats

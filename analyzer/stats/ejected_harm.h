@@ -1,7 +1,8 @@
 // Evidence that the canary fails more often than the primary, where its instances are ejected when
 // they fail: harm.h for a mesh with a shield. Under ejection that of harm.h rolls back most healthy
 // canaries; this one is fair under any rule by which the canary's own failures move its requests
-// away, and without ejection too, only slower. Derivation and proof: docs/statistics.md#ejection.
+// away, and without ejection too, only slower. ObserveHarmBeyond needs no such counterpart: it
+// holds the canary against a fixed limit. Derivation and proof: docs/statistics.md#ejection.
 #pragma once
 
 #include <array>

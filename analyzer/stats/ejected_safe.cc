@@ -28,15 +28,12 @@ void ObserveEjectedSafe(EjectedSafeState& state, const Margin& margin, const Eje
   assert(margin.ratio > 0.0 && margin.absolute > 0.0 && margin.absolute < 1.0);
   assert(overdispersion >= 1.0);
   const Rate p = EstimateRate(state.primary);
-  const bool primary_failures_count = state.canary_served && tick.canary.failures == 0;
   for (std::size_t i = 0; i < kAlternatives; ++i) {
     const double failure = kOfPrimary[i] * p.failure;
     if (failure >= CanaryLimit(margin, p.failure)) continue;  // a ratio below 1 demands better
-    const double gain =
-        LogEjectedSafeBlock(tick, p, {failure, 1.0 - failure}, margin, primary_failures_count);
+    const double gain = LogEjectedSafeBlock(tick, p, {failure, 1.0 - failure}, margin);
     state.log_sums[i] += gain / overdispersion;
   }
-  state.canary_served = tick.canary.completed > 0;
   state.primary += tick.primary;
 }
 

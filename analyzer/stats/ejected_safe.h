@@ -17,7 +17,6 @@ struct EjectedSafeState {
   Counts primary;                    // totals strictly before the next tick, history included
   std::array<double, 3> log_sums{};  // for each alternative: at the primary's rate, half of it and
                                      // a quarter
-  bool canary_served = false;        // in the tick before
 
   bool operator==(const EjectedSafeState&) const = default;
 };

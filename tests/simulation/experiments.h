@@ -30,8 +30,11 @@ namespace consul_canary::simulation {
 // The watch after promotion: healthy versions, and faults that only begin there.
 [[nodiscard]] std::vector<Table> Watches(const Effort& effort);
 
-// Canaries whose failures eject them: false rollbacks and advances, and the price of both.
+// Canaries whose failures eject them: false rollbacks and false advances.
 [[nodiscard]] std::vector<Table> Ejections(const Effort& effort);
+
+// What a shield costs until a rollback and until a proof.
+[[nodiscard]] std::vector<Table> EjectionPrices(const Effort& effort);
 
 // What is fair there and what is not, exactly, for small ticks.
 [[nodiscard]] std::vector<Table> Expectations(const Effort& effort);

@@ -28,7 +28,7 @@ constexpr const char* kUsage =
     "  --long      the runs of the tables in docs/statistics.md; otherwise a minute's worth\n"
     "  --threads   1 by default; the figures do not depend on it\n"
     "  --only      false_rollbacks, rollbacks, late_faults, advances, slowness, silence, watch,\n"
-    "              ejections, expectations or whole_rollouts\n";
+    "              ejections, ejection_prices, expectations or whole_rollouts\n";
 
 struct Experiment {
   std::string_view name;
@@ -43,6 +43,7 @@ constexpr Experiment kExperiments[] = {
     {"silence", Silence},
     {"watch", Watches},
     {"ejections", Ejections},
+    {"ejection_prices", EjectionPrices},
     {"expectations", Expectations},
     {"whole_rollouts", WholeRollouts},
 };

@@ -109,8 +109,7 @@ void FillMetrics(rollout::Evidence& evidence) {
                                          .retried = true},
                                 .seconds = 1.0 / 31,
                                 .overdispersion = 1.0 / 0.7};
-  evidence.ejected_safe = {
-      .primary = {52, 6}, .log_sums = {1.0 / 3, -1.0 / 7, 0}, .canary_served = true};
+  evidence.ejected_safe = {.primary = {52, 6}, .log_sums = {1.0 / 3, -1.0 / 7, 0}};
   evidence.shielded = true;
   evidence.ejected_share = 1.0 / 37;
   evidence.failed_attempts = 48;
