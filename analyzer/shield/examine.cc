@@ -316,7 +316,7 @@ void AddPlan(const MeshView& view, Examination& examination) {
            "somebody changed it after `shield --apply`; it is not overwritten", ""});
     }
     if (write.changes_nothing() || !write.wanted) continue;
-    examination.entries.push_back(AsWritten(*write.wanted));
+    examination.entries.push_back(Printed(write));
   }
 }
 

@@ -112,13 +112,12 @@ void Undo(Write& write, const Edit& edit) {
   write.changes.push_back({edit.path, *current, edit.was.value_or(Json())});
 }
 
-std::string WhyOwned(const Json& entry) {
+std::string WhyOwned(const Json& entry, const char* instead) {
   const Json& meta = ObjectAt(entry, "Meta");
   if (!meta.contains(control::kKubernetesMetaKey)) return "";
-  return fmt::format(
-      "{}/{} is owned by Kubernetes (datacenter {}), which would write over it: apply the custom "
-      "resource that `-o kubernetes` prints in that cluster instead",
-      TextAt(entry, "Kind"), TextAt(entry, "Name"), TextAt(meta, control::kKubernetesMetaKey));
+  return fmt::format("{}/{} is owned by Kubernetes (datacenter {}), which would write over it: {}",
+                     TextAt(entry, "Kind"), TextAt(entry, "Name"),
+                     TextAt(meta, control::kKubernetesMetaKey), instead);
 }
 
 // Consul answers some durations in nanoseconds, which nobody would write, and the custom resources
@@ -177,16 +176,27 @@ void Remember(Json& entry, const Memory& memory) {
 }
 
 Json AsWritten(const Json& entry) {
+  Json written = AsPrinted(entry);
+  Forget(written);
+  return written;
+}
+
+Json AsPrinted(const Json& entry) {
   Json written = entry;
   WriteDurations(written);
   for (const char* key : {"CreateIndex", "ModifyIndex", "Hash"}) written.erase(key);
-  Forget(written);
   std::vector<std::string> nothing;
   for (const auto& [key, value] : written.items()) {
     if (SaysNothing(value)) nothing.push_back(key);
   }
   for (const std::string& key : nothing) written.erase(key);
   return written;
+}
+
+Json Printed(const Write& write) {
+  if (!write.wanted) return {};
+  return write.stored && HasMemory(*write.stored) ? AsPrinted(*write.wanted)
+                                                  : AsWritten(*write.wanted);
 }
 
 Write Merge(const std::optional<Json>& stored, std::string_view kind, std::string_view name,
@@ -198,7 +208,10 @@ Write Merge(const std::optional<Json>& stored, std::string_view kind, std::strin
   for (const Wish& wish : wishes) Fulfil(write, memory, wish);
   if (!write.changes.empty()) {
     Remember(*write.wanted, memory);
-    if (stored) write.not_possible = WhyOwned(*stored);
+    if (stored) {
+      write.not_possible = WhyOwned(
+          *stored, "apply the custom resource that `-o kubernetes` prints in that cluster instead");
+    }
   }
   return write;
 }
@@ -229,7 +242,8 @@ Write Restore(const Json& stored, std::string_view part) {
   if (memory.edits.empty() && memory.entry_made && IsBare(*write.wanted)) {
     write.wanted.reset();
   }
-  write.not_possible = WhyOwned(stored);
+  write.not_possible = WhyOwned(
+      stored, "take the shield's fields out of its custom resource in that cluster instead");
   return write;
 }
 

@@ -61,6 +61,11 @@ void Remember(Json& entry, const Memory& memory);
 
 // The entry without what Consul adds to it and without the memory: what a person would write.
 [[nodiscard]] Json AsWritten(const Json& entry);
+// The same with the memory, if there is one.
+[[nodiscard]] Json AsPrinted(const Json& entry);
+// What is printed of the wanted entry: with the memory where the stored one has it already, since
+// it would be lost where somebody writes the entry by hand, and else without.
+[[nodiscard]] Json Printed(const Write& write);
 
 [[nodiscard]] Write Merge(const std::optional<Json>& stored, std::string_view kind,
                           std::string_view name, const std::vector<Wish>& wishes);

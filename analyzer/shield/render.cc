@@ -119,7 +119,7 @@ Json WriteInJson(const Write& write) {
     changes.push_back(
         {{"path", change.path}, {"was", change.was.value_or(Json())}, {"set", change.set}});
   }
-  return {{"entry", write.wanted ? AsWritten(*write.wanted) : Json()},
+  return {{"entry", Printed(write)},
           {"kind", write.kind},
           {"name", write.name},
           {"stored", write.stored.has_value()},
@@ -194,7 +194,7 @@ std::string PlanInHcl(const Plan& plan) {
     text += "# " + Headline(write) + "\n";
     for (const std::string& line : Difference(write)) text += "#   " + line + "\n";
     if (!write.not_possible.empty()) text += "# " + write.not_possible + "\n";
-    if (write.wanted) text += Hcl(AsWritten(*write.wanted));
+    if (write.wanted) text += Hcl(Printed(write));
   }
   return text;
 }

@@ -140,7 +140,7 @@ void ChurningMesh::EndService(const std::string& name) {
     if (caller.clusters.empty()) caller.has_reading = caller.may_hang = false;
   }
   mishaps_.counted_of_gone += CountedOf(name);
-  for (Ledger* ledger : {&metrics_, &analyzer_callers_, &analyzer_instances_}) {
+  for (Ledger* ledger : {&metrics_, &failover_callers_, &analyzer_callers_, &analyzer_instances_}) {
     ledger->RemoveService(name);
   }
   services_.erase(name);
@@ -202,7 +202,7 @@ void ChurningMesh::BeginInstance(const Service& service, const std::string& subs
 ChurningMesh::Sidecars::iterator ChurningMesh::Remove(Sidecars& sidecars,
                                                       Sidecars::iterator sidecar) {
   const std::string& id = sidecar->first;
-  for (Ledger* ledger : {&metrics_, &analyzer_callers_, &analyzer_instances_}) {
+  for (Ledger* ledger : {&metrics_, &failover_callers_, &analyzer_callers_, &analyzer_instances_}) {
     for (const char* place : {"", " in primary", " in canary"}) ledger->RemoveSidecar(id + place);
   }
   catalog_changed_ = true;
@@ -256,7 +256,7 @@ void ChurningMesh::Restart(Sidecar& sidecar) {
     cluster->streams.clear();
     cluster->allowance = kFewRequests;
   }
-  for (Ledger* ledger : {&metrics_, &analyzer_callers_, &analyzer_instances_}) {
+  for (Ledger* ledger : {&metrics_, &failover_callers_, &analyzer_callers_, &analyzer_instances_}) {
     ledger->Restart(sidecar.id);
   }
   if (sidecar.local_app) metrics_.Restart(InstancePlace(sidecar).sidecar);
@@ -269,8 +269,9 @@ void ChurningMesh::Rebuild(Sidecar& caller) {
     cluster.envoy.Rebuild();
     cluster.allowance = std::min(cluster.allowance, kFewRequests);
     const Place place{destination.service, caller.id, destination.subset};
-    metrics_.Rebuild(place);
-    analyzer_callers_.Rebuild(place);
+    for (Ledger* ledger : {&metrics_, &failover_callers_, &analyzer_callers_}) {
+      ledger->Rebuild(place);
+    }
     ++mishaps_.rebuilt_clusters;
   }
 }

@@ -102,6 +102,8 @@ class ChurningMesh {
   // Requests that the analyzer must have counted of the service since it began.
   [[nodiscard]] std::uint64_t CountedOf(const std::string& service) const;
   [[nodiscard]] const Ledger& metrics() const { return metrics_; }
+  // What the metrics must tell of callers where the instances tell the rest.
+  [[nodiscard]] const Ledger& failover_callers() const { return failover_callers_; }
   [[nodiscard]] const Ledger& callers() const { return analyzer_callers_; }
   [[nodiscard]] const Ledger& instances() const { return analyzer_instances_; }
 
@@ -189,6 +191,7 @@ class ChurningMesh {
   collect::MeshState state_;
   Mishaps mishaps_;
   Ledger metrics_{Ledger::TimesOf::kAllReadings};
+  Ledger failover_callers_{Ledger::TimesOf::kAllReadings};
   Ledger analyzer_callers_{Ledger::TimesOf::kCountedReadings};
   Ledger analyzer_instances_{Ledger::TimesOf::kCountedReadings};
 };

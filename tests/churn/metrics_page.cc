@@ -58,10 +58,13 @@ class Writer {
  public:
   explicit Writer(Expected& expected) : expected_(expected) {}
 
-  void Service(const ChurningMesh::Service& service, const Ledger& ledger) {
-    for (const auto& [subset, counted] : ledger.Of(service.name)) {
-      labels_ = fmt::format("service_name=\"{}\",subset=\"{}\",role=\"{}\"", service.name, subset,
-                            subset);
+  void Service(const ChurningMesh::Service& service, const ChurningMesh& mesh) {
+    for (const auto& [subset, counted] : mesh.failover_callers().Of(service.name)) {
+      SetLabels(service, subset);
+      Exact(kRetries, "", counted.outcome.attempts - counted.outcome.requests);
+    }
+    for (const auto& [subset, counted] : mesh.metrics().Of(service.name)) {
+      SetLabels(service, subset);
       switch (service.kind) {
         case Kind::kFailover:
           Attempts(counted.outcome);
@@ -87,11 +90,15 @@ class Writer {
   }
 
  private:
+  void SetLabels(const ChurningMesh::Service& service, const std::string& subset) {
+    labels_ =
+        fmt::format("service_name=\"{}\",subset=\"{}\",role=\"{}\"", service.name, subset, subset);
+  }
+
   // At the instances each attempt is a request.
   void Attempts(const Outcome& outcome) {
     Exact(kRequests, View("attempts"), outcome.attempts);
     Exact(kFailures, View("attempts"), outcome.failed_attempts);
-    Exact(kRetries, "", 0);
   }
 
   void Views(const Outcome& outcome, bool first_tries_can_be_told) {
@@ -167,7 +174,7 @@ ServiceSeries SeriesOfServices(std::string_view page) {
 std::vector<std::string> Contradictions(const ServiceSeries& series, const ChurningMesh& mesh) {
   Expected expected;
   for (const auto& [name, service] : mesh.services()) {
-    Writer(expected).Service(service, mesh.metrics());
+    Writer(expected).Service(service, mesh);
   }
   std::vector<std::string> contradictions;
   const auto value_of = [&series](const std::string& name) {
@@ -202,6 +209,8 @@ std::vector<std::string> WentDown(const ServiceSeries& before, const ServiceSeri
   std::vector<std::string> lower;
   for (const auto& [name, value] : before) {
     if (!IsCounter(name) || !mesh.services().contains(std::string(ServiceOf(name)))) continue;
+    // An instance's series go with it, also to its other subset.
+    if (name.find(",instance_id=") != std::string::npos) continue;
     const auto found = now.find(name);
     if (found == now.end()) {
       lower.push_back(name + " is missing");

@@ -94,6 +94,7 @@ void ChurningMesh::EndTick() {
   for (auto& [id, caller] : callers_) EndTickOfCaller(caller);
   for (auto& [id, instance] : instances_) EndTickOfInstance(instance);
   metrics_.ForgetUnreadSince(now_ - kRemembered);
+  failover_callers_.ForgetUnreadSince(now_ - kRemembered);
 }
 
 void ChurningMesh::EndTickOfCaller(Sidecar& caller) {
@@ -102,12 +103,15 @@ void ChurningMesh::EndTickOfCaller(Sidecar& caller) {
   if (!caller.has_reading) return;
   std::map<std::string, Ledger::Shown> shown_by_service;
   for (const auto& [destination, cluster] : caller.clusters) {
-    if (services_.at(destination.service).kind == Kind::kFailover) continue;
     Ledger::Shown& subsets = shown_by_service[destination.service];
     const auto found = shown.find(destination);
     if (found != shown.end()) subsets[destination.subset] = found->second;
   }
   for (const auto& [service, subsets] : shown_by_service) {
+    if (services_.at(service).kind == Kind::kFailover) {
+      failover_callers_.Read(service, caller.id, subsets, now_);
+      continue;
+    }
     metrics_.Read(service, caller.id, subsets, now_);
     analyzer_callers_.Read(service, caller.id, subsets, now_);
   }

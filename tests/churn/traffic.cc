@@ -43,7 +43,10 @@ void ChurningMesh::Serve(Sidecar& caller, const envoy::Destination& destination,
                            request->attempts.front().code == 200 && OneIn(6);
     cluster.envoy.Begin(*request);
     if (!is_stream) cluster.envoy.End(*request);
-    if (service.kind == Kind::kFailover) continue;  // told by the instances
+    if (service.kind == Kind::kFailover) {  // what became of it is told by the instances
+      failover_callers_.Serve(place, {*request});
+      continue;
+    }
     ++mishaps_.requests;
     for (Ledger* ledger : {&metrics_, &analyzer_callers_}) {
       ledger->Begin(place, *request);

@@ -44,6 +44,17 @@ class ShieldTest : public ::testing::Test {
     return result ? *result : CtlResult{};
   }
 
+  // For consul-canaryctl, from now on.
+  void UseTokenWith(const std::string& name, const std::string& rules) {
+    const ConsulAgent& consul = mesh_->consul();
+    ASSERT_TRUE(consul.Put("/v1/acl/policy", json{{"Name", name}, {"Rules", rules}}.dump()));
+    const auto token = consul.Put("/v1/acl/token", json{{"Policies", {{{"Name", name}}}}}.dump());
+    ASSERT_TRUE(token) << token.error().message;
+    setenv("CONSUL_HTTP_TOKEN", json::parse(*token)["SecretID"].get<std::string>().c_str(), 1);
+  }
+
+  void TearDown() override { unsetenv("CONSUL_HTTP_TOKEN"); }
+
   json Entry(const std::string& kind, const std::string& name) {
     const auto text = mesh_->consul().ReadEntry(kind, name);
     return text && *text ? json::parse(**text) : json();
@@ -178,6 +189,29 @@ TEST_F(ShieldTest, PutInAndTakenOutBetweenRolloutsCostsNoRequest) {
     EXPECT_EQ(AllEntries(), before);
   }
   EXPECT_EQ(load_->Counts().failed, failed) << ::testing::PrintToString(load_->Counts().by_status);
+}
+
+// As docs/shield.md has the rules, but for one.
+TEST_F(ShieldTest, ARuleThatTheTokenLacksIsNamedAndNothingIsHalfDone) {
+  MeshOptions options;
+  options.consul.token = "8a4f2f8e-0000-4000-8000-000000000008";
+  ASSERT_NO_FATAL_FAILURE(Begin(options));
+  const std::string readers = R"(service_prefix "" { policy = "read" }
+      node_prefix "" { policy = "read" }
+      service "api" { policy = "write" })";
+  UseTokenWith("reader", readers);
+  const CtlResult checked = Ctl({"check", "api"});
+  EXPECT_EQ(checked.code, 1) << checked.output;
+  EXPECT_TRUE(Says(checked.output, "the token may not write the entries of web")) << checked.output;
+  const CtlResult refused = Ctl({"shield", "api", "--apply"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_TRUE(Says(refused.output, R"(service "web" { policy = "write" })")) << refused.output;
+  EXPECT_TRUE(Entry("service-router", "api").is_null());
+  UseTokenWith("writer", readers + " service \"web\" { policy = \"write\" }");
+  const CtlResult applied = Ctl({"shield", "api", "--apply"});
+  EXPECT_EQ(applied.code, 0) << applied.output;
+  EXPECT_EQ(Ctl({"check", "api"}).code, 0);
+  EXPECT_EQ(Ctl({"shield", "api", "--remove"}).code, 0);
 }
 
 TEST_F(ShieldTest, WhatIsPrintedIsWhatConsulsOwnToolTakes) {

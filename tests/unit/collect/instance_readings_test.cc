@@ -46,9 +46,9 @@ std::vector<UnreadInstance> Unread(const ServiceSnapshot& api, int now_seconds =
   return UnreadInstances(api, {"canary", "primary"}, At(now_seconds), base::milliseconds(3500));
 }
 
+// Having served nothing yet is known too.
 TEST(UnreadInstances, AreNoneWhereEachHasJustBeenRead) { EXPECT_TRUE(Unread(Api()).empty()); }
 
-// An instance that served nothing yet has counters all the same, so nothing is unknown.
 TEST(UnreadInstances, TellWhatIsMissing) {
   struct Case {
     void (*change)(ServiceSnapshot& api);

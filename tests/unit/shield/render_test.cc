@@ -52,6 +52,15 @@ TEST(Render, TheDifferenceSaysWhatComesGoesAndChanges) {
             (std::vector<std::string>{"- B (is \"x\")", "~ A = 1 (is 2)"}));
 }
 
+TEST(Render, WhatWasRememberedIsPrintedSoThatNobodyWritesOverIt) {
+  MeshView view = PlainMesh();
+  view = After(view, Planned(view));
+  TakeOut(*view.router, "Routes/[route=all]/Destination/NumRetries");
+  const Plan plan = Planned(view);
+  ASSERT_EQ(plan.writes.size(), 1U);
+  EXPECT_EQ(MemoryOf(Printed(plan.writes[0])), MemoryOf(*view.router));
+}
+
 TEST(Render, NothingThatConsulAddsIsPrinted) {
   MeshView view = PlainMesh();
   const std::string text = PlanInHcl(*WholeShield(view));
