@@ -270,6 +270,7 @@ std::map<std::string, envoy::SubsetFlights> FlightsNow(const Spec& spec,
   for (const CallerReading& caller : service.callers) {
     const auto canary = caller.subsets.find(spec.canary_subset);
     if (!caller.scraped_at || canary == caller.subsets.end()) continue;
+    if (MixesSubsets(spec, caller)) continue;
     const auto primary = caller.subsets.find(spec.primary_subset);
     flights[caller.id] = {.at_seconds = SecondsAt(*caller.scraped_at),
                           .canary = FlightOf(canary->second),
@@ -355,6 +356,13 @@ std::string WhyUnusable(const Spec& spec, const ServiceSnapshot& service, base::
            spec.canary_subset + " to " + spec.primary_subset +
            " alone would do, and `shield: auto`";
   }
+  for (const CallerReading& caller : service.callers) {
+    if (!caller.passing || !MixesSubsets(spec, caller)) continue;
+    return fmt::format(
+        "the sidecar {} still fails over between the subsets, as the service-resolver does not any "
+        "more: its counters mix them",
+        caller.id);
+  }
   return "";
 }
 
@@ -426,13 +434,21 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
 
 rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
                                rollout::State& state) {
-  const envoy::TickOutcomes callers = envoy::Advance(state.baselines, CallersNow(service));
+  const bool shielded = ShieldOf(spec, service).has_value();
+  auto now = CallersNow(service);
+  for (const CallerReading& caller : service.callers) {
+    if (shielded || !MixesSubsets(spec, caller)) continue;
+    now.erase(caller.id);  // what it counts once that is over has a new beginning
+    state.baselines.erase(caller.id);
+    state.late_blocks.erase(caller.id);
+  }
+  const envoy::TickOutcomes callers = envoy::Advance(state.baselines, now);
   const auto counts = [&](envoy::View view, const envoy::TickOutcomes& tick,
                           const std::string& subset) {
     return ToTick(view, CountsOf(tick, subset), RetriesOf(service));
   };
   rollout::TickCounts taken;
-  if (ShieldOf(spec, service)) {
+  if (shielded) {
     const auto instances = envoy::Advance(state.baselines, InstancesNow(spec, service));
     taken.primary = counts(envoy::View::kAttempts, instances, spec.primary_subset);
     taken.canary = counts(envoy::View::kAttempts, instances, spec.canary_subset);

@@ -52,6 +52,14 @@ std::optional<rollout::ShieldView> ShieldOf(const Spec& spec, const ServiceSnaps
                              .lacks = Lacks(service)};
 }
 
+bool MixesSubsets(const Spec& spec, const CallerReading& caller) {
+  const auto fails_over = [&caller](const std::string& subset) {
+    const auto found = caller.subsets.find(subset);
+    return found != caller.subsets.end() && found->second.has_failover;
+  };
+  return fails_over(spec.canary_subset) || fails_over(spec.primary_subset);
+}
+
 std::string InstanceKey(const ServerReading& server, const std::string& subset) {
   return server.id + "#" + subset;
 }

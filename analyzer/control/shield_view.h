@@ -18,6 +18,10 @@ namespace consul_canary::control {
 [[nodiscard]] std::optional<rollout::ShieldView> ShieldOf(const rollout::Spec& spec,
                                                           const collect::ServiceSnapshot& service);
 
+// Whether this caller's counters of the two subsets are mixed: its sidecar has failover between
+// them, whatever the resolver says by now.
+[[nodiscard]] bool MixesSubsets(const rollout::Spec& spec, const collect::CallerReading& caller);
+
 // Under which name an instance's own counts have their baseline. With another subset it is another
 // one: what it counted there is nothing of this.
 [[nodiscard]] std::string InstanceKey(const collect::ServerReading& server,

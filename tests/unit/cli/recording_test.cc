@@ -186,7 +186,8 @@ TEST(ParseRecording, NamesTheLineAndTheFieldOfAWrongTick) {
       {R"({"t": 1})", "primary: is missing"},
       {"{\"t\": 1, " + counts + "\"x\": 1}", "canary: is missing"},
       {TickWith(R"("speed": 1)"),
-       "speed: is not known in a tick; there are back_to, age, applied, attempts_together, callers, canary, "
+       "speed: is not known in a tick; there are back_to, age, applied, attempts_together, "
+       "callers, canary, "
        "confirmed, doubtful, ejections, elapsed, fenced, filters, fleet_pause, healthy, instances, "
        "instances_known, late, look, orders, other, primary, primary_healthy, ready, "
        "request_timeout, resolver_unwritable, restarted, router_unwritable, routes, seq, "

@@ -1,0 +1,165 @@
+// What of a mesh is taken for a shield, and what is counted behind one.
+#include "analyzer/control/shield_view.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "analyzer/control/observe.h"
+
+namespace consul_canary::control {
+namespace {
+
+using base::milliseconds;
+using collect::ServerReading;
+using collect::ServiceSnapshot;
+
+const base::MonotonicTime kNow = base::MonotonicTime{} + std::chrono::hours(1);
+
+rollout::Spec ApiSpec() {
+  rollout::Spec spec;
+  spec.service = "api";
+  spec.steps = {{.weight_percent = 10}};
+  return spec;
+}
+
+consul::Instance Sidecar(const std::string& id) {
+  return {.node = "n", .id = id, .destination_id = id + "-app", .passing = true};
+}
+
+ServerReading Server(const std::string& id, const std::string& subset) {
+  ServerReading server{.id = "n/" + id, .instance_id = id + "-app", .subsets = {subset}};
+  server.passing = true;
+  server.address = "10.0.0.1:9102";
+  server.scraped_at = kNow - milliseconds(500);
+  server.local_app = envoy::SubsetCounters{};
+  return server;
+}
+
+// Two instances of the canary and one of the primary; one caller, whose sidecar ejects.
+ServiceSnapshot Shielded() {
+  ServiceSnapshot service;
+  service.service = "api";
+  service.splitter = consul::Splitter{.name = "api",
+                                      .splits = {{.weight = 90, .service_subset = "primary"},
+                                                 {.weight = 10, .service_subset = "canary"}}};
+  service.resolver = consul::Resolver{.name = "api",
+                                      .subset_filters = {{"primary", "is v1"}, {"canary", "is v2"}},
+                                      .has_failover = true,
+                                      .failover_subsets = {{"canary", "primary"}}};
+  service.router = consul::Router{.name = "api",
+                                  .retries = {{.status_codes = {503}, .on_connect_failure = true}}};
+  service.subset_instances = {{"primary", {Sidecar("a")}},
+                              {"canary", {Sidecar("b"), Sidecar("c")}}};
+  service.instances_known = true;
+  collect::CallerReading caller;
+  caller.id = "n/web";
+  caller.passing = true;
+  caller.ejects = true;
+  caller.scraped_at = kNow - milliseconds(500);
+  caller.subsets["canary"] = {};
+  caller.subsets["primary"] = {};
+  service.callers = {caller};
+  service.servers = {Server("a", "primary"), Server("b", "canary"), Server("c", "canary")};
+  return service;
+}
+
+TEST(ShieldOf, IsAFailoverOfTheCanaryToThePrimaryAlone) {
+  ServiceSnapshot service = Shielded();
+  const auto shield = ShieldOf(ApiSpec(), service);
+  ASSERT_TRUE(shield);
+  EXPECT_EQ(*shield, (rollout::ShieldView{.ejecting = 2, .retried = true}));
+  rollout::Spec ignoring = ApiSpec();
+  ignoring.shield = rollout::ShieldUse::kIgnore;
+  EXPECT_FALSE(ShieldOf(ignoring, service));
+  service.resolver->failover_subsets["primary"] = "canary";
+  EXPECT_FALSE(ShieldOf(ApiSpec(), service));
+  service.resolver->failover_subsets = {{"canary", "beta"}};
+  EXPECT_FALSE(ShieldOf(ApiSpec(), service));
+  service.resolver.reset();
+  EXPECT_FALSE(ShieldOf(ApiSpec(), service));
+}
+
+TEST(ShieldOf, SaysWhatItLacks) {
+  ServiceSnapshot service = Shielded();
+  service.callers[0].ejects = false;
+  EXPECT_EQ(ShieldOf(ApiSpec(), service)->lacks, "caller n/web does not eject instances that fail");
+  service.router->retries[0].on_connect_failure = false;
+  EXPECT_EQ(ShieldOf(ApiSpec(), service)->lacks,
+            "a route of the service-router retries without RetryOnConnectFailure");
+  service.router.reset();
+  EXPECT_EQ(ShieldOf(ApiSpec(), service)->lacks, "the service-router retries nothing");
+  EXPECT_FALSE(ShieldOf(ApiSpec(), service)->retried);
+}
+
+TEST(ShieldOf, MakesAnInstanceThatIsNotReadUnknown) {
+  collect::MeshSnapshot mesh;
+  mesh.ready = true;
+  ServiceSnapshot service = Shielded();
+  EXPECT_EQ(Observe(ApiSpec(), mesh, &service, kNow).unknown, "");
+  service.servers[1].scraped_at = kNow - std::chrono::seconds(9);
+  EXPECT_EQ(Observe(ApiSpec(), mesh, &service, kNow).unknown,
+            "behind the shield the instances' own sidecars are judged, and of b-app nothing is "
+            "known: its sidecar was not read for 9 s");
+}
+
+TEST(TakeCounts, BehindAShieldAttemptsAtTheInstancesAreWhatCounts) {
+  ServiceSnapshot service = Shielded();
+  rollout::State state;
+  (void)TakeCounts(ApiSpec(), service, state);
+  service.servers[0].local_app->completed = 90;
+  service.servers[1].local_app->completed = 3;
+  service.servers[1].local_app->responses[500] = 1;
+  service.servers[2].local_app->completed = 4;
+  service.callers[0].subsets["canary"].completed = 50;
+  service.callers[0].subsets["canary"].responses[503] = 1;
+  const auto taken = TakeCounts(ApiSpec(), service, state);
+  EXPECT_EQ(taken.primary.low, (stats::Counts{90, 0}));
+  EXPECT_EQ(taken.canary.low, (stats::Counts{7, 1}));
+  EXPECT_EQ(taken.canary.high, (stats::Counts{7, 1}));
+  EXPECT_EQ(taken.callers, (stats::Counts{50, 1}));
+}
+
+// What it did as a canary is nothing of the primary's.
+TEST(TakeCounts, AnInstanceThatChangesItsSubsetBeginsAnew) {
+  ServiceSnapshot service = Shielded();
+  rollout::State state;
+  (void)TakeCounts(ApiSpec(), service, state);
+  service.servers[1].local_app->completed = 3;
+  (void)TakeCounts(ApiSpec(), service, state);
+  service.servers[1].subsets = {"canary", "primary"};
+  service.servers[1].local_app->completed = 5;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.low.completed, 2);
+  service.servers[1].subsets = {"primary"};
+  service.servers[1].local_app->completed = 9;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).primary.low.completed, 0);
+  service.servers[1].local_app->completed = 10;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).primary.low.completed, 1);
+}
+
+// Sidecars learn of it later than we do, and their counters begin anew when they do.
+TEST(TakeCounts, ACallerWhoseSidecarStillFailsOverCountsForNothing) {
+  ServiceSnapshot service = Shielded();
+  service.resolver->has_failover = false;
+  service.resolver->failover_subsets.clear();
+  rollout::State state;
+  (void)TakeCounts(ApiSpec(), service, state);
+  envoy::SubsetCounters& canary = service.callers[0].subsets["canary"];
+  canary.has_failover = true;
+  canary.completed = 40;
+  canary.responses[500] = 2;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.low.completed, 0);
+  collect::MeshSnapshot mesh;
+  mesh.ready = true;
+  EXPECT_EQ(Observe(ApiSpec(), mesh, &service, kNow).unknown,
+            "the sidecar n/web still fails over between the subsets, as the service-resolver does "
+            "not any more: its counters mix them");
+  canary.has_failover = false;
+  canary.completed = 44;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.low.completed, 0) << "its baseline";
+  canary.completed = 50;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.low, (stats::Counts{6, 0}));
+}
+
+}  // namespace
+}  // namespace consul_canary::control
