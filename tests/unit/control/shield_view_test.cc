@@ -24,7 +24,7 @@ rollout::Spec ApiSpec() {
 }
 
 consul::Instance Sidecar(const std::string& id) {
-  return {.node = "n", .id = id, .destination_id = id + "-app", .passing = true};
+  return {.node = "n", .id = id, .passing = true, .destination_id = id + "-app"};
 }
 
 ServerReading Server(const std::string& id, const std::string& subset) {
