@@ -50,8 +50,7 @@ void CheckOwner(std::string_view kind, const std::optional<Entry>& entry,
 // Any other failover than a shield's mixes what the subsets answer, and nothing tells them apart.
 void CheckFailover(const Spec& spec, const consul::Resolver& resolver,
                    std::vector<MeshProblem>& problems) {
-  const bool is_shield = resolver.FailoverOf(spec.canary_subset) == spec.primary_subset &&
-                         !resolver.FailoverOf(spec.primary_subset);
+  const bool is_shield = resolver.FailsOverOnly(spec.canary_subset, spec.primary_subset);
   if (spec.shield == rollout::ShieldUse::kRequire && !is_shield) {
     problems.push_back(
         {"shield",

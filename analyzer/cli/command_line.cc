@@ -375,7 +375,7 @@ class Commands {
                        {"hcl", "json", "kubernetes"}, "hcl, json or kubernetes", &Shield);
     shield
         ->add_option("--max-failures", options_.shield.max_failures,
-                     "failures in a row that eject an instance, 1 by default")
+                     "failures in a row that eject an instance, 2 by default")
         ->check(CLI::Range(1, 100));
     CLI::Option* apply = shield->add_flag("--apply", options_.shield.apply,
                                           "merge them into what Consul has stored");

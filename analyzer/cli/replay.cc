@@ -115,6 +115,7 @@ Observation Player::Obedient(const RecordedTick& tick) const {
                    .primary_healthy = 1,
                    .primary_changes = moves_,
                    .route_reloads = moves_}};
+  seen.shield = tick.shield;
   seen.attempts_together = attempts_together_;
   seen.request_timeout_seconds = request_timeout_seconds_;
   seen.primary_history = recording_.primary_history;
@@ -201,7 +202,6 @@ Observation Player::Seen(const RecordedTick& tick) {
   AddDifferences(tick, seen);
   seen.counts_known = !tick.look;
   seen.counts = tick.counts;
-  seen.shield = tick.shield;
   if (!tick.splitter && tick.weight_percent &&
       !SamePercent(*tick.weight_percent, state_.wanted.canary_percent)) {
     seen.routed_percent = tick.weight_percent;

@@ -90,7 +90,9 @@ void AddDifferences(const RecordedTick& tick, Json& line) {
   if (tick.primary_filter) line["filters"]["primary"] = *tick.primary_filter;
   if (!tick.fenced) line["fenced"] = false;
   if (tick.shield) {
-    line["shield"] = {{"ejecting", tick.shield->ejecting}, {"retried", tick.shield->retried}};
+    line["shield"] = {{"ejecting", tick.shield->ejecting},
+                      {"retried", tick.shield->retried},
+                      {"ejected", tick.shield->ejected}};
   }
   if (tick.confirmed) line["confirmed"] = *tick.confirmed;
 }

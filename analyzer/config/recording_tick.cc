@@ -156,10 +156,12 @@ RecordedReturn ReadReturn(const Json& value) {
 }
 
 rollout::ShieldView ReadShield(const Json& value) {
-  OnlyKnown(value, "shield", R"({"ejecting": 3, "retried": true})", {"ejecting", "retried"});
+  OnlyKnown(value, "shield", R"({"ejecting": 3, "retried": true, "ejected": 0.5})",
+            {"ejecting", "retried", "ejected"});
   rollout::ShieldView shield;
   if (value.contains("ejecting")) shield.ejecting = Instances(value["ejecting"], "shield.ejecting");
   if (value.contains("retried")) shield.retried = YesOrNo(value["retried"], "shield.retried");
+  if (value.contains("ejected")) shield.ejected = Number(value["ejected"], "shield.ejected", 1);
   return shield;
 }
 

@@ -232,7 +232,8 @@ struct Locks::Impl : std::enable_shared_from_this<Locks::Impl> {
     ++under_way;
     const std::string session = membership.session();
     client.Txn({{.verb = "lock", .key = LockKey(id), .value = name, .session = session},
-                {.verb = "get-tree", .key = RolloutKey(id, "state")}},
+                {.verb = "get-tree", .key = RolloutKey(id, "state")},
+                {.verb = "get-tree", .key = SpecKey(id)}},
                Guard([id, session](Impl& self, base::Result<std::vector<KvPair>> pairs) {
                  --self.under_way;
                  self.TakenOrNot(id, session, std::move(pairs));
@@ -254,7 +255,9 @@ struct Locks::Impl : std::enable_shared_from_this<Locks::Impl> {
       return ConsiderAfter(id, lock, delayed ? kLockDelayRetry : kRetryEvery);
     }
     std::optional<KvPair> state;
+    bool has_spec = false;
     for (KvPair& pair : *pairs) {
+      has_spec = has_spec || pair.key == SpecKey(id);
       if (pair.key == LockKey(id)) lock.epoch = pair.modify_index;
       if (pair.key == RolloutKey(id, "state")) state = std::move(pair);
     }
@@ -263,7 +266,7 @@ struct Locks::Impl : std::enable_shared_from_this<Locks::Impl> {
     lock.holder_name = name;
     lock.leading = true;
     events.on_holder(id, name);
-    events.on_leading(id, lock.epoch, std::move(state));
+    events.on_leading(id, lock.epoch, std::move(state), has_spec);
   }
 };
 
@@ -291,6 +294,15 @@ void Locks::Remove(const std::string& id) {
   if (!lock.leading) return;
   impl_->Lose(id, lock, "the rollout was deleted");
   impl_->Delete(id);
+}
+
+void Locks::Leave(const std::string& id) {
+  const auto found = impl_->locks.find(id);
+  if (found == impl_->locks.end()) return;
+  found->second.wanted = false;
+  if (!found->second.leading) return;
+  impl_->Lose(id, found->second, "it is not ours to rule");
+  impl_->GiveBack(id, found->second);
 }
 
 std::vector<std::string> Locks::Keys() const {

@@ -22,9 +22,10 @@ namespace consul_canary::control {
 
 struct LocksEvents {
   // We hold the lock. epoch: Consul's index of that moment, greater than that of every leader
-  // before. state: as stored, nullopt: none yet.
+  // before. state: as stored, nullopt: none yet. has_spec: a specification stood there at the same
+  // moment.
   std::function<void(const std::string& id, std::uint64_t epoch,
-                     std::optional<consul::KvPair> state)>
+                     std::optional<consul::KvPair> state, bool has_spec)>
       on_leading;
   std::function<void(const std::string& id, const std::string& why)> on_lost;
   // The name of the analyzer that holds the lock, by what was read last; empty: none.
@@ -45,7 +46,8 @@ class Locks {
   void Start();
 
   void Add(const std::string& id);     // its lock is wanted
-  void Remove(const std::string& id);  // not any more; a lock that we hold is deleted
+  void Remove(const std::string& id);  // not any more, by anybody; a lock that we hold is deleted
+  void Leave(const std::string& id);   // not any more by us; a lock that we hold is given back
 
   // The rollouts whose locks stood there when they were read last, held or not.
   [[nodiscard]] std::vector<std::string> Keys() const;

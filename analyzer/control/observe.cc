@@ -214,7 +214,7 @@ envoy::OutcomeCounters CountsOf(const envoy::TickOutcomes& tick, const std::stri
 // instances' own.
 rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& service) {
   envoy::OutcomeCounters total;
-  if (ShieldOf(spec, service)) {
+  if (IsShielded(spec, service)) {
     for (const collect::ServerReading& server : service.servers) {
       const bool is_primary =
           std::ranges::find(server.subsets, spec.primary_subset) != server.subsets.end();
@@ -251,20 +251,30 @@ double SecondsAt(base::MonotonicTime time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
 }
 
+void Add(const envoy::FlightReading& reading, envoy::FlightReading& sum) {
+  sum.completed += reading.completed;
+  sum.active += reading.active;
+}
+
+// Under which name the instances' blocks stand together.
+constexpr const char* kInstances = "#";
+
 // By the sidecar that tells. Behind a shield these are the instances' own, each of one subset.
 std::map<std::string, envoy::SubsetFlights> FlightsNow(const Spec& spec,
                                                        const ServiceSnapshot& service) {
   std::map<std::string, envoy::SubsetFlights> flights;
-  if (ShieldOf(spec, service)) {
+  if (IsShielded(spec, service)) {
+    // One block of all of them, since both subsets' must begin and end together.
+    envoy::SubsetFlights all;
     for (const collect::ServerReading& server : service.servers) {
       if (!server.scraped_at || !server.local_app) continue;
-      for (const std::string& subset : server.subsets) {
-        envoy::SubsetFlights& reading = flights[InstanceKey(server, subset)];
-        reading.at_seconds = SecondsAt(*server.scraped_at);
-        if (subset == spec.canary_subset) reading.canary = FlightOf(*server.local_app);
-        if (subset == spec.primary_subset) reading.primary = FlightOf(*server.local_app);
-      }
+      const double at = SecondsAt(*server.scraped_at);
+      all.at_seconds = all.at_seconds > 0 ? std::min(all.at_seconds, at) : at;
+      const std::string* subset = SubsetOf(spec, server);
+      if (subset == nullptr) continue;
+      Add(FlightOf(*server.local_app), *subset == spec.canary_subset ? all.canary : all.primary);
     }
+    if (all.at_seconds > 0) flights[kInstances] = all;
     return flights;
   }
   for (const CallerReading& caller : service.callers) {
@@ -346,10 +356,38 @@ bool LacksInstances(const collect::MeshSnapshot& mesh, const ServiceSnapshot& se
          mesh.left_out.contains("GET /v1/health/service/" + name);
 }
 
+// What is not advanced any more must not be a baseline later: all that lies between would be
+// counted a second time.
+void ForgetOtherWay(const Spec& spec, const ServiceSnapshot& service, bool shielded,
+                    rollout::State& state) {
+  for (const collect::ServerReading& server : service.servers) {
+    const std::string* subset = shielded ? SubsetOf(spec, server) : nullptr;
+    for (const std::string& other : {spec.primary_subset, spec.canary_subset}) {
+      if (subset == nullptr || other != *subset) {
+        state.baselines.erase(InstanceKey(server, other));
+      }
+    }
+  }
+  std::erase_if(state.late_blocks,
+                [shielded](const auto& block) { return (block.first == kInstances) != shielded; });
+}
+
+// A request of the primary's that is retried stays there, and what fails at each try is one
+// request: the callers count how often that was. What the two pages do not agree upon is doubtful.
+void TakeOutRetries(const envoy::OutcomeCounters& callers, rollout::SubsetTick& primary) {
+  const auto retries = static_cast<std::int64_t>(callers.retries);
+  const auto again = retries - static_cast<std::int64_t>(callers.retry_success);
+  const std::int64_t completed = std::max<std::int64_t>(0, primary.low.completed - retries);
+  primary.low = {completed,
+                 std::clamp<std::int64_t>(primary.low.failures - std::max<std::int64_t>(0, again),
+                                          0, completed)};
+  primary.high = {completed, std::min(primary.high.failures, completed)};
+}
+
 std::string WhyUnusable(const Spec& spec, const ServiceSnapshot& service, base::MonotonicTime now) {
   if (!service.splitter) return "the service has no service-splitter entry";
   if (!service.resolver) return "the service has no service-resolver entry";
-  if (ShieldOf(spec, service)) return WhyAttemptsUnknown(spec, service, now);
+  if (IsShielded(spec, service)) return WhyAttemptsUnknown(spec, service, now);
   if (service.resolver->has_failover) {
     return "the service-resolver has Failover: the callers' counters then mix the subsets, and no "
            "outcome can be told; one of subset " +
@@ -422,7 +460,7 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
   for (const CallerReading& caller : service->callers) {
     if (caller.passing) seen.callers.push_back(FactsOf(caller, spec, now));
   }
-  seen.shield = ShieldOf(spec, *service);
+  seen.shield = ShieldOf(spec, *service, now);
   // Behind a shield a retry is another instance's, and fails or not by itself.
   seen.attempts_together = seen.shield ? 1 : AttemptsTogether(spec, *service);
   if (service->router) seen.request_timeout_seconds = service->router->request_timeout_seconds;
@@ -434,7 +472,7 @@ Observation Observe(const Spec& spec, const collect::MeshSnapshot& mesh,
 
 rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
                                rollout::State& state) {
-  const bool shielded = ShieldOf(spec, service).has_value();
+  const bool shielded = IsShielded(spec, service);
   auto now = CallersNow(service);
   for (const CallerReading& caller : service.callers) {
     if (shielded || !MixesSubsets(spec, caller)) continue;
@@ -442,6 +480,7 @@ rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
     state.baselines.erase(caller.id);
     state.late_blocks.erase(caller.id);
   }
+  ForgetOtherWay(spec, service, shielded, state);
   const envoy::TickOutcomes callers = envoy::Advance(state.baselines, now);
   const auto counts = [&](envoy::View view, const envoy::TickOutcomes& tick,
                           const std::string& subset) {
@@ -452,6 +491,7 @@ rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
     const auto instances = envoy::Advance(state.baselines, InstancesNow(spec, service));
     taken.primary = counts(envoy::View::kAttempts, instances, spec.primary_subset);
     taken.canary = counts(envoy::View::kAttempts, instances, spec.canary_subset);
+    TakeOutRetries(CountsOf(callers, spec.primary_subset), taken.primary);
     for (const std::string& subset : {spec.primary_subset, spec.canary_subset}) {
       taken.callers += counts(envoy::View::kRequests, callers, subset).low;
     }

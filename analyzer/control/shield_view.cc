@@ -21,6 +21,26 @@ int PassingIn(const ServiceSnapshot& service, const std::string& subset) {
   return static_cast<int>(std::ranges::count_if(members->second, &consul::Instance::passing));
 }
 
+// The mean over the callers that were read lately: one of many that keeps an instance out for its
+// base time now and then is no sign of anything.
+double EjectedNow(const Spec& spec, const ServiceSnapshot& service, base::MonotonicTime now) {
+  double shares = 0;
+  int callers = 0;
+  for (const CallerReading& caller : service.callers) {
+    const auto canary = caller.subsets.find(spec.canary_subset);
+    if (!caller.passing || !caller.scraped_at || now - *caller.scraped_at > kFreshFor ||
+        canary == caller.subsets.end()) {
+      continue;
+    }
+    const auto ejected = static_cast<double>(canary->second.ejections_active);
+    const double instances =
+        std::max(ejected, static_cast<double>(PassingIn(service, spec.canary_subset)));
+    shares += instances > 0 ? ejected / instances : 0;
+    ++callers;
+  }
+  return callers > 0 ? shares / callers : 0;
+}
+
 std::string Lacks(const ServiceSnapshot& service) {
   if (!service.router || service.router->retries.empty()) {
     return "the service-router retries nothing";
@@ -39,16 +59,21 @@ std::string Lacks(const ServiceSnapshot& service) {
 
 }  // namespace
 
-std::optional<rollout::ShieldView> ShieldOf(const Spec& spec, const ServiceSnapshot& service) {
-  if (spec.shield == rollout::ShieldUse::kIgnore || !service.resolver) return std::nullopt;
-  if (service.resolver->FailoverOf(spec.canary_subset) != spec.primary_subset) return std::nullopt;
+bool IsShielded(const Spec& spec, const ServiceSnapshot& service) {
+  if (spec.shield == rollout::ShieldUse::kIgnore || !service.resolver) return false;
   // What the primary cannot take must not come back to the canary, or neither's attempts are its
   // own.
-  if (service.resolver->FailoverOf(spec.primary_subset)) return std::nullopt;
+  return service.resolver->FailsOverOnly(spec.canary_subset, spec.primary_subset);
+}
+
+std::optional<rollout::ShieldView> ShieldOf(const Spec& spec, const ServiceSnapshot& service,
+                                            base::MonotonicTime now) {
+  if (!IsShielded(spec, service)) return std::nullopt;
   const auto callers = std::ranges::count_if(service.callers, &CallerReading::passing);
   return rollout::ShieldView{.ejecting = std::max(1, PassingIn(service, spec.canary_subset)) *
                                          std::max(1, static_cast<int>(callers)),
                              .retried = service.router && !service.router->retries.empty(),
+                             .ejected = EjectedNow(spec, service, now),
                              .lacks = Lacks(service)};
 }
 
@@ -64,19 +89,21 @@ std::string InstanceKey(const ServerReading& server, const std::string& subset) 
   return server.id + "#" + subset;
 }
 
+const std::string* SubsetOf(const Spec& spec, const ServerReading& server) {
+  for (const std::string* subset : {&spec.canary_subset, &spec.primary_subset}) {
+    if (std::ranges::find(server.subsets, *subset) != server.subsets.end()) return subset;
+  }
+  return nullptr;
+}
+
 std::map<std::string, envoy::SubsetOutcomes> InstancesNow(const Spec& spec,
                                                           const ServiceSnapshot& service) {
   std::map<std::string, envoy::SubsetOutcomes> now;
   for (const ServerReading& server : service.servers) {
     if (!server.local_app) continue;
-    const auto holds = [&server](const std::string& subset) {
-      return std::ranges::find(server.subsets, subset) != server.subsets.end();
-    };
-    // While promoting, the primary subset has the canary's instances as well.
-    const std::string& subset =
-        holds(spec.canary_subset) ? spec.canary_subset : spec.primary_subset;
-    if (!holds(subset)) continue;
-    now[InstanceKey(server, subset)][subset] = envoy::ToOutcomeCounters(*server.local_app);
+    const std::string* subset = SubsetOf(spec, server);
+    if (subset == nullptr) continue;
+    now[InstanceKey(server, *subset)][*subset] = envoy::ToOutcomeCounters(*server.local_app);
   }
   return now;
 }

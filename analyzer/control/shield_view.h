@@ -13,10 +13,14 @@
 
 namespace consul_canary::control {
 
-// nullopt: the resolver does not send to the primary subset what no instance of the canary subset
-// can take, or the specification ignores that it does.
+// Whether the resolver sends to the primary subset what no instance of the canary subset can take,
+// and nothing else anywhere; not where the specification ignores that.
+[[nodiscard]] bool IsShielded(const rollout::Spec& spec, const collect::ServiceSnapshot& service);
+
+// nullopt: there is none.
 [[nodiscard]] std::optional<rollout::ShieldView> ShieldOf(const rollout::Spec& spec,
-                                                          const collect::ServiceSnapshot& service);
+                                                          const collect::ServiceSnapshot& service,
+                                                          base::MonotonicTime now);
 
 // Whether this caller's counters of the two subsets are mixed: its sidecar has failover between
 // them, whatever the resolver says by now.
@@ -26,6 +30,11 @@ namespace consul_canary::control {
 // one: what it counted there is nothing of this.
 [[nodiscard]] std::string InstanceKey(const collect::ServerReading& server,
                                       const std::string& subset);
+
+// Of the two subsets, the one whose an instance counts as: the canary where it lies in both, as
+// while promoting. nullptr: neither. Refers to the specification.
+[[nodiscard]] const std::string* SubsetOf(const rollout::Spec& spec,
+                                          const collect::ServerReading& server);
 
 // Counters of the instances of the two subsets, by InstanceKey, below their subset; of one that
 // lies in both, the canary.

@@ -37,6 +37,10 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     bool idle = true;        // by the state that is stored
     bool changing = false;   // a change is under way or in the queue
     bool too_large = false;  // its state was last stored without what the callers had counted
+    // Without a specification in our list, and yet not ours to end: there is one by now, or its
+    // state cannot be read. Until the list is read again.
+    bool left = false;
+    bool readable = true;  // the state that was stored when we took the lock last
   };
 
   // What a commit holds of the state.
@@ -46,10 +50,9 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
       : client(consul_client),
         events(std::move(store_events)),
         locks(consul_client, std::move(options),
-              {.on_leading =
-                   [this](const std::string& id, std::uint64_t epoch, std::optional<KvPair> state) {
-                     Lead(id, epoch, std::move(state));
-                   },
+              {.on_leading = [this](const std::string& id, std::uint64_t epoch,
+                                    std::optional<KvPair> state,
+                                    bool has_spec) { Lead(id, epoch, std::move(state), has_spec); },
                .on_lost = [this](const std::string& id,
                                  const std::string& why) { events.on_lost(id, why); },
                .on_holder = [this](const std::string& id,
@@ -111,6 +114,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
       events.on_spec(id, std::nullopt);
     }
     specs_read = true;
+    for (auto& [id, rollout] : rollouts) rollout.left = false;
     AdoptStrays();
   }
 
@@ -120,7 +124,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     if (!specs_read) return;
     const std::vector<std::string> standing = locks.Keys();
     for (const std::string& id : standing) {
-      if (rollouts[id].spec_index == 0) locks.Add(id);
+      if (rollouts[id].spec_index == 0 && !rollouts[id].left) locks.Add(id);
     }
     for (const auto& [id, rollout] : rollouts) {
       if (rollout.spec_index != 0 || locks.Leads(id)) continue;
@@ -130,7 +134,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
 
   // Of a rollout without a specification nobody asks who leads.
   void TellHolder(const std::string& id, const std::string& name) {
-    if (rollouts[id].spec_index != 0 || locks.Leads(id)) events.on_holder(id, name);
+    if (rollouts[id].spec_index != 0) events.on_holder(id, name);
   }
 
   void Forget(const std::string& id) {
@@ -139,6 +143,12 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     // Put again before this was asked for: whoever asked has let go of the lead, which we hold
     // still, and has to be given it anew.
     if (found->second.spec_index != 0) return locks.Reload(id, "its specification is there again");
+    if (found->second.left || !found->second.readable) {
+      found->second.left = true;
+      return locks.Leave(id);
+    }
+    // Led anew since, and under way: whoever asked believed it lost.
+    if (locks.Leads(id) && !found->second.idle) return locks.Reload(id, "it is under way");
     found->second.idle = true;
     locks.Remove(id);
   }
@@ -171,15 +181,26 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   // --- leading
   // -----------------------------------------------------------------------------------------------
 
-  void Lead(const std::string& id, std::uint64_t epoch, std::optional<KvPair> state) {
+  void Lead(const std::string& id, std::uint64_t epoch, std::optional<KvPair> state,
+            bool has_spec) {
     // What we cannot read we do not rule either: it may go to whoever can.
+    bool is_readable = true;
     rollouts[id].idle = true;
     if (state) {
       const auto parsed = StateFromJson(state->value);
+      is_readable = parsed && (parsed->spec || !rollout::IsActive(parsed->phase));
       rollouts[id].idle = !parsed || !rollout::IsActive(parsed->phase);
     }
+    rollouts[id].readable = is_readable;
     if (rollouts[id].spec_index != 0) return events.on_leading(id, epoch, std::move(state));
-    if (rollouts[id].idle) return Forget(id);
+    rollouts[id].left = has_spec || !is_readable;
+    if (!is_readable) {
+      base::Log(base::LogLevel::kError,
+                "the specification of a rollout was deleted, and its state cannot be read: it is "
+                "not ended; look at its splitter",
+                {{"service", id}});
+    }
+    if (rollouts[id].left || rollouts[id].idle) return Forget(id);
     base::Log(base::LogLevel::kWarn,
               "a rollout whose specification was deleted is under way; it is ended",
               {{"service", id}});

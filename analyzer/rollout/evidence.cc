@@ -214,6 +214,17 @@ double CanaryShare(const State& state, const Observation& seen) {
   return both > 0 ? std::min(1.0, weight / both) : 0;
 }
 
+// What the process behind a shield is told of the canary's share, known before the tick: any value
+// is fair. Where requests match, their share is no matter of the weight.
+double ToldShare(const Spec& spec, const Observation& seen, const State& state) {
+  constexpr double kLeast = 0.001;
+  const Evidence& evidence = state.evidence;
+  const std::int64_t canary = evidence.rollout_canary.completed;
+  const std::int64_t all = evidence.rollout_primary.completed + canary;
+  if (spec.match.empty() || all == 0) return CanaryShare(state, seen);
+  return std::clamp(static_cast<double>(canary) / static_cast<double>(all), kLeast, 1 - kLeast);
+}
+
 // Only what came after every caller had applied the weight says anything about the share.
 void AddShare(const Spec& spec, const Observation& seen, State& state, double seconds) {
   Evidence& evidence = state.evidence;
@@ -226,7 +237,7 @@ void AddShare(const Spec& spec, const Observation& seen, State& state, double se
     stats::ObserveShare(evidence.share, CanaryShare(state, seen),
                         seen.counts.primary.low.completed + canary, canary, seconds);
   }
-  if (!applied) evidence.share = {};
+  if (!applied || seen.shield) evidence.share = {};
   evidence.share_applied = applied;
 }
 
@@ -245,15 +256,6 @@ double DueRequests(const State& state, const Observation& seen) {
   return static_cast<double>(seen.counts.primary.low.completed) * share / (1 - share);
 }
 
-// Of the canary's instances, 0..1: at the caller that keeps out the most.
-double EjectedNow(const Observation& seen) {
-  std::uint64_t ejected = 0;
-  for (const CallerFacts& caller : seen.callers) ejected = std::max(ejected, caller.canary_ejected);
-  const auto passing = static_cast<std::uint64_t>(std::max(0, seen.canary_passing));
-  if (ejected == 0) return 0;
-  return static_cast<double>(ejected) / static_cast<double>(std::max(ejected, passing));
-}
-
 void AddRate(const Observation& seen, State& state, double seconds) {
   Evidence& evidence = state.evidence;
   const auto completed = static_cast<double>(seen.counts.canary.low.completed);
@@ -261,7 +263,8 @@ void AddRate(const Observation& seen, State& state, double seconds) {
   // Averaged, since while both hang neither completes anything, and yet much is under way.
   const double kept = std::exp(-seconds / kRateForgottenSeconds);
   const double rate = std::max(completed, due) / seconds;
-  evidence.ejected_share = kept * evidence.ejected_share + (1 - kept) * EjectedNow(seen);
+  evidence.ejected_share =
+      kept * evidence.ejected_share + (1 - kept) * (seen.shield ? seen.shield->ejected : 0);
   evidence.canary_rate = kept * evidence.canary_rate + (1 - kept) * rate;
   evidence.silent_requests = completed > 0 ? 0 : evidence.silent_requests + due;
 }
@@ -391,6 +394,7 @@ bool IsJudged(const Spec& spec, const Observation& seen, const State& state) {
 void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   Evidence& evidence = state.evidence;
   const TickCounts& tick = seen.counts;
+  const double share = ToldShare(spec, seen, state);
   evidence.rollout_primary += tick.primary.high;
   evidence.rollout_canary += tick.canary.low;
   evidence.rollout_late += tick.canary.late.late;
@@ -413,7 +417,7 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   if (judged) {
     FixMetrics(evidence);
     FollowObjectives(spec, evidence);
-    AddHarm(spec, seen, CanaryShare(state, seen), counted, evidence, seconds);
+    AddHarm(spec, seen, share, counted, evidence, seconds);
     if (!seen.shield) AddIntervals(tick, evidence);
     evidence.canary_latency += counted.canary.latency;
     ObserveThresholds(spec, counted, seconds, evidence.thresholds);
@@ -425,7 +429,7 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
       judged && state.stage == Stage::kStepping && state.confirmed && HasSettled(seen, state);
   if (!judged) TeachHarm(tick, evidence);
   if (proves) {
-    AddSafe(spec, seen, CanaryShare(state, seen), counted, evidence);
+    AddSafe(spec, seen, share, counted, evidence);
   } else {
     TeachSafe(tick, evidence);
   }

@@ -265,7 +265,8 @@ std::string StartObstacle(const Transition& t) {
   if (t.spec.shield == ShieldUse::kRequire) {
     const std::string lacks =
         t.seen.shield ? t.seen.shield->lacks
-                      : "the service-resolver has no Failover of subset " + t.spec.canary_subset;
+                      : fmt::format("the service-resolver has no Failover of subset {} to {} alone",
+                                    t.spec.canary_subset, t.spec.primary_subset);
     if (!lacks.empty()) {
       return fmt::format("shield: require, but {}; see `consul-canaryctl check {}`", lacks,
                          t.spec.service);

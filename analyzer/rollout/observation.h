@@ -92,6 +92,7 @@ struct TickCounts {
 struct ShieldView {
   int ejecting = 1;  // instances of the canary, times the callers that each eject for themselves
   bool retried = false;  // failed requests are tried again
+  double ejected = 0;    // share of the canary's instances that a caller ejects now, on average
   std::string lacks;     // what the shield of this mesh lacks, in words; empty: it is whole
 
   bool operator==(const ShieldView&) const = default;

@@ -126,6 +126,7 @@ Result<Resolver> ReadResolver(const Json& entry) {
   }
   const Json& failovers = Child(entry, "Failover");
   resolver.has_failover = !failovers.empty();
+  for (const auto& [subset, target] : failovers.items()) resolver.with_failover.insert(subset);
   resolver.failover_subsets = FailoverSubsets(failovers, resolver);
   resolver.meta = TextMap(entry, "Meta");
   resolver.modify_index = Unsigned(entry, "ModifyIndex");

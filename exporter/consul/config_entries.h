@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,6 +64,12 @@ struct Resolver {
   std::uint64_t modify_index = 0;
   std::string raw{};
 
+  // Names of Failover, whatever it says of them.
+  std::set<std::string> with_failover{};
+
+  // Whether requests of `subset` go to `other` when none of its own instances is healthy, and those
+  // of no other subset go anywhere.
+  [[nodiscard]] bool FailsOverOnly(std::string_view subset, std::string_view other) const;
   // The other subset of the service that gets the requests of this one when none of its own
   // instances is healthy; nullopt: nobody does, or somebody else.
   [[nodiscard]] std::optional<std::string> FailoverOf(std::string_view subset) const;

@@ -40,6 +40,11 @@ std::map<std::string, std::string> FailoverSubsets(const Json& failovers,
   return subsets;
 }
 
+bool Resolver::FailsOverOnly(std::string_view subset, std::string_view other) const {
+  return with_failover.size() == 1 && *with_failover.begin() == subset &&
+         FailoverOf(subset) == other;
+}
+
 std::optional<std::string> Resolver::FailoverOf(std::string_view subset) const {
   auto found = failover_subsets.find(std::string(subset));
   if (found == failover_subsets.end()) found = failover_subsets.find("*");

@@ -333,6 +333,22 @@ TEST_F(ControlTest, ALockWithoutSpecificationIsDeletedWhereNothingIsUnderWay) {
   EXPECT_EQ(analyzer.leads, 1);  // of the other one nobody is told
 }
 
+// Whoever can read it may end it.
+TEST_F(ControlTest, ALockWithoutSpecificationIsLeftWhereTheStateCannotBeRead) {
+  ASSERT_TRUE(agent_->KvPut("consul-canary/locks/gone", "first"));
+  ASSERT_TRUE(agent_->KvPut("consul-canary/rollouts/gone/state", R"({"version": 99})"));
+  Analyzer analyzer(*agent_, "second");
+  ASSERT_TRUE(analyzer.WaitUntilLeading());
+  const auto lock = [&] {
+    const auto text = agent_->Get("/v1/kv/consul-canary/locks/gone").value_or("");
+    const std::string name = text.find("\"Session\"") == std::string::npos ? "free" : "held";
+    return std::pair(name, text.find("\"LockIndex\":1") != std::string::npos);
+  };
+  EXPECT_TRUE(testing::WaitUntil([&] { return lock() == std::pair(std::string("free"), true); },
+                                 std::chrono::seconds(20)));
+  EXPECT_EQ(analyzer.leads, 1);
+}
+
 TEST_F(ControlTest, ALockWithoutSpecificationIsTakenWhereARolloutIsUnderWay) {
   {
     Analyzer analyzer(*agent_, "first");

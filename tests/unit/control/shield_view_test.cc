@@ -46,7 +46,8 @@ ServiceSnapshot Shielded() {
   service.resolver = consul::Resolver{.name = "api",
                                       .subset_filters = {{"primary", "is v1"}, {"canary", "is v2"}},
                                       .has_failover = true,
-                                      .failover_subsets = {{"canary", "primary"}}};
+                                      .failover_subsets = {{"canary", "primary"}},
+                                      .with_failover = {"canary"}};
   service.router = consul::Router{.name = "api",
                                   .retries = {{.status_codes = {503}, .on_connect_failure = true}}};
   service.subset_instances = {{"primary", {Sidecar("a")}},
@@ -66,30 +67,32 @@ ServiceSnapshot Shielded() {
 
 TEST(ShieldOf, IsAFailoverOfTheCanaryToThePrimaryAlone) {
   ServiceSnapshot service = Shielded();
-  const auto shield = ShieldOf(ApiSpec(), service);
+  const auto shield = ShieldOf(ApiSpec(), service, kNow);
   ASSERT_TRUE(shield);
   EXPECT_EQ(*shield, (rollout::ShieldView{.ejecting = 2, .retried = true}));
   rollout::Spec ignoring = ApiSpec();
   ignoring.shield = rollout::ShieldUse::kIgnore;
-  EXPECT_FALSE(ShieldOf(ignoring, service));
-  service.resolver->failover_subsets["primary"] = "canary";
-  EXPECT_FALSE(ShieldOf(ApiSpec(), service));
+  EXPECT_FALSE(ShieldOf(ignoring, service, kNow));
+  service.resolver->with_failover.insert("primary");  // to wherever
+  EXPECT_FALSE(ShieldOf(ApiSpec(), service, kNow));
+  service.resolver->with_failover.erase("primary");
   service.resolver->failover_subsets = {{"canary", "beta"}};
-  EXPECT_FALSE(ShieldOf(ApiSpec(), service));
+  EXPECT_FALSE(ShieldOf(ApiSpec(), service, kNow));
   service.resolver.reset();
-  EXPECT_FALSE(ShieldOf(ApiSpec(), service));
+  EXPECT_FALSE(ShieldOf(ApiSpec(), service, kNow));
 }
 
 TEST(ShieldOf, SaysWhatItLacks) {
   ServiceSnapshot service = Shielded();
   service.callers[0].ejects = false;
-  EXPECT_EQ(ShieldOf(ApiSpec(), service)->lacks, "caller n/web does not eject instances that fail");
+  EXPECT_EQ(ShieldOf(ApiSpec(), service, kNow)->lacks,
+            "caller n/web does not eject instances that fail");
   service.router->retries[0].on_connect_failure = false;
-  EXPECT_EQ(ShieldOf(ApiSpec(), service)->lacks,
+  EXPECT_EQ(ShieldOf(ApiSpec(), service, kNow)->lacks,
             "a route of the service-router retries without RetryOnConnectFailure");
   service.router.reset();
-  EXPECT_EQ(ShieldOf(ApiSpec(), service)->lacks, "the service-router retries nothing");
-  EXPECT_FALSE(ShieldOf(ApiSpec(), service)->retried);
+  EXPECT_EQ(ShieldOf(ApiSpec(), service, kNow)->lacks, "the service-router retries nothing");
+  EXPECT_FALSE(ShieldOf(ApiSpec(), service, kNow)->retried);
 }
 
 TEST(ShieldOf, MakesAnInstanceThatIsNotReadUnknown) {
@@ -120,6 +123,66 @@ TEST(TakeCounts, BehindAShieldAttemptsAtTheInstancesAreWhatCounts) {
   EXPECT_EQ(taken.callers, (stats::Counts{50, 1}));
 }
 
+// One request that failed at each of its three tries, and one that did not at its second.
+TEST(TakeCounts, BehindAShieldARetriedRequestOfThePrimaryIsOneRequest) {
+  ServiceSnapshot service = Shielded();
+  rollout::State state;
+  (void)TakeCounts(ApiSpec(), service, state);
+  service.servers[0].local_app->completed = 103;
+  service.servers[0].local_app->responses[500] = 4;
+  envoy::SubsetCounters& primary = service.callers[0].subsets["primary"];
+  primary.completed = 100;
+  primary.retries = 3;
+  primary.retry_success = 1;
+  primary.responses[500] = 1;
+  const auto taken = TakeCounts(ApiSpec(), service, state);
+  EXPECT_EQ(taken.primary.low, (stats::Counts{100, 2}));
+  EXPECT_EQ(taken.primary.high, (stats::Counts{100, 4})) << "pages are not of one moment";
+}
+
+// Else the time without a shield, which the callers have counted, would be counted again.
+TEST(TakeCounts, AShieldThatIsTakenAwayLeavesNoBaselines) {
+  ServiceSnapshot service = Shielded();
+  rollout::State state;
+  (void)TakeCounts(ApiSpec(), service, state);
+  ServiceSnapshot without = service;
+  without.resolver->with_failover.clear();
+  without.resolver->failover_subsets.clear();
+  without.resolver->has_failover = false;
+  (void)TakeCounts(ApiSpec(), without, state);
+  service.servers[1].local_app->completed = 70;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.low.completed, 0);
+  service.servers[1].local_app->completed = 75;
+  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.low.completed, 5);
+}
+
+// Two seconds later so many more are under way at each instance, and none has ended.
+void Hang(ServiceSnapshot& service, std::uint64_t canary, std::uint64_t primary) {
+  for (ServerReading& server : service.servers) {
+    server.scraped_at = *server.scraped_at + std::chrono::seconds(2);
+    server.local_app->active += server.subsets.front() == "canary" ? canary : primary;
+  }
+}
+
+TEST(TakeCounts, BehindAShieldWhatHangsAtBothSubsetsIsNoHarm) {
+  for (const bool both : {false, true}) {
+    ServiceSnapshot service = Shielded();
+    rollout::State state;
+    state.phase = rollout::Phase::kProgressing;
+    state.confirmed = true;
+    state.confirmed_seconds = 60;
+    state.evidence.late_after_seconds = 2;
+    (void)TakeCounts(ApiSpec(), service, state);
+    std::int64_t late = 0;
+    for (int i = 0; i < 10; ++i) {
+      Hang(service, 10, both ? 10 : 0);
+      service.servers[0].local_app->completed += both ? 0 : 1000;
+      late += TakeCounts(ApiSpec(), service, state).canary.late.late;
+    }
+    EXPECT_EQ(late > 0, !both) << late;
+  }
+}
+
 // What it did as a canary is nothing of the primary's.
 TEST(TakeCounts, AnInstanceThatChangesItsSubsetBeginsAnew) {
   ServiceSnapshot service = Shielded();
@@ -142,6 +205,7 @@ TEST(TakeCounts, ACallerWhoseSidecarStillFailsOverCountsForNothing) {
   ServiceSnapshot service = Shielded();
   service.resolver->has_failover = false;
   service.resolver->failover_subsets.clear();
+  service.resolver->with_failover.clear();
   rollout::State state;
   (void)TakeCounts(ApiSpec(), service, state);
   envoy::SubsetCounters& canary = service.callers[0].subsets["canary"];

@@ -42,8 +42,7 @@ TEST(Shield, AHealthyCanaryAdvancesThoughItsShareIsNotItsWeight) {
 TEST(Shield, ACanaryThatIsEjectedMostOfTheTimeIsNotAdvanced) {
   World world = Shielded();
   world.ReachStep(0);
-  for (auto& caller : world.seen.callers) caller.canary_ejected = 1;
-  world.seen.canary_passing = 1;
+  world.seen.shield->ejected = 1;
   world.Traffic({950, 0}, {50, 0});
   world.Tick(60);
   EXPECT_EQ(world.state.step, 0);
@@ -51,6 +50,35 @@ TEST(Shield, ACanaryThatIsEjectedMostOfTheTimeIsNotAdvanced) {
   EXPECT_NE(world.state.reason.find("keeps 100% of the canary's instances out of the traffic"),
             std::string::npos)
       << world.state.reason;
+}
+
+// That the primary answers for it is no health.
+TEST(Shield, ACanaryThatIsEjectedWhileItHasAllTrafficIsNotPromoted) {
+  World world = Shielded();
+  world.ReachStage(Stage::kCanaryFull);
+  world.seen.shield->ejected = 1;
+  world.Traffic({0, 0}, {100, 0});
+  world.Tick(40);
+  EXPECT_EQ(world.state.stage, Stage::kCanaryFull);
+  EXPECT_NE(world.state.reason.find("promotion holds: the shield keeps"), std::string::npos)
+      << world.state.reason;
+  world.seen.shield->ejected = 0;
+  world.Traffic({1000, 0}, {1, 0});
+  world.Tick(60);
+  EXPECT_EQ(world.state.stage, Stage::kCanaryFull);
+  EXPECT_NE(world.state.reason.find("the primary has completed"), std::string::npos)
+      << world.state.reason;
+}
+
+TEST(Shield, AFirstStepOfWeightZeroIsProvenOnWhatMatches) {
+  World world = Shielded();
+  world.spec.steps[0].weight_percent = 0;
+  world.spec.match = {{.header = "x-canary", .value = "always"}};
+  world.seen.entries_known = true;
+  world.ReachStep(0);
+  world.Traffic({900, 0}, {100, 0});
+  world.Tick(90);
+  EXPECT_GE(world.state.step, 1) << world.state.reason;
 }
 
 // Whatever was proven on one side of the change stays proven on the other.
@@ -73,7 +101,8 @@ TEST(Shield, NothingStartsWithoutOneThatIsRequired) {
   world.Deploy("v2");
   world.Tick();
   EXPECT_EQ(world.state.phase, Phase::kIdle);
-  EXPECT_NE(world.state.reason.find("shield: require, but the service-resolver has no Failover"),
+  EXPECT_NE(world.state.reason.find(
+                "shield: require, but the service-resolver has no Failover of subset canary to"),
             std::string::npos)
       << world.state.reason;
   world.seen.shield = ShieldView{.lacks = "caller web does not eject instances that fail"};
