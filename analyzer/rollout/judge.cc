@@ -236,7 +236,7 @@ bool IsSilent(const Evidence& evidence) {
 }
 
 bool IsMostlyEjected(const Evidence& evidence) {
-  return evidence.shielded && evidence.ejected_share > 0.5;
+  return evidence.shielded && evidence.ejected_share > kMostEjected;
 }
 
 Verdict VerdictOf(const Spec& spec, const State& state) {

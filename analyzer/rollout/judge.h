@@ -80,6 +80,9 @@ struct Verdict {
 // no chance.
 [[nodiscard]] bool IsSilent(const Evidence& evidence);
 
+// Of the canary's instances, that the callers may keep out of their traffic while it advances.
+inline constexpr double kMostEjected = 0.5;
+
 // Whether the callers keep most of the canary's instances out of their traffic, behind a shield:
 // what is left of the requests is no proof of health.
 [[nodiscard]] bool IsMostlyEjected(const Evidence& evidence);

@@ -2,6 +2,8 @@
 // subset takes the version, all traffic back to it.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "analyzer/rollout/evidence.h"
 #include "analyzer/rollout/expectation.h"
 #include "analyzer/rollout/transition.h"
@@ -48,9 +50,11 @@ std::string ShieldTrouble(const Transition& t) {
   const Evidence& evidence = state.evidence;
   const bool is_canarys = state.stage == Stage::kCanaryFull || state.stage == Stage::kWatching;
   if (!is_canarys || !evidence.shielded) return "";
-  if (IsMostlyEjected(evidence)) {
+  // A stage may last a tick.
+  const double now = t.seen.shield ? t.seen.shield->ejected : 0;
+  if (IsMostlyEjected(evidence) || now > kMostEjected) {
     return fmt::format("the shield keeps {:.0f}% of the canary's instances out of the traffic",
-                       evidence.ejected_share * 100);
+                       std::max(now, evidence.ejected_share) * 100);
   }
   if (evidence.stage_primary.completed <= evidence.stage_canary.completed) return "";
   return fmt::format(

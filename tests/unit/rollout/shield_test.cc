@@ -62,11 +62,16 @@ TEST(Shield, ACanaryThatIsEjectedWhileItHasAllTrafficIsNotPromoted) {
   EXPECT_EQ(world.state.stage, Stage::kCanaryFull);
   EXPECT_NE(world.state.reason.find("promotion holds: the shield keeps"), std::string::npos)
       << world.state.reason;
-  world.seen.shield->ejected = 0;
+}
+
+TEST(Shield, ACanaryWhoseTrafficThePrimaryServesIsNotPromoted) {
+  World world = Shielded();
+  world.ReachStage(Stage::kCanaryFull);
   world.Traffic({1000, 0}, {1, 0});
-  world.Tick(60);
+  world.Tick(40);
   EXPECT_EQ(world.state.stage, Stage::kCanaryFull);
-  EXPECT_NE(world.state.reason.find("the primary has completed"), std::string::npos)
+  EXPECT_NE(world.state.reason.find("promotion holds: the primary has completed"),
+            std::string::npos)
       << world.state.reason;
 }
 

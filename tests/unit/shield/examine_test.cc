@@ -99,7 +99,7 @@ TEST(Examine, APermissionThatIsMissingIsNamedWithItsRule) {
 TEST(Examine, AFieldThatSomebodyChangedIsNoted) {
   MeshView view = Shielded();
   const std::string path = std::string(kCheck) + "/MaxFailures";
-  Put(*view.callers[0].defaults, path, 2);
+  Put(*view.callers[0].defaults, path, 7);
   EXPECT_NE(Said(view, "service-defaults/web", State::kNote).find(path), std::string::npos);
   EXPECT_TRUE(IsWhole(Examine(view)));
 }
