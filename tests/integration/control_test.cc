@@ -342,7 +342,7 @@ TEST_F(ControlTest, ALockWithoutSpecificationIsLeftWhereTheStateCannotBeRead) {
   const auto lock = [&] {
     const auto text = agent_->Get("/v1/kv/consul-canary/locks/gone").value_or("");
     const std::string name = text.find("\"Session\"") == std::string::npos ? "free" : "held";
-    return std::pair(name, text.find("\"LockIndex\":1") != std::string::npos);
+    return std::pair(name, text.find("\"LockIndex\":0") == std::string::npos);
   };
   EXPECT_TRUE(testing::WaitUntil([&] { return lock() == std::pair(std::string("free"), true); },
                                  std::chrono::seconds(20)));
@@ -355,6 +355,7 @@ TEST_F(ControlTest, ALockWithoutSpecificationIsTakenWhereARolloutIsUnderWay) {
     ASSERT_TRUE(analyzer.WaitUntilLeading());
     Change change = NewState("in the middle", 0);
     change.state->phase = rollout::Phase::kProgressing;
+    change.state->spec = rollout::Spec{.service = "api", .steps = {{.weight_percent = 10}}};
     ASSERT_TRUE(analyzer.Apply(change).committed);
   }
   ASSERT_TRUE(agent_->Delete("/v1/kv/consul-canary/specs/api"));

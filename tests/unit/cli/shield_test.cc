@@ -177,6 +177,7 @@ struct Ran {
 Ran Ctl(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "consul-canaryctl");
   std::vector<char*> argv;
+  argv.reserve(arguments.size());
   for (std::string& argument : arguments) argv.push_back(argument.data());
   ::testing::internal::CaptureStdout();
   ::testing::internal::CaptureStderr();
