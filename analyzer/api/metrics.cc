@@ -3,8 +3,6 @@
 #include <array>
 #include <vector>
 
-#include "analyzer/rollout/evidence.h"
-
 namespace consul_canary::api {
 namespace {
 
@@ -139,12 +137,6 @@ void WriteVerdicts(const Rows& rows, TextWriter& page) {
   const auto overdispersion = [](const RolloutView& view) { return view.verdict.overdispersion; };
   WriteGauge("consul_canary_overdispersion_ratio",
              "Cluster size of failures that tempers the evidence.", rows, overdispersion, page);
-  const auto absorbed = [](const RolloutView& view) {
-    return static_cast<double>(rollout::AbsorbedFailures(view.state.evidence));
-  };
-  WriteGauge("consul_canary_absorbed_failures",
-             "Failed attempts of this rollout that no caller saw, thanks to the shield.", rows,
-             absorbed, page);
   page.Begin("consul_canary_observed_share_ratio",
              "Share of the requests that the canary was seen to get since its weight is applied, "
              "in the last minute.",

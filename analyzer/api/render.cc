@@ -6,7 +6,6 @@
 
 #include "analyzer/api/next.h"
 #include "analyzer/control/stored_json.h"
-#include "analyzer/rollout/evidence.h"
 
 namespace consul_canary::api {
 namespace {
@@ -70,9 +69,8 @@ Json EvidenceJson(const RolloutView& view) {
       {"shield",
        {{"active", evidence.shielded},
         {"ejected_share", evidence.ejected_share},
-        {"failed_attempts", evidence.failed_attempts},
         {"failed_for_callers", evidence.failed_for_callers},
-        {"absorbed", rollout::AbsorbedFailures(evidence)}}},
+        {"saved_requests", evidence.saved_requests}}},
       {"latency",
        {{"primary", LatencyJson(evidence.primary_latency)},
         {"canary", LatencyJson(evidence.canary_latency)}}},

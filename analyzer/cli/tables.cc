@@ -113,8 +113,8 @@ std::string RolloutDetails(const json& rollout, const Look& look) {
   const json& shield = Child(evidence, "shield");
   if (shield.is_object() && shield.value("active", json()) == true) {
     text +=
-        fmt::format("shield     {:.0f} attempts failed, {:.0f} requests of callers\n",
-                    NumberOr0(shield, "failed_attempts"), NumberOr0(shield, "failed_for_callers"));
+        fmt::format("shield     {:.0f} requests saved, {:.0f} failed for callers\n",
+                    NumberOr0(shield, "saved_requests"), NumberOr0(shield, "failed_for_callers"));
   }
   text += OfMetrics(Child(evidence, "metrics"));
   for (const json& note : Child(evidence, "notes")) {

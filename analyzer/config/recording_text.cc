@@ -73,7 +73,9 @@ void AddCounts(const RecordedTick& tick, Json& line) {
     line["late"] = {{"started", late.started}, {"late", late.late}};
   }
   AddInstances(tick, line);
-  if (tick.shield) line["callers"] = ToValue(tick.counts.callers);
+  if (!tick.shield) return;
+  line["callers"] = {{"failed", tick.counts.failed_for_callers},
+                     {"saved", tick.counts.saved_requests}};
 }
 
 // What the mesh is where it is not as wanted.

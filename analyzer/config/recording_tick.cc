@@ -166,9 +166,9 @@ rollout::ShieldView ReadShield(const Json& value) {
 }
 
 void ReadCallers(const Json& value, RecordedTick& tick) {
-  rollout::SubsetTick seen;
-  ReadSubset(value, "callers", seen);
-  tick.counts.callers = seen.low;
+  OnlyKnown(value, "callers", R"({"failed": x, "saved": y})", {"failed", "saved"});
+  tick.counts.failed_for_callers = Count(value, "callers", "failed");
+  tick.counts.saved_requests = Count(value, "callers", "saved");
 }
 
 using ReadKey = void (*)(const Json& value, RecordedTick& tick);

@@ -357,8 +357,8 @@ void AddMetrics(const Evidence& evidence, Json& json) {
   }
   json["shielded"] = evidence.shielded;
   json["ejected_share"] = evidence.ejected_share;
-  json["failed_attempts"] = evidence.failed_attempts;
   json["failed_for_callers"] = evidence.failed_for_callers;
+  json["saved_requests"] = evidence.saved_requests;
 }
 
 void ReadMetrics(const Json& json, Evidence& evidence) {
@@ -390,8 +390,8 @@ void ReadMetrics(const Json& json, Evidence& evidence) {
   }
   ReadIfGiven(json, "shielded", evidence.shielded);
   ReadIfGiven(json, "ejected_share", evidence.ejected_share);
-  ReadIfGiven(json, "failed_attempts", evidence.failed_attempts);
   ReadIfGiven(json, "failed_for_callers", evidence.failed_for_callers);
+  ReadIfGiven(json, "saved_requests", evidence.saved_requests);
 }
 
 }  // namespace

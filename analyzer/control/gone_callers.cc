@@ -3,7 +3,7 @@
 #include <set>
 #include <string>
 
-#include "analyzer/control/observe.h"
+#include "analyzer/control/take_counts.h"
 #include "exporter/base/log.h"
 
 namespace consul_canary::control {

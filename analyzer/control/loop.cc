@@ -15,6 +15,7 @@
 #include "analyzer/control/observe.h"
 #include "analyzer/control/record.h"
 #include "analyzer/control/store.h"
+#include "analyzer/control/take_counts.h"
 #include "analyzer/control/tick_clock.h"
 #include "analyzer/rollout/decide.h"
 #include "exporter/base/log.h"

@@ -26,17 +26,4 @@ inline constexpr base::milliseconds kFreshFor{3500};
                                            const collect::ServiceSnapshot* service,
                                            base::MonotonicTime now);
 
-// Takes what the sidecars have counted since the state's baselines, and moves these.
-[[nodiscard]] rollout::TickCounts TakeCounts(const rollout::Spec& spec,
-                                             const collect::ServiceSnapshot& service,
-                                             rollout::State& state);
-
-// Under which names the state may hold baselines: the callers, and the instances with their
-// subsets.
-[[nodiscard]] std::set<std::string> SidecarsOf(const collect::ServiceSnapshot& service);
-
-// Drops the baselines of sidecars that are not known any more. Between rollouts only: one that is
-// merely late would lose what it has counted meanwhile.
-void ForgetGoneCallers(const collect::ServiceSnapshot& service, envoy::Baselines& baselines);
-
 }  // namespace consul_canary::control

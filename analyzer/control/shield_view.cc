@@ -24,6 +24,7 @@ int PassingIn(const ServiceSnapshot& service, const std::string& subset) {
 // The mean over the callers that were read lately: one of many that keeps an instance out for its
 // base time now and then is no sign of anything.
 double EjectedNow(const Spec& spec, const ServiceSnapshot& service, base::MonotonicTime now) {
+  const auto passing = static_cast<double>(PassingIn(service, spec.canary_subset));
   double shares = 0;
   int callers = 0;
   for (const CallerReading& caller : service.callers) {
@@ -33,9 +34,7 @@ double EjectedNow(const Spec& spec, const ServiceSnapshot& service, base::Monoto
       continue;
     }
     const auto ejected = static_cast<double>(canary->second.ejections_active);
-    const double instances =
-        std::max(ejected, static_cast<double>(PassingIn(service, spec.canary_subset)));
-    shares += instances > 0 ? ejected / instances : 0;
+    if (ejected > 0) shares += ejected / std::max(ejected, passing);
     ++callers;
   }
   return callers > 0 ? shares / callers : 0;
@@ -111,7 +110,7 @@ std::map<std::string, envoy::SubsetOutcomes> InstancesNow(const Spec& spec,
 std::string WhyAttemptsUnknown(const Spec& spec, const ServiceSnapshot& service,
                                base::MonotonicTime now) {
   for (const std::string& subset : {spec.canary_subset, spec.primary_subset}) {
-    const auto unread = collect::UnreadInstances(service, {subset}, now, kFreshFor);
+    const auto unread = collect::UnreadInstances(service, subset, now, kFreshFor);
     if (unread.empty()) continue;
     return fmt::format(
         "behind the shield the instances' own sidecars are judged, and of {} nothing is known: {}",

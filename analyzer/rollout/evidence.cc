@@ -310,10 +310,6 @@ double SettlingSeconds(const Observation& seen) {
   return std::min(seen.request_timeout_seconds, kLongestWaitSeconds);
 }
 
-std::int64_t AbsorbedFailures(const Evidence& evidence) {
-  return std::max<std::int64_t>(0, evidence.failed_attempts - evidence.failed_for_callers);
-}
-
 Evidence StartEvidence(const Evidence& before, const Observation& seen) {
   Evidence evidence;
   evidence.dispersion = before.dispersion;
@@ -399,10 +395,8 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   evidence.rollout_canary += tick.canary.low;
   evidence.rollout_late += tick.canary.late.late;
   evidence.shielded = seen.shield.has_value();
-  if (seen.shield) {
-    evidence.failed_attempts += tick.primary.low.failures + tick.canary.low.failures;
-    evidence.failed_for_callers += tick.callers.failures;
-  }
+  evidence.failed_for_callers += tick.failed_for_callers;
+  evidence.saved_requests += tick.saved_requests;
   // A primary without instances teaches nothing either.
   if (seen.doubtful || IsPrimaryGone(state, seen)) return;
   evidence.overdispersion_floor =

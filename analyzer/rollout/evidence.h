@@ -39,7 +39,4 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state);
 // Whether this tick's requests count as evidence.
 [[nodiscard]] bool IsJudged(const Spec& spec, const Observation& seen, const State& state);
 
-// Failed attempts that no caller saw, behind a shield.
-[[nodiscard]] std::int64_t AbsorbedFailures(const Evidence& evidence);
-
 }  // namespace consul_canary::rollout

@@ -134,9 +134,9 @@ struct Evidence {
   stats::Counts stage_primary, stage_canary;      // seen in this stage, warm-up included
   stats::Counts rollout_primary, rollout_canary;  // seen since the start, warm-up included
   std::int64_t rollout_late = 0;                  // of the canary's requests, at least
-  // With a shield: failed attempts at both, and requests that failed for the callers.
-  std::int64_t failed_attempts = 0;
+  // With a shield, as TickCounts'.
   std::int64_t failed_for_callers = 0;
+  std::int64_t saved_requests = 0;
 
   bool operator==(const Evidence&) const = default;
 };

@@ -100,13 +100,13 @@ class Watcher {
   std::string problem_;
 };
 
-std::optional<std::int64_t> AbsorbedFailures(Stage& stage) {
+std::optional<std::int64_t> SavedRequests(Stage& stage) {
   const auto body =
       stage.mesh().consul().http().Get(stage.analyzer_address() + "/api/v1/rollouts/api");
   const auto rollout = nlohmann::json::parse(body.value_or(""), nullptr, false);
-  const auto absorbed = nlohmann::json::json_pointer("/evidence/shield/absorbed");
-  if (!rollout.is_object() || !rollout.contains(absorbed)) return std::nullopt;
-  return rollout.at(absorbed).get<std::int64_t>();
+  const auto saved = nlohmann::json::json_pointer("/evidence/shield/saved_requests");
+  if (!rollout.is_object() || !rollout.contains(saved)) return std::nullopt;
+  return rollout.at(saved).get<std::int64_t>();
 }
 
 std::string OutcomeOf(const std::string& phase) {
@@ -141,7 +141,7 @@ std::string ToJson(std::string_view scenario, const Outcome& outcome) {
   if (outcome.seconds_from_fault_to_splitter) {
     line["seconds_from_fault_to_splitter"] = rounded(*outcome.seconds_from_fault_to_splitter);
   }
-  if (outcome.absorbed_failures) line["absorbed_failures"] = *outcome.absorbed_failures;
+  if (outcome.saved_requests) line["saved_requests"] = *outcome.saved_requests;
   return line.dump();
 }
 
@@ -178,7 +178,7 @@ Result<Outcome> Play(Stage& stage, const Options& options, Progress& progress,
   outcome.requests = counts.completed;
   outcome.failed_requests = counts.failed;
   outcome.seconds_from_fault_to_splitter = watcher.FaultToSplitter();
-  if (options.scenario.shielded) outcome.absorbed_failures = AbsorbedFailures(stage);
+  if (options.scenario.shielded) outcome.saved_requests = SavedRequests(stage);
   return outcome;
 }
 

@@ -20,7 +20,7 @@ struct Outcome {
   // From the moment at which the applications had taken the fault until Consul's splitter gave the
   // canary nothing.
   std::optional<double> seconds_from_fault_to_splitter;
-  std::optional<std::int64_t> absorbed_failures;  // by the shield, where there is one
+  std::optional<std::int64_t> saved_requests;  // by the shield, where there is one
 };
 
 // The line that ends the demo.

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <unordered_map>
 
@@ -27,35 +26,21 @@ std::string WhyUnread(const ServerReading& server, base::MonotonicTime now,
 }  // namespace
 
 std::vector<UnreadInstance> UnreadInstances(const ServiceSnapshot& service,
-                                            const std::set<std::string>& subsets,
-                                            base::MonotonicTime now, base::milliseconds max_age) {
+                                            const std::string& subset, base::MonotonicTime now,
+                                            base::milliseconds max_age) {
+  std::vector<UnreadInstance> unread;
+  const auto members = service.subset_instances.find(subset);
+  if (members == service.subset_instances.end()) return unread;
   std::unordered_map<std::string, const ServerReading*> servers;
   for (const ServerReading& server : service.servers) servers.emplace(server.id, &server);
-  std::vector<UnreadInstance> unread;
-  std::unordered_map<std::string, const std::string*> seen;  // proxy → the first of its subsets
-  for (const std::string& subset : subsets) {
-    const auto members = service.subset_instances.find(subset);
-    if (members == service.subset_instances.end()) continue;
-    for (const consul::Instance& member : members->second) {
-      const std::string id = ProxyId(member);
-      const std::string& name = member.destination_id.empty() ? member.id : member.destination_id;
-      const auto [first, is_new] = seen.emplace(id, &subset);
-      const auto server = servers.find(id);
-      std::string reason;
-      if (!is_new) {
-        reason = fmt::format("it lies in {} and in {}", *first->second, subset);
-      } else if (!member.passing) {
-        continue;
-      } else if (server == servers.end()) {
-        reason = "it has no sidecar that is known";
-      } else {
-        reason = WhyUnread(*server->second, now, max_age);
-      }
-      const bool is_told =
-          std::any_of(unread.begin(), unread.end(),
-                      [&](const UnreadInstance& each) { return each.instance_id == name; });
-      if (!reason.empty() && !is_told) unread.push_back({name, std::move(reason)});
-    }
+  for (const consul::Instance& member : members->second) {
+    if (!member.passing) continue;
+    const auto server = servers.find(ProxyId(member));
+    std::string reason = server == servers.end() ? "it has no sidecar that is known"
+                                                 : WhyUnread(*server->second, now, max_age);
+    if (reason.empty()) continue;
+    unread.push_back(
+        {member.destination_id.empty() ? member.id : member.destination_id, std::move(reason)});
   }
   return unread;
 }

@@ -2,7 +2,6 @@
 // failover between subsets, callers' counters are none of either). Unknown is never zero. Pure.
 #pragma once
 
-#include <set>
 #include <string>
 #include <vector>
 
@@ -18,13 +17,12 @@ struct UnreadInstance {
   bool operator==(const UnreadInstance&) const = default;
 };
 
-// The instances of these subsets that pass in Consul and whose attempts cannot be told: no sidecar
-// or none with an address, one that was never read, or not within `max_age`, or gave no counts of
-// its instance; or an instance that lies in several of the subsets. Each once, by its first reason.
-// Those that do not pass get no requests and may be silent. Says nothing of subsets whose instances
-// are not known: ServiceSnapshot::instances_known.
+// The instances of a subset that pass in Consul and whose attempts cannot be told: no sidecar or
+// none with an address, one that was never read, or not within `max_age`, or gave no counts of its
+// instance. Those that do not pass get no requests and may be silent. Says nothing where the
+// instances are not known: ServiceSnapshot::instances_known.
 [[nodiscard]] std::vector<UnreadInstance> UnreadInstances(const ServiceSnapshot& service,
-                                                          const std::set<std::string>& subsets,
+                                                          const std::string& subset,
                                                           base::MonotonicTime now,
                                                           base::milliseconds max_age);
 

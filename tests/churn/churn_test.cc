@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "analyzer/control/observe.h"
+#include "analyzer/control/take_counts.h"
 #include "analyzer/rollout/state.h"
 #include "exporter/collect/mesh_state.h"
 #include "exporter/metrics/mesh_metrics.h"

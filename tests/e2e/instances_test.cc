@@ -3,48 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
-#include <functional>
-#include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 
-#include "tests/e2e/metrics_page.h"
+#include "tests/e2e/exporter_mesh.h"
 #include "tests/e2e/shield_entries.h"
-#include "tests/support/daemons.h"
 #include "tests/support/load.h"
-#include "tests/support/mesh.h"
-#include "tests/support/wait.h"
 
 namespace consul_canary::testing {
 namespace {
 
-class InstancesTest : public ::testing::Test {
+class InstancesTest : public ExporterTest {
  protected:
-  void Begin(MeshOptions options) {
-    const auto sidecars = static_cast<double>(options.versions.size()) + options.callers;
-    auto mesh = Mesh::Start(std::move(options));
-    ASSERT_TRUE(mesh) << mesh.error().message;
-    mesh_ = std::move(*mesh);
-    auto exporter = StartExporter(mesh_->consul());
-    ASSERT_TRUE(exporter) << exporter.error().message;
-    exporter_ = std::move(*exporter);
-    ASSERT_TRUE(WaitFor([sidecars](const Page& page) {
-      return page.Sum("consul_canary_sidecars", {{"state", "read"}}) == sidecars;
-    }));
-  }
-
-  [[nodiscard]] Page Metrics() const {
-    const auto text = mesh_->consul().http().Get(exporter_->address() + "/metrics");
-    return Page(text.value_or(""));
-  }
-
-  [[nodiscard]] bool WaitFor(const std::function<bool(const Page&)>& condition) const {
-    const bool met = WaitUntil([&] { return condition(Metrics()); }, seconds(15));
-    if (!met) ADD_FAILURE() << Metrics().text();
-    return met;
-  }
-
   [[nodiscard]] bool WaitForShield(std::string_view state) const {
     return WaitFor([state](const Page& page) {
       return page.Sum("consul_canary_shield_callers", {{"subset", "canary"}, {"state", state}}) ==
@@ -69,9 +39,6 @@ class InstancesTest : public ::testing::Test {
     return rebuilt &&
            WaitFor([&](const Page& page) { return scrapes(page) >= before + 2 * sidecars; });
   }
-
-  std::unique_ptr<Mesh> mesh_;
-  std::unique_ptr<Daemon> exporter_;
 };
 
 double Of(const Page& page, std::string_view name, std::string_view subset) {

@@ -37,6 +37,15 @@ class TakeoverTest : public RolloutTest {
     return answer.is_object() && answer.value("leader", false);
   }
 
+  // … and the first step has its weight; a leader is found.
+  void ReachFirstStep(const std::string& spec) {
+    ASSERT_NO_FATAL_FAILURE(BeginWithTwo());
+    ASSERT_NO_FATAL_FAILURE(ApplySpec(spec));
+    ASSERT_TRUE(mesh_->AddInstance("v2"));
+    ASSERT_NO_FATAL_FAILURE(FindLeader());
+    ASSERT_TRUE(WaitForStep(1));
+  }
+
   // Whoever leads becomes analyzer_, which the base class asks and orders; second_ is the other.
   void LetTheOtherOneTakeOver() { std::swap(analyzer_, second_); }
   void FindLeader() {
@@ -60,11 +69,7 @@ class TakeoverTest : public RolloutTest {
 };
 
 TEST_F(TakeoverTest, AfterAKillGoesOnFromTheSameStep) {
-  ASSERT_NO_FATAL_FAILURE(BeginWithTwo());
-  ASSERT_NO_FATAL_FAILURE(ApplySpec());
-  ASSERT_TRUE(mesh_->AddInstance("v2"));
-  ASSERT_NO_FATAL_FAILURE(FindLeader());
-  ASSERT_TRUE(WaitForStep(1));
+  ASSERT_NO_FATAL_FAILURE(ReachFirstStep(kSpec));
   const std::string old_epoch = EpochInSplitter();
   analyzer_->Kill();
   ASSERT_TRUE(WaitUntilOtherLeads());
@@ -78,11 +83,7 @@ TEST_F(TakeoverTest, AfterAKillGoesOnFromTheSameStep) {
 }
 
 TEST_F(TakeoverTest, FromAStoppedLeaderLeavesItNothingToWriteWhenItGoesOn) {
-  ASSERT_NO_FATAL_FAILURE(BeginWithTwo());
-  ASSERT_NO_FATAL_FAILURE(ApplySpec(kPausing));
-  ASSERT_TRUE(mesh_->AddInstance("v2"));
-  ASSERT_NO_FATAL_FAILURE(FindLeader());
-  ASSERT_TRUE(WaitForStep(1));
+  ASSERT_NO_FATAL_FAILURE(ReachFirstStep(kPausing));
   analyzer_->process().Signal(SIGSTOP);
   ASSERT_TRUE(WaitUntilOtherLeads());
   LetTheOtherOneTakeOver();
@@ -105,11 +106,7 @@ TEST_F(TakeoverTest, FromAStoppedLeaderLeavesItNothingToWriteWhenItGoesOn) {
 }
 
 TEST_F(TakeoverTest, EndsARolloutWhoseSpecificationIsGone) {
-  ASSERT_NO_FATAL_FAILURE(BeginWithTwo());
-  ASSERT_NO_FATAL_FAILURE(ApplySpec(kPausing));
-  ASSERT_TRUE(mesh_->AddInstance("v2"));
-  ASSERT_NO_FATAL_FAILURE(FindLeader());
-  ASSERT_TRUE(WaitForStep(1));
+  ASSERT_NO_FATAL_FAILURE(ReachFirstStep(kPausing));
   analyzer_->process().Signal(SIGSTOP);
   const ConsulAgent& consul = mesh_->consul();
   ASSERT_TRUE(consul.Delete("/v1/kv/consul-canary/specs/api"));

@@ -73,7 +73,6 @@ void Rollout::Tick(rollout::TickCounts counts) {
   seen_.counts_known = true;
   seen_.counts = std::move(counts);
   seen_.shield = stream_.shield();
-  seen_.callers.front().canary_ejected = stream_.ejected_instances();
   Look();
 }
 

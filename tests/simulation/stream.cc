@@ -150,13 +150,11 @@ rollout::TickCounts Stream::NextBehindShield(double weight_ratio) {
   const auto active = static_cast<int>(second.tick.active_instances);
   const int all = traffic_.canary_instances * traffic_.ejection->callers;
   shield_->ejecting = active;
-  // At the caller that keeps out the most, where there are several: at least the average.
-  ejected_instances_ = static_cast<std::uint64_t>((all - active + traffic_.ejection->callers - 1) /
-                                                  traffic_.ejection->callers);
+  shield_->ejected = static_cast<double>(all - active) / all;
   rollout::TickCounts tick;
   tick.primary.low = tick.primary.high = second.tick.primary;
   tick.canary.low = tick.canary.high = second.tick.canary;
-  tick.callers = {second.requests, second.failed};
+  tick.failed_for_callers = second.failed;
   now_ += 1;
   return tick;
 }

@@ -35,7 +35,6 @@ class Stream {
 
   // Of the last second, as it began; nothing without traffic.ejection.
   [[nodiscard]] const std::optional<rollout::ShieldView>& shield() const { return shield_; }
-  [[nodiscard]] std::uint64_t ejected_instances() const { return ejected_instances_; }
 
   // The canary's first second is the one that comes next: faults count from there.
   void StartCanary() { canary_since_ = now_; }
@@ -68,7 +67,6 @@ class Stream {
   envoy::LateBlocks blocks_;
   std::optional<EjectedStream> ejected_;
   std::optional<rollout::ShieldView> shield_;
-  std::uint64_t ejected_instances_ = 0;
 };
 
 }  // namespace consul_canary::simulation

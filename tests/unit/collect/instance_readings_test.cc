@@ -43,7 +43,7 @@ ServiceSnapshot Api() {
 }
 
 std::vector<UnreadInstance> Unread(const ServiceSnapshot& api, int now_seconds = 101) {
-  return UnreadInstances(api, {"canary", "primary"}, At(now_seconds), base::milliseconds(3500));
+  return UnreadInstances(api, "canary", At(now_seconds), base::milliseconds(3500));
 }
 
 // Having served nothing yet is known too.
@@ -84,7 +84,7 @@ TEST(UnreadInstances, AreNotThoseWhoseLastReadingIsFreshThoughTheLastTryFailed) 
   ServiceSnapshot api = Api();
   api.servers[1].error = "timeout";
   EXPECT_TRUE(Unread(api, 103).empty());
-  EXPECT_EQ(Unread(api, 104).size(), 2U);
+  EXPECT_EQ(Unread(api, 104).size(), 1U);
 }
 
 TEST(UnreadInstances, AreNotThoseThatGetNoRequests) {
@@ -92,13 +92,6 @@ TEST(UnreadInstances, AreNotThoseThatGetNoRequests) {
   api.subset_instances["canary"] = {Member("api-2", false)};
   api.servers[1].scraped_at.reset();
   EXPECT_TRUE(Unread(api).empty());
-}
-
-TEST(UnreadInstances, AreThoseThatLieInBothSubsetsEachOnce) {
-  ServiceSnapshot api = Api();
-  api.subset_instances["primary"] = {Member("api-1"), Member("api-2")};
-  EXPECT_EQ(Unread(api),
-            (std::vector<UnreadInstance>{{"api-2", "it lies in canary and in primary"}}));
 }
 
 TEST(UnreadInstances, AreNotThoseOfOtherSubsets) {

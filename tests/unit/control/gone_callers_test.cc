@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "analyzer/control/observe.h"
+#include "analyzer/control/take_counts.h"
 
 namespace consul_canary::control {
 namespace {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "analyzer/control/take_counts.h"
+
 namespace consul_canary::control {
 namespace {
 

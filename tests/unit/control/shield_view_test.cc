@@ -6,6 +6,7 @@
 #include <string>
 
 #include "analyzer/control/observe.h"
+#include "analyzer/control/take_counts.h"
 
 namespace consul_canary::control {
 namespace {
@@ -116,11 +117,13 @@ TEST(TakeCounts, BehindAShieldAttemptsAtTheInstancesAreWhatCounts) {
   service.servers[2].local_app->completed = 4;
   service.callers[0].subsets["canary"].completed = 50;
   service.callers[0].subsets["canary"].responses[503] = 1;
+  service.callers[0].subsets["canary"].retry_success = 2;
   const auto taken = TakeCounts(ApiSpec(), service, state);
   EXPECT_EQ(taken.primary.low, (stats::Counts{90, 0}));
   EXPECT_EQ(taken.canary.low, (stats::Counts{7, 1}));
   EXPECT_EQ(taken.canary.high, (stats::Counts{7, 1}));
-  EXPECT_EQ(taken.callers, (stats::Counts{50, 1}));
+  EXPECT_EQ(taken.failed_for_callers, 1);
+  EXPECT_EQ(taken.saved_requests, 2);
 }
 
 // One request that failed at each of its three tries, and one that did not at its second.

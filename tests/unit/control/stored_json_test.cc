@@ -112,8 +112,8 @@ void FillMetrics(rollout::Evidence& evidence) {
   evidence.ejected_safe = {.primary = {52, 6}, .log_sums = {1.0 / 3, -1.0 / 7, 0}};
   evidence.shielded = true;
   evidence.ejected_share = 1.0 / 37;
-  evidence.failed_attempts = 48;
-  evidence.failed_for_callers = 49;
+  evidence.failed_for_callers = 48;
+  evidence.saved_requests = 49;
 }
 
 // Every field that is stored differs from its default, and no double is a short decimal.

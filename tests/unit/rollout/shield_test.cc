@@ -4,7 +4,6 @@
 
 #include <string>
 
-#include "analyzer/rollout/evidence.h"
 #include "tests/unit/rollout/world.h"
 
 namespace consul_canary::rollout {
@@ -22,12 +21,12 @@ TEST(Shield, AFewFailuresOfACanaryThatIsEjectedAtEachAreHarm) {
   for (int second = 0; second < 60 && world.state.phase == Phase::kProgressing; ++second) {
     const bool ejected = second % 4 != 0;
     world.Traffic({100, 0}, ejected ? stats::Counts{} : stats::Counts{2, 2});
-    world.seen.counts.callers = {100, 0};
+    world.seen.counts.saved_requests = ejected ? 0 : 2;
     world.Tick();
   }
   EXPECT_EQ(world.LastDecision(), "rollback/harm") << world.state.reason;
   EXPECT_EQ(stats::LogHarm(world.state.evidence.harm), 0) << "the process without ejection";
-  EXPECT_GT(AbsorbedFailures(world.state.evidence), 0);
+  EXPECT_GT(world.state.evidence.saved_requests, 0);
 }
 
 TEST(Shield, AHealthyCanaryAdvancesThoughItsShareIsNotItsWeight) {
