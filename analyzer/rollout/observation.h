@@ -80,8 +80,8 @@ struct TickCounts {
   // not known.
   stats::InstanceCounts primary_instances;
   std::vector<std::pair<std::string, stats::LatencyCounts>> primary_instance_latency;
-  // With a shield, by the callers: requests that failed for them, and requests of the canary's share
-  // whose first try failed and which a retry made succeed.
+  // With a shield, by the callers: requests that failed for them, and requests of the canary's
+  // share whose first try failed and which a retry made succeed.
   std::int64_t failed_for_callers = 0;
   std::int64_t saved_requests = 0;
 
