@@ -244,6 +244,13 @@ std::string ShareTrouble(const Transition& t) {
         "the canary completes no requests where its weight makes {:.0f} due; silence is no health",
         t.state.evidence.silent_requests);
   }
+  if (const std::string silent = SilentInstance(t.state.evidence); !silent.empty()) {
+    return fmt::format(
+        "{} passes its checks and completes no requests where {:.0f} were due to it, and behind "
+        "the "
+        "shield no caller notices; silence is no health",
+        silent, t.state.evidence.silent_instances.at(silent));
+  }
   const double share = t.verdict.observed_share.value_or(0);
   return fmt::format(
       "the canary gets {:.2f}% of the requests where the splitter gives it {:g}%: {}", share * 100,

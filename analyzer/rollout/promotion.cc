@@ -56,6 +56,9 @@ std::string ShieldTrouble(const Transition& t) {
     return fmt::format("the shield keeps {:.0f}% of the canary's instances out of the traffic",
                        std::max(now, evidence.ejected_share) * 100);
   }
+  if (const std::string silent = SilentInstance(evidence); !silent.empty()) {
+    return fmt::format("{} passes its checks and completes no requests", silent);
+  }
   if (evidence.stage_primary.completed <= evidence.stage_canary.completed) return "";
   return fmt::format(
       "the primary has completed {} requests and the canary {} since all traffic is the canary's",
