@@ -75,7 +75,8 @@ void AddCounts(const RecordedTick& tick, Json& line) {
   AddInstances(tick, line);
   if (!tick.shield) return;
   line["callers"] = {{"failed", tick.counts.failed_for_callers},
-                     {"saved", tick.counts.saved_requests}};
+                     {"saved", tick.counts.saved_requests},
+                     {"failed_over", tick.counts.failed_over}};
 }
 
 // What the mesh is where it is not as wanted.

@@ -169,9 +169,11 @@ rollout::ShieldView ReadShield(const Json& value) {
 }
 
 void ReadCallers(const Json& value, RecordedTick& tick) {
-  OnlyKnown(value, "callers", R"({"failed": x, "saved": y})", {"failed", "saved"});
+  OnlyKnown(value, "callers", R"({"failed": x, "saved": y, "failed_over": z})",
+            {"failed", "saved", "failed_over"});
   tick.counts.failed_for_callers = Count(value, "callers", "failed");
   tick.counts.saved_requests = Count(value, "callers", "saved");
+  tick.counts.failed_over = CountOr(value, "callers", "failed_over", 0);
 }
 
 using ReadKey = void (*)(const Json& value, RecordedTick& tick);

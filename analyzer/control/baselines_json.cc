@@ -69,6 +69,7 @@ envoy::OutcomeCounters CountersFromJson(const Json& entry, const Json& state) {
   counters.completed = entry.at("completed").get<std::uint64_t>();
   counters.retries = entry.at("retries").get<std::uint64_t>();
   counters.retry_success = entry.at("retry_success").get<std::uint64_t>();
+  counters.failed_over = entry.value("failed_over", std::uint64_t{0});
   counters.responses = CodesFromJson(entry.at("responses"));
   counters.retried_responses = CodesFromJson(entry.at("retried"));
   if (entry.contains("grpc")) counters.grpc_statuses = CodesFromJson(entry.at("grpc"));
@@ -88,6 +89,7 @@ Json BaselinesToJson(const envoy::Baselines& baselines, Json& edge_lists) {
                                           {"retry_success", counters.retry_success},
                                           {"responses", CodesToJson(counters.responses)},
                                           {"retried", CodesToJson(counters.retried_responses)}};
+      if (counters.failed_over > 0) entry["failed_over"] = counters.failed_over;
       if (!counters.grpc_statuses.empty()) entry["grpc"] = CodesToJson(counters.grpc_statuses);
       AddHistogram(counters, entry, edge_lists);
     }

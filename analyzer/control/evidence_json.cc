@@ -366,6 +366,7 @@ void AddMetrics(const Evidence& evidence, Json& json) {
   json["ejected_share"] = evidence.ejected_share;
   json["failed_for_callers"] = evidence.failed_for_callers;
   json["saved_requests"] = evidence.saved_requests;
+  if (evidence.failed_over > 0) json["failed_over"] = evidence.failed_over;
 }
 
 void ReadMetrics(const Json& json, Evidence& evidence) {
@@ -400,6 +401,7 @@ void ReadMetrics(const Json& json, Evidence& evidence) {
   ReadIfGiven(json, "ejected_share", evidence.ejected_share);
   ReadIfGiven(json, "failed_for_callers", evidence.failed_for_callers);
   ReadIfGiven(json, "saved_requests", evidence.saved_requests);
+  ReadIfGiven(json, "failed_over", evidence.failed_over);
 }
 
 }  // namespace

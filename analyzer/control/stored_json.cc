@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <array>
 
 #include <charconv>
 #include <ctime>
@@ -122,6 +123,8 @@ void ReadProgress(const Json& json, State& state) {
       json.at("membership_baseline").get<std::map<std::string, std::uint64_t>>();
   state.await_reload = json.at("await_reload").get<bool>();
   state.await_membership = json.at("await_membership").get<bool>();
+  const auto pending = json.value("pending_retries", std::array<std::int64_t, 3>{});
+  state.pending_retries = {pending[0], pending[1], pending[2]};
 }
 
 Json FormerPrimariesToJson(const State& state) {
@@ -231,6 +234,9 @@ std::string StateToJson(const State& state) {
                      {"membership_baseline", state.membership_baseline},
                      {"await_reload", state.await_reload},
                      {"await_membership", state.await_membership},
+                     {"pending_retries",
+                      {state.pending_retries.canary_repeats, state.pending_retries.primary_repeats,
+                       state.pending_retries.primary}},
                      {"reason", state.reason},
                      {"decisions", state.decisions},
                      {"last_order", state.last_order},

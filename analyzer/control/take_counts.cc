@@ -6,6 +6,7 @@
 
 #include "analyzer/control/shield_view.h"
 #include "analyzer/rollout/judge.h"
+#include "analyzer/stats/ejection.h"
 
 namespace consul_canary::control {
 namespace {
@@ -190,6 +191,7 @@ void TakeInstances(const Spec& spec, const ServiceSnapshot& service, bool shield
 // counted a second time.
 void ForgetOtherWay(const Spec& spec, const ServiceSnapshot& service, bool shielded,
                     rollout::State& state) {
+  if (!shielded) state.instances_before.clear();
   for (const collect::ServerReading& server : service.servers) {
     const std::string* subset = shielded ? SubsetOf(spec, server) : nullptr;
     for (const std::string& other : {spec.primary_subset, spec.canary_subset}) {
@@ -202,41 +204,61 @@ void ForgetOtherWay(const Spec& spec, const ServiceSnapshot& service, bool shiel
                 [shielded](const auto& block) { return (block.first == kInstances) != shielded; });
 }
 
-// A request of the primary's that is retried stays there, and what fails at each try is one
-// request: the callers count how often that was. What the two pages do not agree upon is doubtful.
-void TakeOutRetries(const envoy::OutcomeCounters& callers, rollout::SubsetTick& primary) {
+// Attempts that failed after another one of the same request had.
+std::int64_t Repeats(const envoy::OutcomeCounters& callers) {
   const auto retries = static_cast<std::int64_t>(callers.retries);
-  const auto again = retries - static_cast<std::int64_t>(callers.retry_success);
-  const std::int64_t completed = std::max<std::int64_t>(0, primary.low.completed - retries);
-  primary.low = {completed,
-                 std::clamp<std::int64_t>(primary.low.failures - std::max<std::int64_t>(0, again),
-                                          0, completed)};
+  return std::max<std::int64_t>(0, retries - static_cast<std::int64_t>(callers.retry_success));
+}
+
+// A request of the primary's that is retried stays there. What the two pages do not agree upon is
+// doubtful.
+void TakeOutPrimarysRetries(const envoy::OutcomeCounters& callers, rollout::PendingRetries& pending,
+                            rollout::SubsetTick& primary) {
+  const std::int64_t retries = stats::LeaveOutRetries(
+      pending.primary, static_cast<std::int64_t>(callers.retries), primary.low.completed);
+  const std::int64_t repeats =
+      stats::LeaveOutRetries(pending.primary_repeats, Repeats(callers), primary.low.failures);
+  const std::int64_t completed = primary.low.completed - retries;
+  primary.low = {completed, std::min(primary.low.failures - repeats, completed)};
   primary.high = {completed, std::min(primary.high.failures, completed)};
+}
+
+// Of one of the canary's, the tries until it is ejected are its own too.
+void TakeOutCanarysRepeats(const envoy::OutcomeCounters& callers, rollout::PendingRetries& pending,
+                           rollout::SubsetTick& canary) {
+  const std::int64_t repeats =
+      stats::LeaveOutRetries(pending.canary_repeats, Repeats(callers), canary.low.failures - 1);
+  for (stats::Counts* counts : {&canary.low, &canary.high}) {
+    counts->completed -= repeats;
+    counts->failures -= repeats;
+  }
 }
 
 }  // namespace
 
 rollout::SubsetTick PrimaryHistory(const Spec& spec, const ServiceSnapshot& service) {
-  envoy::OutcomeCounters total;
-  if (IsShielded(spec, service)) {
-    for (const collect::ServerReading& server : service.servers) {
-      const bool is_primary =
-          std::ranges::find(server.subsets, spec.primary_subset) != server.subsets.end();
-      if (!server.local_app || !is_primary) continue;
-      envoy::OutcomeCounters counters = envoy::ToOutcomeCounters(*server.local_app);
-      CountCalls(counters, counters);
-      total += counters;
-    }
-    return ToTick(envoy::View::kAttempts, total, {});
-  }
+  envoy::OutcomeCounters callers;
   for (const CallerReading& caller : service.callers) {
     const auto found = caller.subsets.find(spec.primary_subset);
     if (found == caller.subsets.end()) continue;
     envoy::OutcomeCounters counters = envoy::ToOutcomeCounters(found->second);
     CountCalls(counters, counters);
-    total += counters;
+    callers += counters;
   }
-  return ToTick(ViewFor(spec.outcomes), total, RetriesOf(service));
+  rollout::SubsetTick history = ToTick(ViewFor(spec.outcomes), callers, RetriesOf(service));
+  if (!IsShielded(spec, service)) return history;
+  envoy::OutcomeCounters instances;
+  for (const collect::ServerReading& server : service.servers) {
+    const bool is_primary =
+        std::ranges::find(server.subsets, spec.primary_subset) != server.subsets.end();
+    if (!server.local_app || !is_primary) continue;
+    envoy::OutcomeCounters counters = envoy::ToOutcomeCounters(*server.local_app);
+    CountCalls(counters, counters);
+    instances += counters;
+  }
+  rollout::SubsetTick attempts = ToTick(envoy::View::kAttempts, instances, {});
+  attempts.latency = history.latency;
+  return attempts;
 }
 
 // A request that fails is tried again, and again it may fail: its attempts fail together.
@@ -266,13 +288,23 @@ rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
   };
   rollout::TickCounts taken;
   if (shielded) {
-    const auto instances = envoy::Advance(state.baselines, InstancesNow(spec, service));
+    // As they were a tick ago: by now the callers have told what became of each request.
+    const auto instances = envoy::Advance(
+        state.baselines, std::exchange(state.instances_before, InstancesNow(spec, service)));
     taken.primary = counts(envoy::View::kAttempts, instances, spec.primary_subset);
     taken.canary = counts(envoy::View::kAttempts, instances, spec.canary_subset);
-    TakeOutRetries(CountsOf(callers, spec.primary_subset), taken.primary);
+    TakeOutPrimarysRetries(CountsOf(callers, spec.primary_subset), state.pending_retries,
+                           taken.primary);
+    TakeOutCanarysRepeats(CountsOf(callers, spec.canary_subset), state.pending_retries,
+                          taken.canary);
     for (const std::string& subset : {spec.primary_subset, spec.canary_subset}) {
       taken.failed_for_callers += counts(envoy::View::kRequests, callers, subset).low.failures;
     }
+    // The instances' own histograms move at different moments, the callers' of both subsets at one.
+    taken.primary.latency = ToLatency(CountsOf(callers, spec.primary_subset));
+    taken.canary.latency = ToLatency(CountsOf(callers, spec.canary_subset));
+    taken.failed_over =
+        static_cast<std::int64_t>(CountsOf(callers, spec.canary_subset).failed_over);
     taken.saved_requests =
         static_cast<std::int64_t>(CountsOf(callers, spec.canary_subset).retry_success);
   } else {

@@ -52,7 +52,8 @@ struct SafeSlower {
   stats::Counts primary, canary;
 };
 
-SafeSlower SlowerForSafety(const TickCounts& tick, double edge_seconds) {
+// failed_over: of the canary's requests, as many were the primary's, and may have hidden slow ones.
+SafeSlower SlowerForSafety(const TickCounts& tick, double edge_seconds, std::int64_t failed_over) {
   SafeSlower slower;
   const auto below = stats::EdgeAtOrBelow(tick.canary.latency, edge_seconds);
   const auto above = stats::EdgeAtOrAbove(tick.primary.latency, edge_seconds);
@@ -61,6 +62,7 @@ SafeSlower SlowerForSafety(const TickCounts& tick, double edge_seconds) {
   if (below) slower.canary = Slower(tick.canary.latency, *below);
   slower.primary = {tick.primary.latency.timed, 0};
   if (above) slower.primary = Slower(tick.primary.latency, *above);
+  slower.canary.failures = std::min(slower.canary.completed, slower.canary.failures + failed_over);
   return slower;
 }
 
@@ -181,7 +183,7 @@ void TeachSafe(const TickCounts& tick, Evidence& evidence) {
   evidence.safe.primary += tick.primary.low;
   evidence.ejected_safe.primary += tick.primary.low;
   for (ObjectiveEvidence& objective : evidence.objectives) {
-    objective.safe.primary += SlowerForSafety(tick, objective.edge_seconds).primary;
+    objective.safe.primary += SlowerForSafety(tick, objective.edge_seconds, 0).primary;
   }
 }
 
@@ -201,11 +203,14 @@ void AddSafe(const Spec& spec, const Observation& seen, double share, const Tick
     evidence.ejected_safe.primary += tick.primary.low;
   }
   const double dispersion = WorstLatencyDispersion(evidence);
+  evidence.failed_over += tick.failed_over;
   for (std::size_t i = 0; i < spec.latency.size(); ++i) {
-    const SafeSlower slower = SlowerForSafety(tick, spec.latency[i].edge.count());
+    const SafeSlower slower =
+        SlowerForSafety(tick, spec.latency[i].edge.count(), evidence.failed_over);
     stats::ObserveSafe(evidence.objectives[i].safe, spec.latency[i].margin, slower.primary,
                        slower.canary, dispersion);
   }
+  evidence.failed_over -= std::min(evidence.failed_over, tick.canary.latency.timed);
 }
 
 // Of the requests of both subsets, 0..1.

@@ -67,7 +67,8 @@ struct CallerFacts {
 struct SubsetTick {
   stats::Counts low;   // at least so many failures
   stats::Counts high;  // at most; the same `completed`
-  // What the histograms have added: they move every few seconds, and then for what came before.
+  // What the callers' histograms have added: they move every few seconds, and then for what came
+  // before.
   stats::LatencyCounts latency;
   stats::LateCounts late;  // of the blocks that closed
 
@@ -86,13 +87,16 @@ struct TickCounts {
   // share whose first try failed and which a retry made succeed.
   std::int64_t failed_for_callers = 0;
   std::int64_t saved_requests = 0;
+  // … and tries of the canary's share that went to the primary: they stand in the canary's latency.
+  std::int64_t failed_over = 0;
 
   bool operator==(const TickCounts&) const = default;
 };
 
 // With failover of the canary subset to the primary: an instance that fails is ejected by its
 // callers, and its requests, retried ones too, go to the primary (docs/shield.md). The counts are
-// then attempts at the instances' own sidecars.
+// then attempts at the instances' own sidecars; how long requests took is told by the callers' all
+// the same, whose histograms of both subsets move at one moment.
 struct ShieldView {
   int ejecting = 1;  // instances of the canary, times the callers that each eject for themselves
   bool retried = false;       // failed requests are tried again

@@ -86,6 +86,15 @@ struct EdgeEvidence {
   bool operator==(const EdgeEvidence&) const = default;
 };
 
+// Of stats::LeaveOutRetries: attempts that failed again, and all retries of the primary's requests.
+struct PendingRetries {
+  std::int64_t canary_repeats = 0;
+  std::int64_t primary_repeats = 0;
+  std::int64_t primary = 0;
+
+  bool operator==(const PendingRetries&) const = default;
+};
+
 // Safety of latency at the edge of an objective.
 struct ObjectiveEvidence {
   double edge_seconds = 0;
@@ -123,7 +132,8 @@ struct Evidence {
   // The canary's requests a second, or those that its weight makes of the primary's where that is
   // more; averaged over some ten seconds.
   double canary_rate = 0;
-  double silent_requests = 0;  // that the canary was due since it last completed any
+  std::int64_t failed_over = 0;  // as TickCounts', not yet found in the canary's latency
+  double silent_requests = 0;    // that the canary was due since it last completed any
   // The same of each of its instances that completed none, behind a shield: there nobody notices.
   std::map<std::string, double> silent_instances;
   stats::ShareState share;     // fresh for each stage
@@ -200,6 +210,10 @@ struct State {
   // began. Not stored: after a restart they begin anew, and one block's evidence is missing.
   std::map<std::string, envoy::OutcomeCounters> instance_baselines;
   std::map<std::string, envoy::LateBlocks> late_blocks;
+  // Behind a shield; and what the instances had counted a tick ago, which is not stored: another
+  // leader counts it a tick later.
+  PendingRetries pending_retries;
+  std::map<std::string, envoy::SubsetOutcomes> instances_before;
   // Counters of the callers when the present weight or filter was decided: whoever has moved on has
   // applied it.
   std::map<std::string, std::uint64_t> reload_baseline;

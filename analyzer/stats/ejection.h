@@ -3,15 +3,16 @@
 // processes of harm.h and safe.h are not fair. Derivation: docs/statistics.md#ejection.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "analyzer/stats/counts.h"
 
 namespace consul_canary::stats {
 
-// Attempts at the instances themselves, in one tick. weight_ratio, active_instances,
-// failures_in_a_row: known before the tick. No value of theirs makes the evidence unfair; true ones
-// make it strong.
+// Attempts at the instances themselves, in one tick, a request's failures counted once.
+// weight_ratio, active_instances, failures_in_a_row: known before the tick. No value of theirs
+// makes the evidence unfair; true ones make it strong.
 struct EjectionTick {
   Counts primary, canary;
   // Share of the requests, 0..1, that is meant for the canary while none of its instances is
@@ -32,6 +33,22 @@ struct EjectionTick {
 // Requests of the tick, each counted once however often the canary failed it.
 [[nodiscard]] inline std::int64_t RequestsOf(const EjectionTick& tick) {
   return tick.primary.completed + tick.canary.completed - (tick.retried ? tick.canary.failures : 0);
+}
+
+// How many attempts of this tick to leave out, `most` at most, since they were tries of a request
+// that is counted already: it is one request and at most one failure however often it was tried.
+// What fails everywhere would else be held against the canary several times. `told`: such attempts
+// as the callers have counted them, of all of the subset's share, mostly a little before the
+// attempts themselves are told of. `pending`, 0 at first: told and not left out yet; what is more
+// than a request's was none of this subset's instances.
+[[nodiscard]] inline std::int64_t LeaveOutRetries(std::int64_t& pending, std::int64_t told,
+                                                  std::int64_t most) {
+  constexpr std::int64_t kMostKept = 4;
+  pending += told;
+  const std::int64_t left_out =
+      std::clamp<std::int64_t>(pending, 0, std::max<std::int64_t>(0, most));
+  pending = std::min(pending - left_out, kMostKept + told);
+  return left_out;
 }
 
 }  // namespace consul_canary::stats

@@ -220,6 +220,7 @@ OutcomeCounters& OutcomeCounters::operator+=(const OutcomeCounters& other) {
   completed += other.completed;
   retries += other.retries;
   retry_success += other.retry_success;
+  failed_over += other.failed_over;
   AddCodes(other.responses, responses);
   AddCodes(other.retried_responses, retried_responses);
   AddCodes(other.grpc_statuses, grpc_statuses);
@@ -235,6 +236,7 @@ OutcomeCounters ToOutcomeCounters(const SubsetCounters& counters) {
   outcome.completed = counters.completed;
   outcome.retries = counters.retries;
   outcome.retry_success = counters.retry_success;
+  outcome.failed_over = counters.failed_over;
   outcome.responses.insert(counters.responses.lower_bound(400), counters.responses.end());
   outcome.retried_responses = counters.retried_responses;
   outcome.grpc_statuses = counters.grpc_statuses;
@@ -254,6 +256,7 @@ std::optional<OutcomeCounters> Difference(const OutcomeCounters& later,
   if (Subtract(later.completed, earlier.completed, difference.completed) &&
       Subtract(later.retries, earlier.retries, difference.retries) &&
       Subtract(later.retry_success, earlier.retry_success, difference.retry_success) &&
+      Subtract(later.failed_over, earlier.failed_over, difference.failed_over) &&
       SubtractCodes(later.responses, earlier.responses, difference.responses) &&
       SubtractCodes(later.retried_responses, earlier.retried_responses,
                     difference.retried_responses) &&

@@ -52,6 +52,7 @@ struct OutcomeCounters {
   // Edge in milliseconds → requests that took at most that. Where sidecars with other edges are
   // added, only the common ones stay.
   std::map<double, std::uint64_t> faster;
+  std::uint64_t failed_over = 0;  // as SubsetCounters'
 
   OutcomeCounters& operator+=(const OutcomeCounters& other);
   bool operator==(const OutcomeCounters&) const = default;

@@ -144,6 +144,7 @@ void Add(const SubsetCounters& from, SubsetCounters& to) {
   add(from.grpc_statuses, to.grpc_statuses);
   add(from.request_time.buckets, to.request_time.buckets);
   to.has_failover = to.has_failover || from.has_failover;
+  to.failed_over += from.failed_over;
   to.request_time.sum_ms += from.request_time.sum_ms;
   to.request_time.count += from.request_time.count;
 }
@@ -197,8 +198,10 @@ class PageReader {
     Cluster& cluster = *series.cluster;
     switch (cluster.kind) {
       case Cluster::Kind::kIgnored:
-      case Cluster::Kind::kOtherTarget:
         return {};
+      case Cluster::Kind::kOtherTarget:
+        return IsTries(series) ? SetOnce(series, 0, cluster.counters.failed_over)
+                               : std::string_view();
       case Cluster::Kind::kFirstTarget:
         if (family_.kind != Family::Kind::kCount || !kCounts[family_.count].of_hosts) return {};
         break;
@@ -243,10 +246,14 @@ class PageReader {
     return {};
   }
 
+  // OpenMetrics calls upstream_rq{code} what Envoy calls the count of all tries: upstream_rq_total.
+  [[nodiscard]] bool IsTries(const ClusterSeries& series) const {
+    return family_.kind == Family::Kind::kResponses && !series.response_code &&
+           name_.ends_with(kTotalSuffix);
+  }
+
   std::string_view SetCode(const ClusterSeries& series, std::map<int, std::uint64_t>& codes) {
-    // OpenMetrics calls upstream_rq{code} what Envoy calls the count of all tries:
-    // upstream_rq_total.
-    if (!series.response_code && name_.ends_with(kTotalSuffix)) return {};
+    if (IsTries(series)) return {};
     const std::optional<int> code = ToInt(series.response_code.value_or(""));
     if (!code || *code < 100 || *code > 999) return "envoy_response_code is not a status";
     return SetNew(series, *code, codes);
@@ -332,6 +339,7 @@ class PageReader {
     for (const auto& [destination, hosts] : first_targets_) {
       SubsetCounters& counters = page_.subsets[destination];
       counters.has_failover = true;
+      counters.failed_over = hosts.failed_over;
       for (const CountName& known : kCounts) {
         if (known.of_hosts) counters.*known.member = hosts.*known.member;
       }
@@ -362,6 +370,7 @@ std::string_view SidecarFilter() {
          R"(upstream_rq_(completed|retry|retry_success|timeout|active|time|[0-9]+)|)"
          R"(retry\.upstream_rq_[0-9]+|upstream_cx_connect_fail|membership_(healthy|change)|)"
          R"(grpc(-web)?\..*\.[0-9]+|outlier_detection\.ejections_(active|enforced_total))$|)"
+         R"(^cluster\.failover-target~[1-9].*\.upstream_rq_total$|)"
          R"(^http\..*\.rds\..*\.config_reload$)";
 }
 

@@ -49,6 +49,7 @@ struct SubsetCounters {
   // traffic are then of requests that this subset's share of the split got, whoever answered them,
   // and say nothing about the subset.
   bool has_failover = false;
+  std::uint64_t failed_over = 0;  // tries of theirs that went to another target
   Histogram request_time;
 
   bool operator==(const SubsetCounters&) const = default;

@@ -57,6 +57,16 @@ TEST_F(ShieldedRolloutTest, AHealthyCanaryIsPromoted) {
   EXPECT_EQ(load_->Counts().failed, 0);
 }
 
+TEST_F(ShieldedRolloutTest, ASlowCanaryIsRolledBackThoughItFailsNothing) {
+  ASSERT_NO_FATAL_FAILURE(BeginShielded());
+  ASSERT_NO_FATAL_FAILURE(ApplySpec(kShielded));
+  ASSERT_TRUE(mesh_->AddInstance("v2"));
+  ASSERT_TRUE(WaitForStep(1));
+  ASSERT_TRUE(mesh_->Control("v2", "delay_ms=200"));
+  ASSERT_TRUE(WaitForPhase("rolled-back", seconds(60)));
+  EXPECT_NE(Rollout().value("reason", "").find("latency_"), std::string::npos);
+}
+
 TEST_F(ShieldedRolloutTest, WithoutAShieldNothingStartsThatRequiresOne) {
   ASSERT_NO_FATAL_FAILURE(Begin());
   const CtlResult refused = Ctl({"apply", "-f", SpecFile(kShielded)});

@@ -83,11 +83,11 @@ stats::EjectionTick& EjectedStream::TickAt(double now, EjectedSecond& second) {
 }
 
 // A retry, at whatever is in service by then.
-bool EjectedStream::FailsAgain(Caller& caller, double now, EjectedSecond& second) {
+bool EjectedStream::FailsAgain(Caller& caller, double now, bool hopeless, EjectedSecond& second) {
   stats::EjectionTick& tick = TickAt(now, second);
   if (Happens(Finds(caller, now), random_)) {
     Instance& instance = AnyActive(caller, now);
-    const bool fails = Happens(CanaryRate(now), random_);
+    const bool fails = hopeless || Happens(CanaryRate(now), random_);
     tick.canary += {1, fails};
     second.absorbed += fails;
     if (fails) {
@@ -97,7 +97,7 @@ bool EjectedStream::FailsAgain(Caller& caller, double now, EjectedSecond& second
     }
     return fails;
   }
-  const bool fails = Happens(PrimaryRate(now), random_);
+  const bool fails = hopeless || Happens(PrimaryRate(now), random_);
   tick.primary += {1, fails};
   return fails;
 }
@@ -107,9 +107,11 @@ void EjectedStream::FailAtCanary(Caller& caller, double now, EjectedSecond& seco
   second.tick.canary += {1, 1};
   ++second.absorbed;
   Fail(AnyActive(caller, now), now);
+  const bool hopeless = Happens(ejection_.hopeless, random_);
   bool fails = true;
   for (int retry = 1; retry <= kRetries && fails && ejection_.retried; ++retry) {
-    fails = FailsAgain(caller, now + retry * kRetryAfterSeconds, second);
+    fails = FailsAgain(caller, now + retry * kRetryAfterSeconds, hopeless, second);
+    repeats_ += fails ? 1 : 0;
   }
   if (!fails) return;
   ++second.failed;
@@ -120,13 +122,13 @@ void EjectedStream::ServePrimary(double mean, double rate, EjectedSecond& second
   const std::int64_t requests = Poisson(mean, random_);
   std::int64_t failed = Binomial(requests, rate, random_);
   second.requests += requests;
-  second.tick.primary += {requests, failed};
+  second.tick.primary += {requests, failed};  // its own retries are taken out
+  const std::int64_t hopeless = Binomial(failed, ejection_.hopeless, random_);
+  failed -= hopeless;
   for (int retry = 1; retry <= kRetries && ejection_.retried; ++retry) {
-    const std::int64_t again = failed;
-    failed = Binomial(again, rate, random_);
-    second.tick.primary += {again, failed};
+    failed = Binomial(failed, rate, random_);
   }
-  second.failed += failed;
+  second.failed += failed + hopeless;
 }
 
 void EjectedStream::Sweep(Caller& caller, double now) const {
@@ -188,7 +190,7 @@ void EjectedStream::Serve(Caller& caller, double share, EjectedSecond& second) {
   }
 }
 
-EjectedSecond EjectedStream::Next(double weight_ratio) {
+EjectedSecond EjectedStream::Play(double weight_ratio) {
   if (traffic_.common_burst > 1 && now_ >= burst_until_ && Happens(kBurstChance, random_)) {
     const bool whole = traffic_.common_burst_seconds == 1;
     burst_from_ = now_ + (whole ? 0 : Uniform(0, 1, random_));
@@ -209,6 +211,16 @@ EjectedSecond EjectedStream::Next(double weight_ratio) {
   const double share = std::clamp(weight_ratio * traffic_.share_factor, 0.0, 1.0);
   for (Caller& caller : callers_) Serve(caller, share, second);
   now_ += 1;
+  return second;
+}
+
+EjectedSecond EjectedStream::Next(double weight_ratio) {
+  EjectedSecond second = Play(weight_ratio);
+  if (ejection_.told_early) std::swap(second, held_);
+  const std::int64_t left_out = stats::LeaveOutRetries(repeats_pending_, std::exchange(repeats_, 0),
+                                                       second.tick.canary.failures - 1);
+  second.tick.canary.completed -= left_out;
+  second.tick.canary.failures -= left_out;
   return second;
 }
 

@@ -33,6 +33,7 @@ class EjectedStream {
   [[nodiscard]] const stats::Counts& history() const { return history_; }
 
   // The next second, with this share of the requests meant for the canary.
+  // With told_early: the one before, with what the callers tell by now.
   [[nodiscard]] EjectedSecond Next(double weight_ratio);
 
  private:
@@ -49,13 +50,14 @@ class EjectedStream {
     double next_sweep = 0;
   };
 
+  [[nodiscard]] EjectedSecond Play(double weight_ratio);
   void Serve(Caller& caller, double share, EjectedSecond& second);
   [[nodiscard]] double NextChange(const Caller& caller, double now) const;
   void Change(Caller& caller, double now) const;
   void Sweep(Caller& caller, double now) const;
   void ServePrimary(double mean, double rate, EjectedSecond& second);
   void FailAtCanary(Caller& caller, double now, EjectedSecond& second);
-  [[nodiscard]] bool FailsAgain(Caller& caller, double now, EjectedSecond& second);
+  [[nodiscard]] bool FailsAgain(Caller& caller, double now, bool hopeless, EjectedSecond& second);
   void Fail(Instance& instance, double now) const;
   // So many requests in service, each at any instance.
   void Succeed(Caller& caller, std::int64_t requests, double now);
@@ -78,6 +80,9 @@ class EjectedStream {
   double burst_until_ = -1;
   std::vector<Caller> callers_;
   stats::EjectionTick carried_;  // retries that belong to the second that comes next
+  std::int64_t repeats_ = 0;     // of this second, as the callers count them
+  std::int64_t repeats_pending_ = 0;
+  EjectedSecond held_;
 };
 
 }  // namespace consul_canary::simulation

@@ -84,6 +84,17 @@ void AddUnexpected(std::vector<EjectedCase>& cases) {
   EjectedCase unretried = EjectedCaseOf("nothing retried", 100, 50, 1, .01);
   unretried.question.traffic.ejection->retried = false;
   cases.push_back(unretried);
+  for (const int instances : {1, 4}) {
+    for (const double failure_ratio : {.001, .01, .1}) {
+      EjectedCase hopeless = EjectedCaseOf("what fails fails at each try", 100, 50, instances,
+                                           failure_ratio, instances == 4 ? 100 : 0);
+      hopeless.question.traffic.ejection->hopeless = 1;
+      cases.push_back(hopeless);
+      hopeless.name += ", told early";
+      hopeless.question.traffic.ejection->told_early = true;
+      cases.push_back(hopeless);
+    }
+  }
   EjectedCase short_lived = EjectedCaseOf("ejected for .5 s", 100, 50, 2, .01);
   short_lived.question.traffic.ejection->base_seconds = .5;
   cases.push_back(short_lived);

@@ -56,6 +56,8 @@ struct Ejection {
   double base_seconds = 3;  // an ejection lasts so long, times how often of late, and until a sweep
   double lag_seconds = .01;  // from the failed answer until nothing more is sent to the instance
   bool retried = true;       // what failed is tried again, three times at most, 25 ms later each
+  double hopeless = 0;       // share of what fails that fails at each try, wherever
+  bool told_early = false;   // the callers' sidecars are read up to a second after the instances'
 };
 
 struct Traffic {

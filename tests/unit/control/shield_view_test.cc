@@ -107,6 +107,12 @@ TEST(ShieldOf, MakesAnInstanceThatIsNotReadUnknown) {
             "known: its sidecar was not read for 9 s");
 }
 
+// What the instances have counted counts a tick later.
+rollout::TickCounts TakeNext(const ServiceSnapshot& service, rollout::State& state) {
+  (void)TakeCounts(ApiSpec(), service, state);
+  return TakeCounts(ApiSpec(), service, state);
+}
+
 TEST(TakeCounts, BehindAShieldAttemptsAtTheInstancesAreWhatCounts) {
   ServiceSnapshot service = Shielded();
   rollout::State state;
@@ -118,13 +124,49 @@ TEST(TakeCounts, BehindAShieldAttemptsAtTheInstancesAreWhatCounts) {
   service.callers[0].subsets["canary"].completed = 50;
   service.callers[0].subsets["canary"].responses[503] = 1;
   service.callers[0].subsets["canary"].retry_success = 2;
+  const auto now = TakeCounts(ApiSpec(), service, state);
+  EXPECT_EQ(now.canary_instances, (stats::InstanceCounts{{"n/b", {3, 1}}, {"n/c", {4, 0}}}));
+  EXPECT_EQ(now.failed_for_callers, 1);
+  EXPECT_EQ(now.saved_requests, 2);
   const auto taken = TakeCounts(ApiSpec(), service, state);
   EXPECT_EQ(taken.primary.low, (stats::Counts{90, 0}));
   EXPECT_EQ(taken.canary.low, (stats::Counts{7, 1}));
   EXPECT_EQ(taken.canary.high, (stats::Counts{7, 1}));
-  EXPECT_EQ(taken.canary_instances, (stats::InstanceCounts{{"n/b", {3, 1}}, {"n/c", {4, 0}}}));
-  EXPECT_EQ(taken.failed_for_callers, 1);
-  EXPECT_EQ(taken.saved_requests, 2);
+}
+
+// Three tries of one request failed at the canary before it was ejected, the fourth at the primary.
+TEST(TakeCounts, BehindAShieldARequestThatFailsAtEachTryIsOneFailureOfTheCanary) {
+  ServiceSnapshot service = Shielded();
+  rollout::State state;
+  (void)TakeCounts(ApiSpec(), service, state);
+  service.servers[1].local_app->completed = 12;
+  service.servers[1].local_app->responses[500] = 3;
+  service.servers[0].local_app->completed = 91;
+  service.servers[0].local_app->responses[500] = 1;
+  service.callers[0].subsets["canary"].completed = 10;
+  service.callers[0].subsets["canary"].retries = 3;
+  service.callers[0].subsets["canary"].responses[500] = 1;
+  const auto taken = TakeNext(service, state);
+  EXPECT_EQ(taken.canary.low, (stats::Counts{10, 1}));
+  EXPECT_EQ(taken.canary.high, (stats::Counts{10, 1}));
+  EXPECT_EQ(taken.primary.low, (stats::Counts{91, 1}));
+  EXPECT_EQ(state.pending_retries.canary_repeats, 1) << "the one at the primary";
+}
+
+// The instances' own histograms move at other moments than one another's.
+TEST(TakeCounts, BehindAShieldTheCallersTellHowLongItTook) {
+  ServiceSnapshot service = Shielded();
+  rollout::State state;
+  (void)TakeCounts(ApiSpec(), service, state);
+  service.servers[1].local_app->request_time = {{{25, 9}}, 0, 9};
+  service.callers[0].subsets["primary"].request_time = {{{25, 8}}, 0, 10};
+  service.callers[0].subsets["canary"].request_time = {{{25, 1}}, 0, 4};
+  service.callers[0].subsets["canary"].failed_over = 3;
+  const auto taken = TakeCounts(ApiSpec(), service, state);
+  EXPECT_EQ(taken.primary.latency, (stats::LatencyCounts{10, {{.025, 2}}}));
+  EXPECT_EQ(taken.canary.latency, (stats::LatencyCounts{4, {{.025, 3}}}));
+  EXPECT_EQ(taken.failed_over, 3);
+  EXPECT_EQ(PrimaryHistory(ApiSpec(), service).latency, (stats::LatencyCounts{10, {{.025, 2}}}));
 }
 
 // One request that failed at each of its three tries, and one that did not at its second.
@@ -139,7 +181,7 @@ TEST(TakeCounts, BehindAShieldARetriedRequestOfThePrimaryIsOneRequest) {
   primary.retries = 3;
   primary.retry_success = 1;
   primary.responses[500] = 1;
-  const auto taken = TakeCounts(ApiSpec(), service, state);
+  const auto taken = TakeNext(service, state);
   EXPECT_EQ(taken.primary.low, (stats::Counts{100, 2}));
   EXPECT_EQ(taken.primary.high, (stats::Counts{100, 4})) << "pages are not of one moment";
 }
@@ -155,9 +197,9 @@ TEST(TakeCounts, AShieldThatIsTakenAwayLeavesNoBaselines) {
   without.resolver->has_failover = false;
   (void)TakeCounts(ApiSpec(), without, state);
   service.servers[1].local_app->completed = 70;
-  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.low.completed, 0);
+  EXPECT_EQ(TakeNext(service, state).canary.low.completed, 0);
   service.servers[1].local_app->completed = 75;
-  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.low.completed, 5);
+  EXPECT_EQ(TakeNext(service, state).canary.low.completed, 5);
 }
 
 // Two seconds later so many more are under way at each instance, and none has ended.
@@ -193,15 +235,15 @@ TEST(TakeCounts, AnInstanceThatChangesItsSubsetBeginsAnew) {
   rollout::State state;
   (void)TakeCounts(ApiSpec(), service, state);
   service.servers[1].local_app->completed = 3;
-  (void)TakeCounts(ApiSpec(), service, state);
+  (void)TakeNext(service, state);
   service.servers[1].subsets = {"canary", "primary"};
   service.servers[1].local_app->completed = 5;
-  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).canary.low.completed, 2);
+  EXPECT_EQ(TakeNext(service, state).canary.low.completed, 2);
   service.servers[1].subsets = {"primary"};
   service.servers[1].local_app->completed = 9;
-  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).primary.low.completed, 0);
+  EXPECT_EQ(TakeNext(service, state).primary.low.completed, 0);
   service.servers[1].local_app->completed = 10;
-  EXPECT_EQ(TakeCounts(ApiSpec(), service, state).primary.low.completed, 1);
+  EXPECT_EQ(TakeNext(service, state).primary.low.completed, 1);
 }
 
 // Sidecars learn of it later than we do, and their counters begin anew when they do.

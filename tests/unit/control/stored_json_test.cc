@@ -118,6 +118,7 @@ void FillMetrics(rollout::Evidence& evidence) {
   evidence.ejected_share = 1.0 / 37;
   evidence.failed_for_callers = 48;
   evidence.saved_requests = 49;
+  evidence.failed_over = 53;
 }
 
 // Every field that is stored differs from its default, and no double is a short decimal.
@@ -180,7 +181,8 @@ State FullState() {
                                                          .responses = {{500, 4}, {404, 5}},
                                                          .retried_responses = {{503, 6}},
                                                          .timed = 18446744073709551614U,
-                                                         .faster = {{.5, 0}, {250, 7}, {1e7, 7}}};
+                                                         .faster = {{.5, 0}, {250, 7}, {1e7, 7}},
+                                                         .failed_over = 4};
   state.baselines["node/web-sidecar-proxy"]["primary"] = {
       .grpc_statuses = {{0, 8}, {14, 2}}, .timed = 9, .faster = {{.5, 1}, {250, 8}, {1e7, 9}}};
   state.baselines["node/other"]["primary"].faster = {{.5, 0}, {1, 0}};
@@ -189,6 +191,7 @@ State FullState() {
   state.membership_baseline = {{"web", 8}};
   state.await_reload = true;
   state.await_membership = true;
+  state.pending_retries = {3, 5, 9};
   state.reason = "because";
   state.decisions = 42;
   state.last_order = 43;

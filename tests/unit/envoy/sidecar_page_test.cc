@@ -146,6 +146,17 @@ TEST(ReadSidecarPage, IgnoresTheAggregateClustersStaleMembership) {
   EXPECT_EQ(ReadSidecarPage(page).subsets.at(kCanary).membership_healthy, 0U);
 }
 
+TEST(ReadSidecarPage, CountsWhatTheOtherTargetsOfASubsetTook) {
+  const auto tries = [](const std::string& target, const std::string& count) {
+    return Series("upstream_rq_total", count, ",consul_destination_custom_hash=\"" + target + "\"");
+  };
+  const std::string page = tries("failover-target~0", "10") + tries("failover-target~1", "3") +
+                           Series("upstream_rq_completed", "13") + Series("upstream_rq_total", "0");
+  const SubsetCounters counters = ReadSidecarPage(page).subsets.at(kCanary);
+  EXPECT_EQ(counters.failed_over, 3U);
+  EXPECT_EQ(counters.completed, 13U);
+}
+
 TEST(ReadSidecarPage, KnowsTheLabelsOfConsulBefore19) {
   const SidecarPage page = ReadSidecarPage(
       "envoy_cluster_upstream_rq_completed{consul_service=\"api\",consul_service_subset=\"canary\","

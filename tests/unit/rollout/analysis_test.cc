@@ -165,6 +165,24 @@ TEST(Analysis, ALatencyObjectiveMustBeProvenBeforeAnAdvance) {
   EXPECT_EQ(world.state.step, 1) << world.state.reason;
 }
 
+// What the primary answered in the canary's stead may have been slow at the canary.
+TEST(Analysis, WhatFailedOverProvesNoLatencyObjective) {
+  World world = TimedWorld();
+  world.spec.latency = {{.edge = Seconds(0.25), .margin = {1.0, 0.02}}};
+  world.seen.shield = ShieldView{.retried = true};
+  ReachLatency(world);
+  for (int i = 0; i < 3; ++i) {
+    world.Traffic({45000, 0}, {5000, 0});
+    world.seen.counts.primary.latency = Timed(45000);
+    world.seen.counts.canary.latency = Timed(5000);
+    world.seen.counts.failed_over = i == 0 ? 7000 : 0;
+    world.Tick();
+  }
+  EXPECT_EQ(world.state.step, 0);
+  EXPECT_LT(*Metric(world, "latency_250ms").log_safe, -100);
+  EXPECT_EQ(world.state.evidence.failed_over, 0);
+}
+
 TEST(Analysis, AnObjectiveBetweenTwoEdgesIsHeldToTheSafeSides) {
   World world = TimedWorld();
   // Between 50 and 250 ms nobody knows: the canary's fifth above 50 ms counts as slow, of the
