@@ -79,6 +79,23 @@ TEST(PlanShield, BothPatchesComeInOneEntryWithTheEjection) {
   EXPECT_EQ(check["MaxEjectionPercent"], 100);
 }
 
+TEST(PlanShield, WhatIsSaidOfAPeersServiceIsNotSaidOfOurs) {
+  MeshView view = PlainMesh();
+  view = After(view, Planned(view));
+  Json& web = *view.callers[0].defaults;
+  web["UpstreamConfig"]["Overrides"][0]["Peer"] = "east";
+  for (Json& patch : web["EnvoyExtensions"][0]["Arguments"]["Patches"]) {
+    patch["ResourceFilter"]["Services"][0]["Namespace"] = "other";
+  }
+  EXPECT_FALSE(HealthCheckOf("api", web));
+  EXPECT_FALSE(PatchesFor("api", web, std::nullopt).merge_window);
+  const Plan plan = Planned(view);
+  ASSERT_EQ(Names(plan), std::vector<std::string>{"service-defaults/web"});
+  const Json wanted = *plan.writes[0].wanted;
+  EXPECT_EQ(wanted["UpstreamConfig"]["Overrides"].size(), 2U) << wanted.dump();
+  EXPECT_EQ(wanted["UpstreamConfig"]["Overrides"][0], web["UpstreamConfig"]["Overrides"][0]);
+}
+
 TEST(PlanShield, PatchesThatCameAsHclAreSeen) {
   MeshView view = PlainMesh();
   view = After(view, Planned(view));
@@ -105,6 +122,14 @@ TEST(PlanShield, EjectsForNobodyWhoseOtherPatchSomebodyTookOut) {
   const Plan plan = Planned(view);
   ASSERT_EQ(Names(plan), std::vector<std::string>{"service-defaults/web"});
   EXPECT_NE(plan.writes[0].not_possible.find("one of the two patches alone"), std::string::npos);
+}
+
+TEST(PlanShield, TheRetriesOf5xxAndOfAGatewayErrorAreEnvoysOwn) {
+  MeshView view = PlainMesh();
+  view.router = Parsed(R"({"Kind": "service-router", "Name": "api", "Routes": [
+      {"Destination": {"NumRetries": 3, "RetryOn": ["gateway-error"],
+                       "RetryOnStatusCodes": [500]}}]})");
+  EXPECT_TRUE(WantedRoutes(Planned(view)).is_null()) << WantedRoutes(Planned(view)).dump();
 }
 
 TEST(PlanShield, RetriesGoIntoEveryRouteThatMeetsTheSplitterAndIntoTheDefaultOne) {
