@@ -293,6 +293,13 @@ void Owner(const std::optional<Json>& entry, Findings& findings) {
                       "`shield` does not write it; apply what `shield -o kubernetes` prints", ""});
 }
 
+void RememberedFields(const MeshView& view, Findings& findings) {
+  const std::string troubles = MemoryTroubles(view);
+  if (troubles.empty()) return;
+  findings.push_back({"memory", State::kNote, troubles,
+                      "`shield --apply` and `--remove` write nothing until then", ""});
+}
+
 // What was left alone, and what mends the rest.
 void AddPlan(const MeshView& view, Examination& examination) {
   const base::Result<Plan> plan = PlanShield(view, Moment::kNow);
@@ -324,6 +331,7 @@ Examination Examine(const MeshView& view) {
   for (const auto* entry : {&view.resolver, &view.splitter, &view.router}) Owner(*entry, findings);
   for (const Caller& caller : view.callers) Owner(caller.defaults, findings);
   Permissions(view, findings);
+  RememberedFields(view, findings);
   AddPlan(view, examination);
   return examination;
 }

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "exporter/consul/match_routes.h"
@@ -133,6 +136,36 @@ void WishRetries(const consul::Route& route, const Json& destination, const std:
   if (rule.retries < kRetries) wishes.push_back({path + "/NumRetries", kRetries});
 }
 
+// Routes with the retries that the shield gave to one that is not there any more: most likely it is
+// that one, whose Match somebody has changed. It is his now.
+std::vector<std::string> RoutesOfAnotherMatch(const Json& router) {
+  std::set<std::string> known;
+  std::map<std::string, std::vector<Edit>> lost;  // by the path of their route
+  for (const Edit& edit : MemoryOf(router).edits) {
+    const std::string route = edit.path.substr(0, edit.path.find("]/") + 1);
+    known.insert(route);
+    if (!Find(router, route)) lost[route].push_back(edit);
+  }
+  std::vector<std::string> found;
+  for (const consul::Route& route : consul::ReadRoutes(router)) {
+    if (!route.index || !route.meets_splitter()) continue;
+    const Json& json = ListAt(router, "Routes")[*route.index];
+    if (known.contains("Routes/" + Chosen("route", RouteMark(json)))) continue;
+    const bool has_them = std::ranges::any_of(lost, [&json](const auto& each) {
+      return std::ranges::all_of(each.second, [&](const Edit& edit) {
+        const auto value = Find(json, edit.path.substr(each.first.size() + 1));
+        return value && SaySame(*value, edit.set);
+      });
+    });
+    if (has_them) found.push_back(route.name + " (its Match; it has the shield's retries)");
+  }
+  return found;
+}
+
+void AddRoutesOfAnotherMatch(const Json& router, Write& write) {
+  std::ranges::move(RoutesOfAnotherMatch(router), std::back_inserter(write.left));
+}
+
 Write PlanRouter(const MeshView& view) {
   std::vector<Wish> wishes;
   const Json& router = OrEmpty(view.router);
@@ -143,7 +176,9 @@ Write PlanRouter(const MeshView& view) {
     WishRetries(route, ObjectAt(json, "Destination"),
                 "Routes/" + Chosen("route", RouteMark(json)) + "/Destination", wishes);
   }
-  return Merge(view.router, "service-router", view.service, wishes);
+  Write write = Merge(view.router, "service-router", view.service, wishes);
+  AddRoutesOfAnotherMatch(router, write);
+  return write;
 }
 
 std::string WhyNoShield(const MeshView& view) {
@@ -200,7 +235,26 @@ std::optional<Json> HealthCheckOf(const std::string& service, const std::optiona
   return Find(*caller, "UpstreamConfig/Defaults/PassiveHealthCheck");
 }
 
+std::string MemoryTroubles(const MeshView& view) {
+  const std::string ours = "=" + view.service + "]";
+  std::vector<std::string> troubles;
+  for (const auto* entry : {&view.resolver, &view.router}) {
+    troubles.push_back(MemoryTrouble(OrEmpty(*entry)));
+  }
+  for (const Json& defaults : view.remembering) {
+    const bool calls = std::ranges::find(view.callers, TextAt(defaults, "Name"), &Caller::name) !=
+                       view.callers.end();
+    const bool names_us = Dump(ObjectAt(defaults, "Meta")).find(ours) != std::string::npos;
+    if (calls || names_us) troubles.push_back(MemoryTrouble(defaults));
+  }
+  std::erase(troubles, "");
+  return fmt::format("{}", fmt::join(troubles, "\n"));
+}
+
 base::Result<Plan> WholeShield(const MeshView& view) {
+  if (std::string damaged = MemoryTroubles(view); !damaged.empty()) {
+    return base::Fail(ErrorCode::kInvalid, std::move(damaged));
+  }
   if (std::string why = WhyNoShield(view); !why.empty()) {
     return base::Fail(ErrorCode::kInvalid, std::move(why));
   }
@@ -246,19 +300,22 @@ base::Result<Plan> PlanShield(const MeshView& view, Moment moment) {
   return plan;
 }
 
-Plan PlanRemoval(const MeshView& view) {
+base::Result<Plan> PlanRemoval(const MeshView& view) {
+  if (std::string damaged = MemoryTroubles(view); !damaged.empty()) {
+    return base::Fail(ErrorCode::kInvalid, std::move(damaged));
+  }
   Plan plan;
   if (view.router && HasMemory(*view.router)) {
     plan.writes.push_back(Restore(*view.router, ""));
     HandOverRouter(plan.writes.back());
+    AddRoutesOfAnotherMatch(*view.router, plan.writes.back());
   }
   if (view.resolver && HasMemory(*view.resolver)) {
     plan.writes.push_back(Restore(*view.resolver, ""));
   }
   const std::string part = "=" + view.service + "]";
   for (const Json& defaults : view.remembering) plan.writes.push_back(Restore(defaults, part));
-  std::erase_if(plan.writes,
-                [](const Write& write) { return write.changes_nothing() && write.left.empty(); });
+  DropIdle(plan);
   return plan;
 }
 

@@ -52,9 +52,15 @@ enum class Moment {
 // Why the canary gets requests now; empty: it gets none.
 [[nodiscard]] std::string CanaryTraffic(const MeshView& view);
 
-// kInvalid where the mesh cannot have a shield, and why. `consul_version` empty: Consul decides.
+// Why the memory of entries that have to do with this shield cannot be read, a line each; empty: it
+// can.
+[[nodiscard]] std::string MemoryTroubles(const MeshView& view);
+
+// kInvalid where the mesh cannot have a shield, or where memory is damaged, and why.
+// `consul_version` empty: Consul decides.
 [[nodiscard]] base::Result<Plan> PlanShield(const MeshView& view, Moment moment);
-[[nodiscard]] Plan PlanRemoval(const MeshView& view);
+// kInvalid where memory is damaged.
+[[nodiscard]] base::Result<Plan> PlanRemoval(const MeshView& view);
 
 // The entries as they are with the shield, whether they change or not, in the same order.
 [[nodiscard]] base::Result<Plan> WholeShield(const MeshView& view);
