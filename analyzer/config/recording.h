@@ -44,7 +44,6 @@ struct RecordedTick {
   double unruled_seconds = 0;  // before that: nobody ruled
   // `late` is the canary's alone.
   rollout::TickCounts counts;
-  stats::InstanceCounts canary_instances;
   std::optional<double> weight_percent;  // that the canary had; 0 before the first step: it waits
   bool ready = false;                    // with this line the canary is not waited for any more
   bool applied = true;                   // the sidecars apply the weight

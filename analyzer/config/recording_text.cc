@@ -48,8 +48,8 @@ void AddInstances(const RecordedTick& tick, Json& line) {
     AddLatency(latency, primary[id]);
   }
   if (!primary.empty()) line["instances"]["primary"] = std::move(primary);
-  if (!tick.canary_instances.empty()) {
-    line["instances"]["canary"] = ToValue(tick.canary_instances);
+  if (!tick.counts.canary_instances.empty()) {
+    line["instances"]["canary"] = ToValue(tick.counts.canary_instances);
   }
 }
 
@@ -93,6 +93,7 @@ void AddDifferences(const RecordedTick& tick, Json& line) {
   if (!tick.fenced) line["fenced"] = false;
   if (tick.shield) {
     line["shield"] = {{"ejecting", tick.shield->ejecting},
+                      {"in_a_row", tick.shield->failures_in_a_row},
                       {"retried", tick.shield->retried},
                       {"ejected", tick.shield->ejected}};
   }

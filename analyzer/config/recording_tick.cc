@@ -68,7 +68,7 @@ void ReadInstances(const Json& value, RecordedTick& tick) {
       tick.counts.primary_instances = std::move(counts.primary_instances);
       tick.counts.primary_instance_latency = std::move(counts.primary_instance_latency);
     } else {
-      tick.canary_instances = std::move(counts.primary_instances);
+      tick.counts.canary_instances = std::move(counts.primary_instances);
     }
   }
 }
@@ -156,10 +156,13 @@ RecordedReturn ReadReturn(const Json& value) {
 }
 
 rollout::ShieldView ReadShield(const Json& value) {
-  OnlyKnown(value, "shield", R"({"ejecting": 3, "retried": true, "ejected": 0.5})",
-            {"ejecting", "retried", "ejected"});
+  OnlyKnown(value, "shield", R"({"ejecting": 3, "in_a_row": 2, "retried": true, "ejected": 0.5})",
+            {"ejecting", "in_a_row", "retried", "ejected"});
   rollout::ShieldView shield;
   if (value.contains("ejecting")) shield.ejecting = Instances(value["ejecting"], "shield.ejecting");
+  if (value.contains("in_a_row")) {
+    shield.failures_in_a_row = Instances(value["in_a_row"], "shield.in_a_row");
+  }
   if (value.contains("retried")) shield.retried = YesOrNo(value["retried"], "shield.retried");
   if (value.contains("ejected")) shield.ejected = Number(value["ejected"], "shield.ejected", 1);
   return shield;

@@ -116,7 +116,9 @@ Json EjectedHarmToJson(const stats::EjectedHarmState& harm) {
     json["spent"] = harm.spent;
     json["epoch"] = harm.epoch;
     json["epoch_seconds"] = harm.epoch_seconds;
+    json["returns"] = harm.returns;
   }
+  if (harm.missed > 0) json["missed"] = harm.missed;
   if (harm.open == stats::EjectedHarmBlock{}) return json;
   const stats::EjectionTick& tick = harm.open.tick;
   json["open"] = {{"primary", CountsToJson(tick.primary)},
@@ -124,6 +126,7 @@ Json EjectedHarmToJson(const stats::EjectedHarmState& harm) {
                   {"weight_ratio", tick.weight_ratio},
                   {"active_instances", tick.active_instances},
                   {"retried", tick.retried},
+                  {"failures_in_a_row", tick.failures_in_a_row},
                   {"seconds", harm.open.seconds},
                   {"overdispersion", harm.open.overdispersion}};
   return json;
@@ -136,13 +139,16 @@ stats::EjectedHarmState EjectedHarmFromJson(const Json& json) {
   ReadIfGiven(json, "spent", harm.spent);
   ReadIfGiven(json, "epoch", harm.epoch);
   ReadIfGiven(json, "epoch_seconds", harm.epoch_seconds);
+  ReadIfGiven(json, "missed", harm.missed);
+  ReadIfGiven(json, "returns", harm.returns);
   if (!json.contains("open")) return harm;
   const Json& open = json.at("open");
   harm.open = {.tick = {.primary = CountsFromJson(open.at("primary")),
                         .canary = CountsFromJson(open.at("canary")),
                         .weight_ratio = open.at("weight_ratio").get<double>(),
                         .active_instances = open.at("active_instances").get<std::int64_t>(),
-                        .retried = open.at("retried").get<bool>()},
+                        .retried = open.at("retried").get<bool>(),
+                        .failures_in_a_row = open.at("failures_in_a_row").get<std::int64_t>()},
                .seconds = open.at("seconds").get<double>(),
                .overdispersion = open.at("overdispersion").get<double>()};
   return harm;
@@ -343,6 +349,7 @@ void AddMetrics(const Evidence& evidence, Json& json) {
   json["overdispersion_floor"] = evidence.overdispersion_floor;
   json["canary_rate"] = evidence.canary_rate;
   json["silent_requests"] = evidence.silent_requests;
+  if (!evidence.silent_instances.empty()) json["silent_instances"] = evidence.silent_instances;
   json["share"] = ShareToJson(evidence.share);
   json["share_applied"] = evidence.share_applied;
   AddGrid(json, "ratio", evidence.ratio.log_likelihood);
@@ -376,6 +383,7 @@ void ReadMetrics(const Json& json, Evidence& evidence) {
   ReadIfGiven(json, "overdispersion_floor", evidence.overdispersion_floor);
   ReadIfGiven(json, "canary_rate", evidence.canary_rate);
   ReadIfGiven(json, "silent_requests", evidence.silent_requests);
+  ReadIfGiven(json, "silent_instances", evidence.silent_instances);
   if (json.contains("share")) evidence.share = ShareFromJson(json.at("share"));
   ReadIfGiven(json, "share_applied", evidence.share_applied);
   ReadGrid(json, "ratio", evidence.ratio.log_likelihood);

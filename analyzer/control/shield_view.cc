@@ -48,6 +48,15 @@ std::string WhyNotRetried(const consul::Route& route) {
   return route.retries->takes_server_faults() ? "" : "does not retry all of 500, 502, 503 and 504";
 }
 
+// Of the caller that waits longest: too many make the evidence weaker by little, too few by much.
+int FailuresInARow(const ServiceSnapshot& service) {
+  int failures = 1;
+  for (const CallerReading& caller : service.callers) {
+    if (caller.passing) failures = std::max(failures, caller.ejects_after.value_or(1));
+  }
+  return failures;
+}
+
 std::string Lacks(const ServiceSnapshot& service) {
   if (!service.router || service.router->retries.empty()) {
     return "the service-router retries nothing";
@@ -58,7 +67,7 @@ std::string Lacks(const ServiceSnapshot& service) {
     }
   }
   for (const CallerReading& caller : service.callers) {
-    if (caller.passing && caller.ejects == false) {
+    if (caller.passing && caller.ejects_after == 0) {
       return fmt::format("caller {} does not eject instances that fail", caller.id);
     }
   }
@@ -81,6 +90,7 @@ std::optional<rollout::ShieldView> ShieldOf(const Spec& spec, const ServiceSnaps
   return rollout::ShieldView{.ejecting = std::max(1, PassingIn(service, spec.canary_subset)) *
                                          std::max(1, static_cast<int>(callers)),
                              .retried = service.router && !service.router->retries.empty(),
+                             .failures_in_a_row = FailuresInARow(service),
                              .ejected = EjectedNow(spec, service, now),
                              .lacks = Lacks(service)};
 }

@@ -158,16 +158,18 @@ stats::LateCounts TakeLate(const Spec& spec, const ServiceSnapshot& service,
   return evidence.late_left_out ? stats::LateCounts{} : ToCounts(total.canary);
 }
 
-// What each instance of the primary says of itself: attempts at its own sidecar.
-void TakeInstances(const Spec& spec, const ServiceSnapshot& service,
+// What each instance says of itself: attempts at its own sidecar. Of the canary's only behind a
+// shield, where the callers' sidecars say nothing of them.
+void TakeInstances(const Spec& spec, const ServiceSnapshot& service, bool shielded,
                    std::map<std::string, envoy::OutcomeCounters>& baselines,
                    rollout::TickCounts& taken) {
   std::map<std::string, envoy::OutcomeCounters> now;  // whoever is gone is forgotten
   for (const collect::ServerReading& server : service.servers) {
-    if (!server.local_app ||
-        std::ranges::find(server.subsets, spec.primary_subset) == server.subsets.end()) {
-      continue;
-    }
+    const bool is_primary =
+        std::ranges::find(server.subsets, spec.primary_subset) != server.subsets.end();
+    const std::string* subset = shielded && server.passing ? SubsetOf(spec, server) : nullptr;
+    const bool is_canary = subset != nullptr && *subset == spec.canary_subset;
+    if (!server.local_app || (!is_primary && !is_canary)) continue;
     const envoy::OutcomeCounters& counters = now[server.id] =
         envoy::ToOutcomeCounters(*server.local_app);
     const auto before = baselines.find(server.id);
@@ -176,6 +178,8 @@ void TakeInstances(const Spec& spec, const ServiceSnapshot& service,
     if (!difference) continue;
     CountCalls(counters, *difference);
     const envoy::Outcomes attempts = envoy::Apply(envoy::View::kAttempts, *difference, {});
+    if (is_canary) taken.canary_instances.emplace_back(server.id, Bound(attempts, false));
+    if (!is_primary) continue;
     taken.primary_instances.emplace_back(server.id, Bound(attempts, true));
     taken.primary_instance_latency.emplace_back(server.id, ToLatency(*difference));
   }
@@ -276,7 +280,7 @@ rollout::TickCounts TakeCounts(const Spec& spec, const ServiceSnapshot& service,
     taken.canary = counts(ViewFor(spec.outcomes), callers, spec.canary_subset);
   }
   taken.canary.late = TakeLate(spec, service, state);
-  TakeInstances(spec, service, state.instance_baselines, taken);
+  TakeInstances(spec, service, shielded, state.instance_baselines, taken);
   return taken;
 }
 

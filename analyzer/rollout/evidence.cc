@@ -124,7 +124,8 @@ stats::EjectionTick EjectedTick(const ShieldView& shield, double share,
           .canary = canary,
           .weight_ratio = share,
           .active_instances = std::max(1, shield.ejecting),
-          .retried = shield.retried};
+          .retried = shield.retried,
+          .failures_in_a_row = shield.failures_in_a_row};
 }
 
 // In the watch the canary alone is held against a fixed rate, which is fair wherever its requests
@@ -256,6 +257,17 @@ double DueRequests(const State& state, const Observation& seen) {
   return static_cast<double>(seen.counts.primary.low.completed) * share / (1 - share);
 }
 
+void AddSilence(const TickCounts& tick, double due, Evidence& evidence) {
+  evidence.silent_requests = tick.canary.low.completed > 0 ? 0 : evidence.silent_requests + due;
+  const double each = std::max(due, static_cast<double>(tick.canary.low.completed)) /
+                      static_cast<double>(tick.canary_instances.size());
+  std::map<std::string, double> silent;
+  for (const auto& [id, counts] : tick.canary_instances) {
+    if (counts.completed == 0) silent[id] = evidence.silent_instances[id] + each;
+  }
+  evidence.silent_instances = std::move(silent);
+}
+
 void AddRate(const Observation& seen, State& state, double seconds) {
   Evidence& evidence = state.evidence;
   const auto completed = static_cast<double>(seen.counts.canary.low.completed);
@@ -266,7 +278,7 @@ void AddRate(const Observation& seen, State& state, double seconds) {
   evidence.ejected_share =
       kept * evidence.ejected_share + (1 - kept) * (seen.shield ? seen.shield->ejected : 0);
   evidence.canary_rate = kept * evidence.canary_rate + (1 - kept) * rate;
-  evidence.silent_requests = completed > 0 ? 0 : evidence.silent_requests + due;
+  AddSilence(seen.counts, due, evidence);
 }
 
 // Afterwards: what tempers a tick is known before it.
@@ -366,6 +378,7 @@ void BeginStageEvidence(Evidence& evidence) {
   evidence.share = {};
   evidence.share_applied = false;
   evidence.silent_requests = 0;
+  evidence.silent_instances.clear();
   evidence.ejected_share = 0;
 }
 

@@ -251,7 +251,14 @@ std::string ShieldTrouble(const Transition& t) {
   const State& state = t.state;
   const Evidence& evidence = state.evidence;
   const bool has_all = state.stage == Stage::kCanaryFull || state.stage == Stage::kWatching;
-  if (!evidence.shielded || (!has_all && state.stage != Stage::kStepping)) return "";
+  if (!has_all && state.stage != Stage::kStepping) return "";
+  if (const std::string silent = SilentInstance(evidence); !silent.empty()) {
+    return fmt::format(
+        "{} passes its checks and completes no requests where {:.0f} were due to it, and behind "
+        "the shield no caller notices; silence is no health",
+        silent, evidence.silent_instances.at(silent));
+  }
+  if (!evidence.shielded) return "";
   // Those two may last a tick.
   const double now = has_all && t.seen.shield ? t.seen.shield->ejected : 0;
   if (IsMostlyEjected(evidence) || now > kMostEjected) {

@@ -178,6 +178,10 @@ bool IsSafe(const Spec& spec, const Evidence& evidence, const Verdict& verdict) 
   return sequential && verdict.threshold_obstacle.empty();
 }
 
+// Among so many requests none would be the canary's by chance once in a million times: there are a
+// thousand such gaps in an hour.
+double MostByChance() { return std::log(1e6); }
+
 VerdictKind KindOf(const Spec& spec, const State& state, const Verdict& verdict) {
   if (IsHarm(spec, verdict)) return VerdictKind::kHarm;
   if (state.stage == Stage::kWatching) {
@@ -188,7 +192,7 @@ VerdictKind KindOf(const Spec& spec, const State& state, const Verdict& verdict)
   if (state.stage != Stage::kStepping) return VerdictKind::kNoData;
   if (!state.confirmed || !IsWarm(spec, state)) return VerdictKind::kWarmup;
   if (state.evidence.share.untrusted || IsSilent(state.evidence) ||
-      IsMostlyEjected(state.evidence)) {
+      !SilentInstance(state.evidence).empty() || IsMostlyEjected(state.evidence)) {
     return VerdictKind::kUntrusted;
   }
   // Nor is anything proven before the share was looked at; where it is none to look at, before
@@ -228,11 +232,13 @@ std::string LatencyName(double edge_seconds) {
   return fmt::format("latency_{:g}ms", edge_seconds * kMillisecondsPerSecond);
 }
 
-// Among so many requests none would be the canary's by chance once in a million times: there are a
-// thousand such gaps in an hour.
-bool IsSilent(const Evidence& evidence) {
-  const double kMostByChance = std::log(1e6);
-  return evidence.silent_requests > kMostByChance;
+bool IsSilent(const Evidence& evidence) { return evidence.silent_requests > MostByChance(); }
+
+std::string SilentInstance(const Evidence& evidence) {
+  for (const auto& [id, due] : evidence.silent_instances) {
+    if (due > MostByChance()) return id;
+  }
+  return "";
 }
 
 bool IsMostlyEjected(const Evidence& evidence) {

@@ -80,6 +80,10 @@ struct Verdict {
 // no chance.
 [[nodiscard]] bool IsSilent(const Evidence& evidence);
 
+// The canary's instance that completes nothing where requests are due, if there is one behind a
+// shield; else empty.
+[[nodiscard]] std::string SilentInstance(const Evidence& evidence);
+
 // Of the canary's instances, that the callers may keep out of their traffic while it advances.
 inline constexpr double kMostEjected = 0.5;
 

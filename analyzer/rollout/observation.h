@@ -80,6 +80,8 @@ struct TickCounts {
   // not known.
   stats::InstanceCounts primary_instances;
   std::vector<std::pair<std::string, stats::LatencyCounts>> primary_instance_latency;
+  // With a shield, of each instance of the canary that passes its checks: attempts at its sidecar.
+  stats::InstanceCounts canary_instances;
   // With a shield, by the callers: requests that failed for them, and requests of the canary's
   // share whose first try failed and which a retry made succeed.
   std::int64_t failed_for_callers = 0;
@@ -93,9 +95,10 @@ struct TickCounts {
 // then attempts at the instances' own sidecars.
 struct ShieldView {
   int ejecting = 1;  // instances of the canary, times the callers that each eject for themselves
-  bool retried = false;  // failed requests are tried again
-  double ejected = 0;    // share of the canary's instances that a caller ejects now, on average
-  std::string lacks;     // what the shield of this mesh lacks, in words; empty: it is whole
+  bool retried = false;       // failed requests are tried again
+  int failures_in_a_row = 1;  // of an instance, for its ejection
+  double ejected = 0;  // share of the canary's instances that a caller ejects now, on average
+  std::string lacks;   // what the shield of this mesh lacks, in words; empty: it is whole
 
   bool operator==(const ShieldView&) const = default;
 };

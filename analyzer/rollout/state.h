@@ -124,6 +124,8 @@ struct Evidence {
   // more; averaged over some ten seconds.
   double canary_rate = 0;
   double silent_requests = 0;  // that the canary was due since it last completed any
+  // The same of each of its instances that completed none, behind a shield: there nobody notices.
+  std::map<std::string, double> silent_instances;
   stats::ShareState share;     // fresh for each stage
   bool share_applied = false;  // at the last tick every caller applied the weight
   stats::RatioSequence ratio;

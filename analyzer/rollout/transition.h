@@ -51,9 +51,9 @@ void ObserveOwner(Transition& t);
 [[nodiscard]] std::string WhySafe(const Transition& t);
 // What the verdict lacks for an advance: "collects evidence: …".
 [[nodiscard]] std::string WhyUndecided(const Transition& t);
-// What the callers' ejections say against an advance, at a step and with all traffic; empty:
-// nothing. Behind a shield the primary answers for a canary that cannot: that nobody notices is no
-// health.
+// What the canary's instances and the callers' ejections of them say against an advance, at a step
+// and with all traffic; empty: nothing. Behind a shield the primary answers for a canary that
+// cannot: that nobody notices is no health.
 [[nodiscard]] std::string ShieldTrouble(const Transition& t);
 // The share of the requests that the canary gets, where it is not its weight, and the likely
 // causes.

@@ -53,10 +53,21 @@ double MostOfCanary(const EjectionTick& tick) {
   return std::min(requests - 1.0, std::floor(most));
 }
 
-// The canary's failures before it is out of service, at this rate, are the fewer the worse it is:
-// so are the requests by which it can be told.
+// How often the canary fails on average until all of it is out of service: for each instance
+// 1 + 1/q + … + 1/q^(m-1), until m failures come one after another. Whole, and infinite where that
+// is beyond all bounds.
+double FailuresUntilEjected(const EjectionTick& tick, double failure_rate) {
+  double failures = 1.0;
+  for (std::int64_t more = 1; more < tick.failures_in_a_row && std::isfinite(failures); ++more) {
+    failures = 1.0 + failures / failure_rate;
+  }
+  return std::round(ActiveInstances(tick) * failures);
+}
+
+// The canary's requests before it is out of service, at this rate, are the fewer the worse it is:
+// so are those by which it can be told.
 double MostUntilEjected(const EjectionTick& tick, double failure_rate) {
-  const double until = std::floor(2.0 * ActiveInstances(tick) / failure_rate);
+  const double until = std::floor(2.0 * FailuresUntilEjected(tick, failure_rate) / failure_rate);
   return std::max(1.0, std::min(MostOfCanary(tick), until));
 }
 
@@ -95,25 +106,33 @@ double LogSteady(const EjectionTick& tick, double most, const Worth& primary, co
          LogExpectedDraws(seen.primary, draws, primary.log_failed, primary.log_succeeded);
 }
 
-// Each failure of the canary, up to one an instance, is weighed against `each` of the primary's
-// requests.
-double LogLookUp(const EjectionTick& seen, double each, const Worth& primary, const Worth& canary) {
-  const auto counted = std::min(static_cast<double>(seen.canary.failures), ActiveInstances(seen));
+// What the look-up compares: `enough` failures of the canary, each with `each` of the primary's
+// requests, among the first `most` requests of the canary.
+struct LookUp {
+  double most = 0;
+  double enough = 0;
+  double each = 0;
+};
+
+double LogLookUp(const EjectionTick& seen, const LookUp& by, const Worth& primary,
+                 const Worth& canary) {
+  const auto counted = std::min(static_cast<double>(seen.canary.failures), by.enough);
   const auto others = static_cast<double>(seen.canary.completed) - counted;
   return counted * canary.log_failed + others * canary.log_succeeded +
-         LogExpectedDraws(seen.primary, each * counted, primary.log_failed, primary.log_succeeded);
+         LogExpectedDraws(seen.primary, by.each * counted, primary.log_failed,
+                          primary.log_succeeded);
 }
 
 // Where in the tick the canary failed is not known: of all ways to share out its failures, the one
 // that is worth least. Those that leave more than count are worth the less, the fewer they leave.
-double LogLeastLookUp(const EjectionTick& tick, double most, double each, const Worth& primary,
+double LogLeastLookUp(const EjectionTick& tick, const LookUp& by, const Worth& primary,
                       const Worth& canary) {
-  const Range surplus = FailuresInSurplus(tick, most);
-  const auto enough = static_cast<std::int64_t>(ActiveInstances(tick));
+  const Range surplus = FailuresInSurplus(tick, by.most);
+  const auto enough = static_cast<std::int64_t>(by.enough);
   const std::int64_t first = std::clamp(tick.canary.failures - enough, surplus.least, surplus.most);
-  double least = LogLookUp(WithSurplus(tick, most, first), each, primary, canary);
+  double least = LogLookUp(WithSurplus(tick, by.most, first), by, primary, canary);
   for (std::int64_t failed = first + 1; failed <= surplus.most; ++failed) {
-    least = std::min(least, LogLookUp(WithSurplus(tick, most, failed), each, primary, canary));
+    least = std::min(least, LogLookUp(WithSurplus(tick, by.most, failed), by, primary, canary));
   }
   return least;
 }
@@ -150,15 +169,16 @@ double LogEjectedBlock(const EjectionTick& tick, const Rate& p, const Rate& q) {
   if (!IsJudged(tick)) return 0.0;
   const double requests = Requests(tick);
   const double most_of_canary = MostOfCanary(tick);
-  if (q.failure * most_of_canary <= ActiveInstances(tick)) {
+  const double enough = FailuresUntilEjected(tick, q.failure);
+  if (q.failure * most_of_canary <= enough) {
     const auto [primary, canary] =
         AgainstCommonRate(p, q, (requests - most_of_canary) / most_of_canary);
     return LogSteady(tick, most_of_canary, primary, canary);
   }
   const double most = MostUntilEjected(tick, q.failure);
-  const double each = (requests - most) / ActiveInstances(tick);
-  const auto [primary, canary] = AgainstCommonRate(p, q, each * q.failure);
-  return LogLeastLookUp(tick, most, each, primary, canary);
+  const LookUp by{.most = most, .enough = enough, .each = (requests - most) / enough};
+  const auto [primary, canary] = AgainstCommonRate(p, q, by.each * q.failure);
+  return LogLeastLookUp(tick, by, primary, canary);
 }
 
 double LogEjectedMarginBlock(const EjectionTick& tick, const Rate& p, const Rate& q,

@@ -10,6 +10,11 @@
 namespace consul_canary::stats {
 namespace {
 
+// Of the prior mass, for restarts when the canary is back; the n-th has 1/(n (n + 1)) of it.
+constexpr double kReturnMass = 0.3;
+// So many requests that were meant for the canary and did not come are no coincidence.
+constexpr double kMissedWhileOut = 5.0;
+
 std::array<double, kHarmGridSize> Blocks(const Margin& tolerance, const Counts& primary_totals,
                                          const EjectionTick& tick) {
   if (tolerance == Margin{1.0, 0.0}) return EjectedHarmBlocks(primary_totals, tick);
@@ -39,11 +44,28 @@ bool AddTick(EjectedHarmBlock& block, const EjectionTick& tick, double overdispe
   return RequestsOf(block.tick) >= kHarmBlockRequests || block.seconds >= kHarmBlockSeconds;
 }
 
+// A fault that came late has all that was learnt before against it, and few failures of the canary
+// to show: what they are worth counts most right after an ejection.
+void RestartIfBack(const EjectionTick& tick, EjectedHarmState& state) {
+  if (tick.canary.completed == 0) {
+    state.missed += tick.weight_ratio * static_cast<double>(RequestsOf(tick));
+    return;
+  }
+  if (state.epoch >= 0 && state.missed >= kMissedWhileOut) {
+    const auto n = static_cast<double>(++state.returns);
+    Restart(RestartsOf(state), EjectedHarmGrid().log_weights, kReturnMass / (n * (n + 1.0)));
+  }
+  state.missed = 0;
+}
+
 void CloseBlock(const HarmPlan& plan, EjectedHarmState& state) {
   const EjectedHarmBlock block = std::exchange(state.open, {});
   const bool has_requests = block.tick.canary.completed > 0 && RequestsOf(block.tick) >= 2;
-  BeginEpochs(RestartsOf(state), EjectedHarmGrid().log_weights, plan.planned_epochs, has_requests,
-              plan.epoch_seconds);
+  BeginEpochs(
+      RestartsOf(state), EjectedHarmGrid().log_weights,
+      {.planned = plan.planned_epochs, .length = plan.epoch_seconds, .mass = 1.0 - kReturnMass},
+      has_requests);
+  RestartIfBack(block.tick, state);
   if (has_requests) {
     const auto gains = Blocks(plan.tolerance, state.primary, block.tick);
     for (std::size_t k = 0; k < kHarmGridSize; ++k) {

@@ -32,6 +32,10 @@ struct EjectedHarmState {
   double spent = 0;
   std::int64_t epoch = -1;
   double epoch_seconds = 0;
+  // Requests that were meant for the canary since its last one, and how often it came back after
+  // it had been out of service.
+  double missed = 0;
+  std::int64_t returns = 0;
 
   EjectedHarmBlock open;
 
@@ -42,7 +46,8 @@ struct EjectedHarmState {
 [[nodiscard]] EjectedHarmState StartEjectedHarm(const Counts& primary_history);
 
 // Adds one tick of `elapsed_seconds` (> 0) to the open block. One in which the canary completed
-// nothing adds no evidence. plan, overdispersion, epochs: as ObserveHarm. Ticks should not begin at
+// nothing adds no evidence. plan, overdispersion, epochs: as ObserveHarm, with three tenths of the
+// prior mass kept for restarts when the canary is back in service. Ticks should not begin at
 // the same fraction of each second as something else that does (a burst by a timer): what is common
 // to both must have the same chance of hitting either.
 //

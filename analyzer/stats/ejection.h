@@ -9,8 +9,9 @@
 
 namespace consul_canary::stats {
 
-// Attempts at the instances themselves, in one tick. weight_ratio, active_instances: known before
-// the tick. No value of theirs makes the evidence unfair; true ones make it strong.
+// Attempts at the instances themselves, in one tick. weight_ratio, active_instances,
+// failures_in_a_row: known before the tick. No value of theirs makes the evidence unfair; true ones
+// make it strong.
 struct EjectionTick {
   Counts primary, canary;
   // Share of the requests, 0..1, that is meant for the canary while none of its instances is
@@ -21,6 +22,9 @@ struct EjectionTick {
   std::int64_t active_instances = 1;
   // Whether each of the canary's failed attempts was followed by another one elsewhere.
   bool retried = false;
+  // As many of an instance's attempts must fail one after another for its ejection. Below 1 counts
+  // as 1.
+  std::int64_t failures_in_a_row = 1;
 
   bool operator==(const EjectionTick&) const = default;
 };

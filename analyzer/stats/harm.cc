@@ -52,8 +52,8 @@ void CloseBlock(const HarmPlan& plan, std::optional<double> limit, HarmState& st
   const HarmBlock block = std::exchange(state.open, {});
   const bool has_requests =
       block.canary.completed > 0 && (limit.has_value() || block.primary.completed > 0);
-  BeginEpochs(RestartsOf(state), HarmGrid().log_weights, plan.planned_epochs, has_requests,
-              plan.epoch_seconds);
+  BeginEpochs(RestartsOf(state), HarmGrid().log_weights,
+              {.planned = plan.planned_epochs, .length = plan.epoch_seconds}, has_requests);
   if (has_requests) {
     const auto gains = limit ? BlocksBeyond(*limit, block.canary)
                              : Blocks(plan.tolerance, state.primary, block.primary, block.canary);

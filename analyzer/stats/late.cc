@@ -53,7 +53,8 @@ void ObserveLate(LateState& state, std::int64_t planned_epochs, const LateCounts
   assert(counts.late >= 0 && counts.late <= counts.started);
   assert(overdispersion >= 1.0);
   const Alternatives& alternatives = AllAlternatives();
-  BeginEpochs(RestartsOf(state), alternatives.log_weights, planned_epochs, counts.started > 0);
+  BeginEpochs(RestartsOf(state), alternatives.log_weights, {.planned = planned_epochs},
+              counts.started > 0);
   if (counts.started > 0) {
     for (std::size_t k = 0; k < kLateGridSize; ++k) {
       state.log_sums[k] +=

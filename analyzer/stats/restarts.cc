@@ -29,7 +29,10 @@ double MassOfLaterEpochs(std::int64_t planned_epochs, std::int64_t first, std::i
   return mass;
 }
 
-void Spend(Restarts restarts, std::span<const double> log_weights, double mass) {
+}  // namespace
+
+void Restart(Restarts restarts, std::span<const double> log_weights, double mass) {
+  assert(log_weights.size() == restarts.log_sums.size());
   const double log_mass = std::log(mass);
   for (std::size_t k = 0; k < log_weights.size(); ++k) {
     const double fresh = log_mass + log_weights[k];
@@ -39,25 +42,22 @@ void Spend(Restarts restarts, std::span<const double> log_weights, double mass) 
   restarts.spent = std::min(1.0, restarts.spent + mass);
 }
 
-}  // namespace
-
-void BeginEpochs(Restarts restarts, std::span<const double> log_weights,
-                 std::int64_t planned_epochs, bool has_evidence, double epoch_length) {
-  assert(planned_epochs >= 0);
-  assert(log_weights.size() == restarts.log_sums.size());
+void BeginEpochs(Restarts restarts, std::span<const double> log_weights, const EpochPlan& plan,
+                 bool has_evidence) {
+  assert(plan.planned >= 0);
   if (restarts.epoch < 0) {
     if (!has_evidence) return;
-    Spend(restarts, log_weights, kFirstMass);
+    Restart(restarts, log_weights, plan.mass * kFirstMass);
     restarts.epoch = 0;
     return;
   }
-  if (restarts.epoch_seconds < epoch_length) return;
-  const double begun = std::floor(restarts.epoch_seconds / epoch_length);
+  if (restarts.epoch_seconds < plan.length) return;
+  const double begun = std::floor(restarts.epoch_seconds / plan.length);
   const std::int64_t last = restarts.epoch + static_cast<std::int64_t>(begun);
-  const double mass = MassOfLaterEpochs(planned_epochs, restarts.epoch + 1, last);
-  if (mass > 0.0) Spend(restarts, log_weights, mass);
+  const double mass = plan.mass * MassOfLaterEpochs(plan.planned, restarts.epoch + 1, last);
+  if (mass > 0.0) Restart(restarts, log_weights, mass);
   restarts.epoch = last;
-  restarts.epoch_seconds = std::max(0.0, restarts.epoch_seconds - begun * epoch_length);
+  restarts.epoch_seconds = std::max(0.0, restarts.epoch_seconds - begun * plan.length);
 }
 
 void PassTime(Restarts restarts, double elapsed_seconds) {

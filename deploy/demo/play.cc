@@ -36,6 +36,7 @@ class Watcher {
   bool Look() {
     LookAtSplitter();
     if (!fault_time_ && FaultIsDue()) SetFault();
+    if (options_.scenario.outage && fault_time_ && Now() - *fault_time_ > seconds(30)) return true;
     if (Now() - last_status_ < milliseconds(200)) return false;
     last_status_ = Now();
     return LookAtStatus();
@@ -43,6 +44,8 @@ class Watcher {
 
   [[nodiscard]] const std::string& phase() const { return phase_; }
   [[nodiscard]] const std::string& problem() const { return problem_; }
+
+  [[nodiscard]] std::optional<MonotonicTime> fault_time() const { return fault_time_; }
 
   [[nodiscard]] std::optional<double> FaultToSplitter() const {
     if (!fault_time_ || !back_time_) return std::nullopt;
@@ -69,13 +72,17 @@ class Watcher {
   }
 
   void SetFault() {
-    const Result<void> set = stage_.mesh().Control("v2", options_.scenario.fault);
+    const bool both = options_.scenario.outage;
+    const Result<void> set = stage_.mesh().Control("v2", options_.scenario.fault).and_then([&] {
+      return both ? stage_.mesh().Control("v1", options_.scenario.fault) : Result<void>();
+    });
     if (!set) {
       problem_ = set.error().message;
       return;
     }
     fault_time_ = Now();
-    progress_.Say(fmt::format("v2 is made to fail: {}", options_.scenario.fault));
+    progress_.Say(fmt::format("{} made to fail: {}", both ? "v1 and v2 are" : "v2 is",
+                              options_.scenario.fault));
   }
 
   bool LookAtStatus() {
@@ -141,6 +148,11 @@ std::string ToJson(std::string_view scenario, const Outcome& outcome) {
   if (outcome.seconds_from_fault_to_splitter) {
     line["seconds_from_fault_to_splitter"] = rounded(*outcome.seconds_from_fault_to_splitter);
   }
+  line["p99_ms"] = rounded(outcome.from_deployment.p99_ms);
+  if (outcome.from_fault) {
+    line["requests_from_fault"] = outcome.from_fault->completed;
+    line["failed_from_fault"] = outcome.from_fault->failed;
+  }
   if (outcome.saved_requests) line["saved_requests"] = *outcome.saved_requests;
   return line.dump();
 }
@@ -152,8 +164,10 @@ Result<Outcome> Play(Stage& stage, const Options& options, Progress& progress,
   }
   progress.Say("deploying v2");
   const MonotonicTime start = Now();
-  const Result<std::string> deployed = stage.mesh().AddInstance("v2");
-  if (!deployed) return tl::unexpected(deployed.error());
+  for (int i = 0; i < options.instances; ++i) {
+    const Result<std::string> deployed = stage.mesh().AddInstance("v2");
+    if (!deployed) return tl::unexpected(deployed.error());
+  }
   const auto base =
       stage.mesh().Control("v2", fmt::format("failure_ratio={}", options.base_failures));
   if (!base) return tl::unexpected(base.error());
@@ -178,7 +192,9 @@ Result<Outcome> Play(Stage& stage, const Options& options, Progress& progress,
   outcome.requests = counts.completed;
   outcome.failed_requests = counts.failed;
   outcome.seconds_from_fault_to_splitter = watcher.FaultToSplitter();
-  if (options.scenario.shielded) outcome.saved_requests = SavedRequests(stage);
+  outcome.from_deployment = stage.load().Since(start);
+  if (watcher.fault_time()) outcome.from_fault = stage.load().Since(*watcher.fault_time());
+  if (options.shield) outcome.saved_requests = SavedRequests(stage);
   return outcome;
 }
 

@@ -20,7 +20,9 @@ struct Outcome {
   // From the moment at which the applications had taken the fault until Consul's splitter gave the
   // canary nothing.
   std::optional<double> seconds_from_fault_to_splitter;
-  std::optional<std::int64_t> saved_requests;  // by the shield, where there is one
+  testing::LoadSpan from_deployment;            // to the end
+  std::optional<testing::LoadSpan> from_fault;  // to the end; none without a fault
+  std::optional<std::int64_t> saved_requests;   // by the shield, where there is one
 };
 
 // The line that ends the demo.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 
 #include "tests/support/places.h"
 
@@ -15,26 +16,16 @@ using base::Fail;
 using base::Result;
 using testing::Daemon;
 
-// Steps as product.md has them for the demo; everything else is the default.
-constexpr std::string_view kRollout = R"(service: api
-start: new-version
-strategy:
-  steps:
-    - {weight: 10}
-    - {weight: 25}
-    - {weight: 50}
-  warmup: 5s
-)";
-
-// At the weight at which a failing canary does most harm, from the first step on.
-constexpr std::string_view kShieldedRollout = R"(service: api
-start: new-version
-shield: require
-strategy:
-  steps:
-    - {weight: 50}
-  warmup: 5s
-)";
+// Everything that is not here is the default.
+std::string RolloutFor(const Options& options) {
+  std::string steps;
+  std::istringstream weights(options.weights);
+  for (std::string weight; std::getline(weights, weight, ',');) {
+    steps += fmt::format("    - {{weight: {}}}\n", weight);
+  }
+  return fmt::format("service: api\nstart: new-version\n{}strategy:\n  steps:\n{}  warmup: 5s\n",
+                     options.shield ? "shield: require\n" : "", steps);
+}
 
 std::vector<std::string> RuleFiles() {
   std::vector<std::string> files;
@@ -83,7 +74,9 @@ Result<void> Take(testing::DaemonResult started, std::unique_ptr<Daemon>& daemon
 Result<std::unique_ptr<Stage>> Stage::Start(const Options& options) {
   std::unique_ptr<Stage> stage(new Stage);
   auto mesh = testing::Mesh::Start(
-      {.versions = {"v1"}, .retry_codes = options.scenario.retry_codes, .seed = options.seed});
+      {.versions = std::vector<std::string>(static_cast<std::size_t>(options.instances), "v1"),
+       .retry_codes = options.scenario.retry_codes,
+       .seed = options.seed});
   if (!mesh) return tl::unexpected(mesh.error());
   stage->mesh_ = std::move(*mesh);
   const std::string base = fmt::format("failure_ratio={}", options.base_failures);
@@ -92,10 +85,8 @@ Result<std::unique_ptr<Stage>> Stage::Start(const Options& options) {
           .and_then([&] { return stage->StartDaemons(); })
           .and_then(
               [&] { return options.no_monitoring ? Result<void>() : stage->StartMonitoring(); })
-          .and_then([&] { return options.scenario.shielded ? stage->Shield() : Result<void>(); })
-          .and_then([&] {
-            return stage->ApplyRollout(options.scenario.shielded ? kShieldedRollout : kRollout);
-          });
+          .and_then([&] { return options.shield ? stage->Shield() : Result<void>(); })
+          .and_then([&] { return stage->ApplyRollout(options); });
   if (!up) {
     return Fail(up.error().code,
                 fmt::format("{}\nThe logs are in {}", up.error().message, stage->KeepLogs()));
@@ -136,8 +127,8 @@ Result<void> Stage::Shield() {
                                                      applied->code, applied->output));
 }
 
-Result<void> Stage::ApplyRollout(std::string_view rollout) {
-  const auto file = mesh_->consul().folder().Write("rollout.yaml", std::string(rollout));
+Result<void> Stage::ApplyRollout(const Options& options) {
+  const auto file = mesh_->consul().folder().Write("rollout.yaml", RolloutFor(options));
   const auto applied = testing::RunCtl(
       analyzer_->address(), {"apply", "-f", file.string(), "--analyzer.url", analyzer_->address()});
   if (!applied) return tl::unexpected(applied.error());

@@ -36,7 +36,7 @@ class Stage {
   [[nodiscard]] base::Result<void> StartDaemons();
   [[nodiscard]] base::Result<void> StartMonitoring();
   [[nodiscard]] base::Result<void> Shield();
-  [[nodiscard]] base::Result<void> ApplyRollout(std::string_view rollout);
+  [[nodiscard]] base::Result<void> ApplyRollout(const Options& options);
 
   std::unique_ptr<testing::Mesh> mesh_;  // first: the others use its Consul and its ports
   std::unique_ptr<testing::Load> load_;

@@ -46,12 +46,11 @@ bool IsSubsetOf(const std::optional<consul::Resolver>& resolver, const std::stri
   return subset.empty() || !resolver || resolver->subset_filters.contains(subset);
 }
 
-std::optional<bool> Ejects(const Instance& proxy, const std::string& service) {
-  if (std::ranges::find(proxy.ejecting_upstreams, service) != proxy.ejecting_upstreams.end()) {
-    return true;
-  }
+std::optional<int> EjectsAfter(const Instance& proxy, const std::string& service) {
+  const auto ejecting = proxy.ejecting_upstreams.find(service);
+  if (ejecting != proxy.ejecting_upstreams.end()) return ejecting->second;
   const bool is_told = std::ranges::find(proxy.upstreams, service) != proxy.upstreams.end();
-  return is_told ? std::optional(false) : std::nullopt;
+  return is_told ? std::optional(0) : std::nullopt;
 }
 
 CallerReading MakeCaller(const KnownProxy& proxy) {
@@ -355,7 +354,7 @@ MeshOutline Outline(const MeshState& state) {
     for (const std::string_view called : proxy.calls) {
       CallerReading& caller =
           outline.services.at(std::string(called)).callers.emplace_back(MakeCaller(proxy));
-      caller.ejects = Ejects(proxy.instance, std::string(called));
+      caller.ejects_after = EjectsAfter(proxy.instance, std::string(called));
     }
     const std::string& own = proxy.instance.destination_service;
     if (proxy.may_call_more) {

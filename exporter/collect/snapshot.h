@@ -37,9 +37,10 @@ struct CallerReading {
       applied_shares;  // subset → 0..1; empty: admin port unknown or not read
   std::optional<base::MonotonicTime> applied_at;  // when applied_shares were read
   std::optional<std::uint64_t> route_reloads;     // config_reload of this service's route
-  // Whether Consul's configuration of it ejects failing instances of the service. nullopt: not
-  // known, since it does not name the service as an upstream (gateways, transparent proxies).
-  std::optional<bool> ejects;
+  // After how many failures in a row it ejects an instance of the service, by Consul's
+  // configuration of it; 0: it does not. nullopt: not known, since that does not name the service
+  // as an upstream (gateways, transparent proxies).
+  std::optional<int> ejects_after;
 
   bool operator==(const CallerReading&) const = default;
 };

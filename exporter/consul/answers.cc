@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -91,13 +93,16 @@ bool IsElsewhere(const Json& upstream, const char* key, std::string own) {
 
 // Consul merges PassiveHealthCheck under the name that a proxy's registration gives it, with its
 // fields as in the entry; a registration writes them with underscores.
-bool Ejects(const Json& upstream) {
+// Failures in a row; 0: it ejects nobody.
+int EjectsAfter(const Json& upstream) {
   const Json& check = Child(Child(upstream, "Config"), "passive_health_check");
-  const bool counts = Unsigned(check, "MaxFailures") > 0 || Unsigned(check, "max_failures") > 0;
+  const std::uint64_t failures =
+      std::max(Unsigned(check, "MaxFailures"), Unsigned(check, "max_failures"));
   const auto is_off = [&check](const char* key) {
     return check.contains(key) && Unsigned(check, key) == 0;
   };
-  return counts && !is_off("EnforcingConsecutive5xx") && !is_off("enforcing_consecutive_5xx");
+  if (is_off("EnforcingConsecutive5xx") || is_off("enforcing_consecutive_5xx")) return 0;
+  return static_cast<int>(std::min<std::uint64_t>(failures, std::numeric_limits<int>::max()));
 }
 
 // "*" stands for every destination of a transparent proxy and is no service.
@@ -115,7 +120,9 @@ void ReadUpstreams(const Json& node, const Json& service, Instance& instance) {
         (!datacenter.empty() && IsElsewhere(upstream, "Datacenter", datacenter))) {
       continue;
     }
-    if (Ejects(upstream)) instance.ejecting_upstreams.push_back(name);
+    if (const int failures = EjectsAfter(upstream); failures > 0) {
+      instance.ejecting_upstreams[name] = failures;
+    }
     instance.upstreams.push_back(std::move(name));
   }
 }

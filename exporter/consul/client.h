@@ -57,9 +57,9 @@ struct Instance {
   // Proxy.Upstreams' DestinationName: services only, and only those in the proxy's own namespace,
   // partition and datacenter, since others may bear the same names.
   std::vector<std::string> upstreams{};
-  // Of these, whose failing instances the proxy ejects: a PassiveHealthCheck with MaxFailures, as
-  // merged. (Without one, Envoy's defaults eject hardly ever.)
-  std::vector<std::string> ejecting_upstreams{};
+  // Of these, whose failing instances the proxy ejects, with the MaxFailures (at least 1) of the
+  // PassiveHealthCheck, as merged. (Without one, Envoy's defaults eject hardly ever.)
+  std::map<std::string, int> ejecting_upstreams{};
   bool transparent = false;  // Proxy.Mode, as merged: it may call what it does not declare
   std::string prometheus_bind_addr{};  // Proxy.Config.envoy_prometheus_bind_addr, as merged
 

@@ -97,8 +97,8 @@ std::optional<Shielding> ShieldingOf(const CallerReading& caller, const std::str
   if (counters == caller.subsets.end() || !counters->second.has_failover) {
     return Shielding::kWithoutFailover;
   }
-  if (!caller.ejects) return std::nullopt;
-  return *caller.ejects ? Shielding::kShielded : Shielding::kWithoutEjection;
+  if (!caller.ejects_after) return std::nullopt;
+  return *caller.ejects_after > 0 ? Shielding::kShielded : Shielding::kWithoutEjection;
 }
 
 void AddShields(ServiceRow& row) {

@@ -46,7 +46,7 @@ TEST(Mesh, CallersFeelAFailingCanary) {
   ASSERT_TRUE(load.WaitForMore(20, seconds(5)));  // what was on its way
   const auto after = std::chrono::steady_clock::now();
   ASSERT_TRUE(load.WaitForMore(200, seconds(10)));
-  EXPECT_EQ(load.FailedSince(after), 0);
+  EXPECT_EQ(load.Since(after).failed, 0);
 }
 
 TEST(Mesh, RetriesHideAFailingCanaryFromItsCallers) {

@@ -50,7 +50,7 @@ TEST_F(RolloutTest, RollsAFailingCanaryBackWithinSeconds) {
   RecordProperty("milliseconds", std::to_string(taken / std::chrono::milliseconds(1)));
   ASSERT_TRUE(WaitForPhase("rolled-back"));
   EXPECT_EQ(Ctl({"status", "api"}).code, 1);
-  EXPECT_LT(load_->FailedSince(fault), 20);
+  EXPECT_LT(load_->Since(fault).failed, 20);
   // The version is not tried again by itself.
   ASSERT_TRUE(load_->WaitForMore(300, seconds(10)));
   EXPECT_EQ(Phase(), "rolled-back");

@@ -30,13 +30,16 @@ Judged Judge(const EjectedQuestion& question, EjectedStream& stream, const Plain
   for (int second = 1; second <= question.horizon_seconds; ++second) {
     EjectedSecond now = stream.Next(question.weight_ratio);
     now.tick.active_instances = Reported(question, now);
-    if (!said) judged.absorbed += now.absorbed;
-    if (!plain_said) judged.plain_failed += now.failed;
-    if (!said) judged.failed += now.failed;
+    const int since = second - static_cast<int>(question.traffic.fault.after_seconds);
+    if (since > 0) {
+      if (!said) judged.absorbed += now.absorbed;
+      if (!plain_said) judged.plain_failed += now.failed;
+      if (!said) judged.failed += now.failed;
+      if (!plain_said) judged.plain_seconds = since;
+      if (!said) judged.seconds = since;
+    }
     judged.greatest_plain = std::max(judged.greatest_plain, plain(now.tick));
     judged.greatest = std::max(judged.greatest, fair(now.tick));
-    if (!plain_said) judged.plain_seconds = second;
-    if (!said) judged.seconds = second;
     plain_said = judged.greatest_plain >= enough;
     said = judged.greatest >= enough;
     if (question.stops == Stops::kOncePlainSaid && plain_said) break;

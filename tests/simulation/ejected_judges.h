@@ -24,7 +24,7 @@ enum class Stops { kAtHorizon, kOncePlainSaid, kOnceSaid };  // what ends a run
 struct Judged {
   double greatest_plain = 0;  // of ln M, at any time
   double greatest = 0;
-  // Until each of the two said so at its level, or the horizon.
+  // Since the fault, until each of the two said so at its level, or the horizon.
   int plain_seconds = 0, seconds = 0;
   std::int64_t plain_failed = 0, failed = 0;  // for callers, until then
   std::int64_t absorbed = 0;                  // until the second one said so

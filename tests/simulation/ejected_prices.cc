@@ -17,7 +17,9 @@ struct Price {
   double excess;
   double weight_percent;
   int instances;
+  int failures_in_a_row;
   int short_runs = 0;
+  double after_seconds = 0;
 };
 
 Table RollbacksUnderEjection(const Effort& effort) {
@@ -25,7 +27,8 @@ Table RollbacksUnderEjection(const Effort& effort) {
               .title =
                   "Ejection: until a canary that fails is rolled back, without a shield and "
                   "with one (100 requests a second, primary 0.1%, α = .01, within an hour)",
-              .label_names = {"canary fails", "weight", "canary instances"},
+              .label_names = {"canary fails", "weight", "canary instances", "failures in a row",
+                              "from second"},
               .columns = {{"s, median, unshielded", Unit::kSeconds},
                           {"failed for callers", Unit::kRequests},
                           {"s, median, shielded", Unit::kSeconds},
@@ -34,20 +37,29 @@ Table RollbacksUnderEjection(const Effort& effort) {
                           {"failed for callers, shielded", Unit::kRequests},
                           {"rolled back", Unit::kPercent}}};
   std::vector<Price> prices;
-  for (const int instances : {1, 3}) {
-    for (const auto& [fails, excess] :
-         {std::pair{"all", .999}, {"50%", .499}, {"20%", .199}, {"5%", .049}, {"2%", .019}}) {
-      prices.push_back({fails, excess, 50, instances, excess > .1 && instances == 1 ? 100 : 0});
+  for (const int in_a_row : {1, 2}) {
+    for (const int instances : {1, 3}) {
+      for (const auto& [fails, excess] :
+           {std::pair{"all", .999}, {"50%", .499}, {"20%", .199}, {"5%", .049}, {"2%", .019}}) {
+        prices.push_back(
+            {fails, excess, 50, instances, in_a_row, excess > .1 && instances == 1 ? 100 : 0});
+      }
+    }
+    for (const double weight : {1, 5, 10}) prices.push_back({"20%", .199, weight, 1, in_a_row});
+    for (const int instances : {1, 3}) {
+      prices.push_back({"all", .999, 50, instances, in_a_row, 50, 630.5});
+      prices.push_back({"20%", .199, 50, instances, in_a_row, 0, 630.5});
     }
   }
-  for (const double weight : {1, 5, 10}) prices.push_back({"20%", .199, weight, 1});
   std::uint64_t seed = 950;
   for (const Price& price : prices) {
     ++seed;
     const int runs = effort.runs(price.short_runs, 400);
     if (runs == 0) continue;
     EjectedCase shielded = EjectedCaseOf("", 100, price.weight_percent, price.instances, .001);
-    shielded.question.traffic.fault.excess = price.excess;
+    shielded.question.traffic.fault = {.after_seconds = price.after_seconds,
+                                       .excess = price.excess};
+    shielded.question.traffic.ejection->failures_in_a_row = price.failures_in_a_row;
     shielded.question.horizon_seconds = 3600;
     shielded.question.stops = Stops::kOnceSaid;
     EjectedCase bare = shielded;
@@ -58,7 +70,8 @@ Table RollbacksUnderEjection(const Effort& effort) {
     const auto rolled_back = ShareAbove(with, &Judged::greatest, kEjectedAlpha);
     Row row{
         .labels = {price.fails, fmt::format("{:g}", price.weight_percent),
-                   fmt::format("{}", price.instances)},
+                   fmt::format("{}", price.instances), fmt::format("{}", price.failures_in_a_row),
+                   fmt::format("{:g}", price.after_seconds)},
         .figures = {MedianOver(without, &Judged::plain_seconds),
                     MeanOver(without, &Judged::plain_failed), MedianOver(with, &Judged::seconds),
                     MeanOver(with, &Judged::seconds), MeanOver(with, &Judged::absorbed),
@@ -73,7 +86,8 @@ Table ProofsUnderEjection(const Effort& effort) {
   Table table{.id = "ejected_prices",
               .title =
                   "Ejection: seconds until a canary as good as the primary is proven, without "
-                  "a shield and with one (100 requests a second, margin 0.01, β = .05)",
+                  "a shield and with one (100 requests a second, margin 0.01, β = .05; ejected at "
+                  "the second failure in a row)",
               .label_names = {"both fail", "weight", "canary instances"},
               .columns = {{"s, median, unshielded", Unit::kSeconds},
                           {"s, median, shielded", Unit::kSeconds},
@@ -87,6 +101,7 @@ Table ProofsUnderEjection(const Effort& effort) {
         const int runs = effort.runs(shown ? 50 : 0, 400);
         if (runs == 0) continue;
         EjectedCase shielded = EjectedCaseOf("", 100, weight, instances, failure_ratio);
+        shielded.question.traffic.ejection->failures_in_a_row = 2;
         shielded.question.level = kEjectedBeta;
         shielded.question.horizon_seconds = 3600;
         shielded.question.stops = Stops::kOnceSaid;
@@ -111,7 +126,8 @@ Table ShieldedRollouts(const Effort& effort) {
   Table table{.id = "shielded_rollouts",
               .title =
                   "Ejection: whole rollouts behind a shield (steps 1, 5, 10, 25, 50, margin "
-                  "0.01, α = .01, β = .05), 100 requests a second, primary 0.1%, within 1 h",
+                  "0.01, α = .01, β = .05; ejected at the second failure in a row), 100 requests a "
+                  "second, primary 0.1%, within 1 h",
               .label_names = {"canary fails", "canary instances"},
               .columns = {{"promoted", Unit::kPercent},
                           {"rolled back", Unit::kPercent},
@@ -125,7 +141,7 @@ Table ShieldedRollouts(const Effort& effort) {
       if (runs == 0) continue;
       Setting setting{.traffic = {.failure_ratio = .001,
                                   .canary_instances = instances,
-                                  .ejection = Ejection{},
+                                  .ejection = Ejection{.failures_in_a_row = 2},
                                   .fault = {.excess = excess}}};
       setting.spec.service = "api";
       for (const double weight : {1, 5, 10, 25, 50}) {

@@ -36,13 +36,17 @@ double EjectedStream::PrimaryRate(double now) const {
 }
 
 double EjectedStream::CanaryRate(double now) const {
-  return std::min(1.0, PrimaryRate(now) + traffic_.fault.excess);
+  const bool fault = now >= traffic_.fault.after_seconds;
+  return std::min(1.0, PrimaryRate(now) + (fault ? traffic_.fault.excess : 0));
+}
+
+bool EjectedStream::IsActive(const Instance& instance, double now) {
+  return !instance.ejected && !(instance.stops && instance.stops_at <= now);
 }
 
 double EjectedStream::Finds(const Caller& caller, double now) const {
-  const auto active = std::ranges::count_if(caller.instances, [now](const Instance& instance) {
-    return !instance.ejected && !(instance.stops && instance.stops_at <= now);
-  });
+  const auto active = std::ranges::count_if(
+      caller.instances, [now](const Instance& instance) { return IsActive(instance, now); });
   const auto all = static_cast<double>(caller.instances.size());
   return std::min(1.0, kOverprovisioning * static_cast<double>(active) / all);
 }
@@ -50,17 +54,28 @@ double EjectedStream::Finds(const Caller& caller, double now) const {
 EjectedStream::Instance& EjectedStream::AnyActive(Caller& caller, double now) {
   std::vector<Instance*> active;
   for (Instance& instance : caller.instances) {
-    if (!instance.ejected && !(instance.stops && instance.stops_at <= now)) {
-      active.push_back(&instance);
-    }
+    if (IsActive(instance, now)) active.push_back(&instance);
   }
   return *active[std::uniform_int_distribution<std::size_t>(0, active.size() - 1)(random_)];
 }
 
 void EjectedStream::Fail(Instance& instance, double now) const {
   if (!ejects_ || instance.stops) return;
+  if (++instance.failures_in_a_row < ejection_.failures_in_a_row) return;
+  instance.failures_in_a_row = 0;
   instance.stops = true;
   instance.stops_at = now + ejection_.lag_seconds;
+}
+
+void EjectedStream::Succeed(Caller& caller, std::int64_t requests, double now) {
+  if (requests == 0 || ejection_.failures_in_a_row == 1) return;
+  const auto active = std::ranges::count_if(
+      caller.instances, [now](const Instance& instance) { return IsActive(instance, now); });
+  const double spared =
+      std::pow(1 - 1 / static_cast<double>(active), static_cast<double>(requests));
+  for (Instance& instance : caller.instances) {
+    if (instance.failures_in_a_row > 0 && !Happens(spared, random_)) instance.failures_in_a_row = 0;
+  }
 }
 
 stats::EjectionTick& EjectedStream::TickAt(double now, EjectedSecond& second) {
@@ -75,7 +90,11 @@ bool EjectedStream::FailsAgain(Caller& caller, double now, EjectedSecond& second
     const bool fails = Happens(CanaryRate(now), random_);
     tick.canary += {1, fails};
     second.absorbed += fails;
-    if (fails) Fail(instance, now);
+    if (fails) {
+      Fail(instance, now);
+    } else {
+      instance.failures_in_a_row = 0;
+    }
     return fails;
   }
   const bool fails = Happens(PrimaryRate(now), random_);
@@ -140,7 +159,7 @@ double EjectedStream::NextChange(const Caller& caller, double now) const {
   for (const Instance& instance : caller.instances) {
     if (instance.stops) next = std::min(next, instance.stops_at);
   }
-  for (const double at : {burst_from_, burst_until_}) {
+  for (const double at : {burst_from_, burst_until_, traffic_.fault.after_seconds}) {
     if (at > now) next = std::min(next, at);
   }
   return next;
@@ -160,6 +179,7 @@ void EjectedStream::Serve(Caller& caller, double share, EjectedSecond& second) {
       until = std::min(first, until);
     }
     const std::int64_t succeeded = Poisson(to_canary * (1 - canary_rate) * (until - now), random_);
+    Succeed(caller, succeeded, now);
     second.tick.canary.completed += succeeded;
     second.requests += succeeded + fails;
     ServePrimary((rate - to_canary) * (until - now), PrimaryRate(now), second);
@@ -178,6 +198,7 @@ EjectedSecond EjectedStream::Next(double weight_ratio) {
   second.tick = std::exchange(carried_, {});
   second.tick.weight_ratio = weight_ratio;
   second.tick.retried = ejects_ && ejection_.retried;
+  second.tick.failures_in_a_row = ejection_.failures_in_a_row;
   second.tick.active_instances = 0;
   for (Caller& caller : callers_) {
     Change(caller, now_);

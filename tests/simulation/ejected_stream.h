@@ -2,8 +2,8 @@
 // ejected when they fail. Within a second everything happens at its own moment, since what the
 // canary gets of it depends on when it fails.
 //
-// Of Traffic it knows the rates, the number of canary instances, common bursts, share_factor, the
-// fault's excess, and ejection; nothing else.
+// Of Traffic it knows the rates, the number of canary instances, common bursts, share_factor, when
+// the fault comes and its excess, and ejection; nothing else.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +42,7 @@ class EjectedStream {
     bool stops = false;
     double ejected_at = 0;
     int backoff = 0;  // how often of late
+    int failures_in_a_row = 0;
   };
   struct Caller {
     std::vector<Instance> instances;
@@ -56,6 +57,9 @@ class EjectedStream {
   void FailAtCanary(Caller& caller, double now, EjectedSecond& second);
   [[nodiscard]] bool FailsAgain(Caller& caller, double now, EjectedSecond& second);
   void Fail(Instance& instance, double now) const;
+  // So many requests in service, each at any instance.
+  void Succeed(Caller& caller, std::int64_t requests, double now);
+  [[nodiscard]] static bool IsActive(const Instance& instance, double now);
   // Chance that a request meant for the canary finds an instance of it.
   [[nodiscard]] double Finds(const Caller& caller, double now) const;
   [[nodiscard]] Instance& AnyActive(Caller& caller, double now);

@@ -39,7 +39,8 @@ Stream::Stream(const Traffic& traffic, Random random)
   if (traffic_.ejection) {
     ejected_.emplace(traffic_, Random(random_()));
     shield_ = rollout::ShieldView{.ejecting = traffic_.canary_instances,
-                                  .retried = traffic_.ejection->retried};
+                                  .retried = traffic_.ejection->retried,
+                                  .failures_in_a_row = traffic_.ejection->failures_in_a_row};
   }
   if (traffic_.latency) {
     latency_history_ = Histogram(*traffic_.latency, kHistoryRequests, random_);

@@ -48,10 +48,11 @@ struct Fault {
   double timeout_ratio = 0;  // of its requests fail, but only after 15 s, at the route's timeout
 };
 
-// The shield: each caller ejects an instance of the canary at its first failure, and whatever finds
-// no instance goes to the primary. See EjectedStream.
+// The shield: each caller ejects an instance of the canary that fails, and whatever finds no
+// instance goes to the primary. See EjectedStream.
 struct Ejection {
-  int callers = 1;          // each ejects for itself
+  int callers = 1;            // each ejects for itself
+  int failures_in_a_row = 1;  // of an instance, for its ejection
   double base_seconds = 3;  // an ejection lasts so long, times how often of late, and until a sweep
   double lag_seconds = .01;  // from the failed answer until nothing more is sent to the instance
   bool retried = true;       // what failed is tried again, three times at most, 25 ms later each

@@ -21,6 +21,12 @@ std::string VersionOf(const Result<HttpResponse>& answer) {
   return header == answer->headers.end() ? "" : header->second;
 }
 
+struct Answer {
+  MonotonicTime time;
+  float milliseconds;  // since the request was sent
+  bool failed;
+};
+
 }  // namespace
 
 struct Load::Impl {
@@ -52,12 +58,13 @@ struct Load::Impl {
       ++counts.sent;
       counts.max_in_flight = std::max(counts.max_in_flight, counts.sent - counts.completed);
     }
+    const MonotonicTime start = std::chrono::steady_clock::now();
     thread.loop().Start(std::move(request),
-                        [this](const Result<HttpResponse>& answer) { Take(answer); });
+                        [this, start](const Result<HttpResponse>& answer) { Take(answer, start); });
     return true;
   }
 
-  void Take(const Result<HttpResponse>& answer) {
+  void Take(const Result<HttpResponse>& answer, MonotonicTime start) {
     const int status = answer ? answer->status : 0;
     const bool failed = status == 0 || status >= 500;
     const std::string version = VersionOf(answer);
@@ -65,10 +72,11 @@ struct Load::Impl {
     ++counts.completed;
     ++counts.by_status[status];
     ++counts.by_version[version];
+    const MonotonicTime now = std::chrono::steady_clock::now();
+    answers.push_back({now, std::chrono::duration<float, std::milli>(now - start).count(), failed});
     if (!failed) return;
     ++counts.failed;
     ++counts.failed_by_version[version];
-    failures.push_back(std::chrono::steady_clock::now());
   }
 
   const LoadOptions options;
@@ -78,7 +86,7 @@ struct Load::Impl {
   mutable std::mutex mutex;  // guards what follows
   bool stopping = false;
   LoadCounts counts;
-  std::vector<MonotonicTime> failures;  // ascending
+  std::vector<Answer> answers;  // by time
 
   base::IoThread thread;  // last: its callbacks use all of the above
 };
@@ -108,10 +116,25 @@ LoadCounts Load::Counts() const {
   return impl_->counts;
 }
 
-std::int64_t Load::FailedSince(MonotonicTime since) const {
-  const std::lock_guard lock(impl_->mutex);
-  return impl_->failures.end() -
-         std::lower_bound(impl_->failures.begin(), impl_->failures.end(), since);
+LoadSpan Load::Since(MonotonicTime since) const {
+  LoadSpan span;
+  std::vector<float> times;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    const auto first = std::lower_bound(
+        impl_->answers.begin(), impl_->answers.end(), since,
+        [](const Answer& answer, MonotonicTime moment) { return answer.time < moment; });
+    for (auto answer = first; answer != impl_->answers.end(); ++answer) {
+      times.push_back(answer->milliseconds);
+      span.failed += answer->failed ? 1 : 0;
+    }
+  }
+  span.completed = static_cast<std::int64_t>(times.size());
+  if (times.empty()) return span;
+  const auto rank = times.begin() + static_cast<std::ptrdiff_t>((times.size() - 1) * 99 / 100);
+  std::nth_element(times.begin(), rank, times.end());
+  span.p99_ms = *rank;
+  return span;
 }
 
 bool Load::WaitForMore(std::int64_t count, base::milliseconds limit) const {

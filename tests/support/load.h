@@ -30,6 +30,13 @@ struct LoadCounts {
   std::int64_t max_in_flight = 0;
 };
 
+// The requests that were answered, failed or timed out from a moment on.
+struct LoadSpan {
+  std::int64_t completed = 0;
+  std::int64_t failed = 0;
+  double p99_ms = 0;  // of the time until the answer; 0 without a request
+};
+
 class Load {
  public:
   // Sends from the first moment until Stop() or the destructor; the first request at once.
@@ -46,8 +53,8 @@ class Load {
 
   [[nodiscard]] LoadCounts Counts() const;
 
-  // Failures that were *seen* at `since` or later.
-  [[nodiscard]] std::int64_t FailedSince(base::MonotonicTime since) const;
+  // By when the answer was *seen*.
+  [[nodiscard]] LoadSpan Since(base::MonotonicTime since) const;
 
   // Waits until `count` more requests than now are completed; false when that takes longer than
   // `limit`.

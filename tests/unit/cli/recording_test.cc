@@ -47,7 +47,7 @@ TEST(ParseRecording, SaysWhatItReadsButDoesNotJudge) {
   const auto recording = ParseRecording(kHeader + "\n" + tick + "\n" + tick);
   ASSERT_TRUE(recording) << recording.error().message;
   EXPECT_EQ(recording->not_judged, (std::vector<std::string>{"instances.canary"}));
-  EXPECT_EQ(recording->ticks[0].canary_instances, (stats::InstanceCounts{{"c1", {5, 0}}}));
+  EXPECT_EQ(recording->ticks[0].counts.canary_instances, (stats::InstanceCounts{{"c1", {5, 0}}}));
   EXPECT_EQ(recording->ticks[0].ejections, 1U);
 }
 

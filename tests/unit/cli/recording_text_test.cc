@@ -79,7 +79,7 @@ void AddInstances(Draw& draw, RecordedTick& tick) {
     const std::string id = std::to_string(9 - i) + draw.Text();
     tick.counts.primary_instances.emplace_back(id, AnyCounts(draw));
     if (draw.Yes()) tick.counts.primary_instance_latency.emplace_back(id, AnyLatency(draw));
-    if (draw.Yes()) tick.canary_instances.emplace_back(id, AnyCounts(draw));
+    if (draw.Yes()) tick.counts.canary_instances.emplace_back(id, AnyCounts(draw));
   }
   if (draw.Yes()) tick.counts.primary_instance_latency.emplace_back("slow", AnyLatency(draw));
 }

@@ -204,15 +204,17 @@ TEST(Assemble, TakesBothPartsOfASidecarFromOnePage) {
 
 TEST(Outline, TellsWhoEjectsFailingInstances) {
   MeshState state = Example();
-  const auto ejects = [&state] { return Outline(state).services.at("api").callers.at(0).ejects; };
-  EXPECT_EQ(ejects(), false);
+  const auto ejects_after = [&state] {
+    return Outline(state).services.at("api").callers.at(0).ejects_after;
+  };
+  EXPECT_EQ(ejects_after(), 0);
   std::vector<Instance>& web = *state.health[Client::HealthPath("web-sidecar-proxy")].value;
-  web[0].ejecting_upstreams = {"api"};
-  EXPECT_EQ(ejects(), true);
+  web[0].ejecting_upstreams = {{"api", 2}};
+  EXPECT_EQ(ejects_after(), 2);
 }
 
 TEST_F(WithGateway, WhatItEjectsIsNotKnown) {
-  EXPECT_EQ(Outline(state_).services.at("api").callers.back().ejects, std::nullopt);
+  EXPECT_EQ(Outline(state_).services.at("api").callers.back().ejects_after, std::nullopt);
 }
 
 TEST(Assemble, TakesNoPartitionForASubset) {

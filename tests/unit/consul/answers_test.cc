@@ -48,23 +48,24 @@ TEST(ParseInstances, LeavesOutUpstreamsThatLieElsewhere) {
 }
 
 // With PassiveHealthCheck as 1.16.3 merges it from service-defaults, and as a registration has it.
-TEST(ParseInstances, TellsWhoseInstancesAProxyEjects) {
-  const auto ejects = [](const std::string& check) {
+TEST(ParseInstances, TellsWhoseInstancesAProxyEjectsAndWhen) {
+  const auto ejects_after = [](const std::string& check) {
     const auto proxies = ParseInstances(
         ProxyWith(R"(,"DestinationNamespace":"team","Config":{"passive_health_check":)" + check +
                   R"(,"protocol":"http"})"));
-    EXPECT_TRUE(proxies) << check;
-    return proxies && proxies->at(0).ejecting_upstreams == std::vector<std::string>{"api"};
+    if (!proxies || !proxies->at(0).ejecting_upstreams.contains("api")) return 0;
+    return proxies->at(0).ejecting_upstreams.at("api");
   };
-  EXPECT_TRUE(ejects(R"({"BaseEjectionTime":3000000000,"EnforcingConsecutive5xx":100,)"
-                     R"("Interval":1000000000,"MaxEjectionPercent":100,"MaxFailures":1})"));
-  EXPECT_TRUE(ejects(R"({"max_failures":5,"interval":"1s"})"));
-  EXPECT_FALSE(ejects(R"({"MaxFailures":1,"EnforcingConsecutive5xx":0})"));
-  EXPECT_FALSE(ejects(R"({"max_failures":1,"enforcing_consecutive_5xx":0})"));
-  EXPECT_FALSE(ejects(R"({"MaxFailures":0})"));
-  EXPECT_FALSE(ejects(R"({"Interval":1000000000})"));
-  EXPECT_FALSE(ejects("null"));
-  EXPECT_FALSE(ejects("[]"));
+  EXPECT_EQ(ejects_after(R"({"BaseEjectionTime":3000000000,"EnforcingConsecutive5xx":100,)"
+                         R"("Interval":1000000000,"MaxEjectionPercent":100,"MaxFailures":2})"),
+            2);
+  EXPECT_EQ(ejects_after(R"({"max_failures":5,"interval":"1s"})"), 5);
+  EXPECT_EQ(ejects_after(R"({"MaxFailures":1,"EnforcingConsecutive5xx":0})"), 0);
+  EXPECT_EQ(ejects_after(R"({"max_failures":1,"enforcing_consecutive_5xx":0})"), 0);
+  EXPECT_EQ(ejects_after(R"({"MaxFailures":0})"), 0);
+  EXPECT_EQ(ejects_after(R"({"Interval":1000000000})"), 0);
+  EXPECT_EQ(ejects_after("null"), 0);
+  EXPECT_EQ(ejects_after("[]"), 0);
 }
 
 TEST(ParseInstances, TellsTransparentProxies) {

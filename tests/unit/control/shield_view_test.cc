@@ -65,7 +65,7 @@ ServiceSnapshot Shielded() {
   collect::CallerReading caller;
   caller.id = "n/web";
   caller.passing = true;
-  caller.ejects = true;
+  caller.ejects_after = 2;
   caller.scraped_at = kNow - milliseconds(500);
   caller.subsets["canary"] = {};
   caller.subsets["primary"] = {};
@@ -78,7 +78,7 @@ TEST(ShieldOf, IsAFailoverOfTheCanaryToThePrimaryAlone) {
   ServiceSnapshot service = Shielded();
   const auto shield = ShieldOf(ApiSpec(), service, kNow);
   ASSERT_TRUE(shield);
-  EXPECT_EQ(*shield, (rollout::ShieldView{.ejecting = 2, .retried = true}));
+  EXPECT_EQ(*shield, (rollout::ShieldView{.ejecting = 2, .retried = true, .failures_in_a_row = 2}));
   rollout::Spec ignoring = ApiSpec();
   ignoring.shield = rollout::ShieldUse::kIgnore;
   EXPECT_FALSE(ShieldOf(ignoring, service, kNow));
@@ -93,7 +93,7 @@ TEST(ShieldOf, IsAFailoverOfTheCanaryToThePrimaryAlone) {
 
 TEST(ShieldOf, SaysWhatItLacks) {
   ServiceSnapshot service = Shielded();
-  service.callers[0].ejects = false;
+  service.callers[0].ejects_after = 0;
   EXPECT_EQ(ShieldOf(ApiSpec(), service, kNow)->lacks,
             "caller n/web does not eject instances that fail");
   service.router.reset();
@@ -167,6 +167,7 @@ TEST(TakeCounts, BehindAShieldAttemptsAtTheInstancesAreWhatCounts) {
   EXPECT_EQ(taken.primary.low, (stats::Counts{90, 0}));
   EXPECT_EQ(taken.canary.low, (stats::Counts{7, 1}));
   EXPECT_EQ(taken.canary.high, (stats::Counts{7, 1}));
+  EXPECT_EQ(taken.canary_instances, (stats::InstanceCounts{{"n/b", {3, 1}}, {"n/c", {4, 0}}}));
   EXPECT_EQ(taken.failed_for_callers, 1);
   EXPECT_EQ(taken.saved_requests, 2);
 }

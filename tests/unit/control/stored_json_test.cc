@@ -97,16 +97,20 @@ void FillMetrics(rollout::Evidence& evidence) {
   Fill(evidence.difference.log_evidence, 4.1);
   evidence.thresholds = {FullThreshold(), {}};
   evidence.rollout_late = 47;
+  evidence.silent_instances = {{"node-1/api-2-sidecar-proxy", 1.0 / 43}};
   evidence.ejected_harm.primary = {51, 5};
   Fill(evidence.ejected_harm.log_sums, -4.3);
   evidence.ejected_harm.spent = 1.0 / 23;
   evidence.ejected_harm.epoch = 5;
   evidence.ejected_harm.epoch_seconds = 1.0 / 29;
+  evidence.ejected_harm.missed = 1.0 / 41;
+  evidence.ejected_harm.returns = 6;
   evidence.ejected_harm.open = {.tick = {.primary = {6, 1},
                                          .canary = {3, 2},
                                          .weight_ratio = 1.0 / 3,
                                          .active_instances = 4,
-                                         .retried = true},
+                                         .retried = true,
+                                         .failures_in_a_row = 2},
                                 .seconds = 1.0 / 31,
                                 .overdispersion = 1.0 / 0.7};
   evidence.ejected_safe = {.primary = {52, 6}, .log_sums = {1.0 / 3, -1.0 / 7, 0}};

@@ -257,20 +257,21 @@ TEST(MeshSeries, ShowNoInstancesWithoutFailover) {
 }
 
 TEST(MeshSeries, CountCallersByWhatOfTheShieldTheyHave) {
-  const auto caller = [](const std::string& id, bool has_failover, std::optional<bool> ejects) {
+  const auto caller = [](const std::string& id, bool has_failover,
+                         std::optional<int> ejects_after) {
     envoy::SubsetCounters canary = Counters(0);
     canary.has_failover = has_failover;
     collect::CallerReading reading = Caller(id, Counters(0), std::move(canary));
-    reading.ejects = ejects;
+    reading.ejects_after = ejects_after;
     return reading;
   };
-  collect::CallerReading failing = caller("f", true, true);
+  collect::CallerReading failing = caller("f", true, 2);
   failing.error = "timeout";
-  collect::CallerReading critical = caller("g", true, true);
+  collect::CallerReading critical = caller("g", true, 2);
   critical.passing = false;
   collect::ServiceSnapshot api =
-      Api({caller("a", true, true), caller("b", true, true), caller("c", false, true),
-           caller("d", true, false), caller("e", true, std::nullopt), failing, critical});
+      Api({caller("a", true, 1), caller("b", true, 2), caller("c", false, 2), caller("d", true, 0),
+           caller("e", true, std::nullopt), failing, critical});
   const auto callers = [](const std::string& state) {
     return "consul_canary_shield_callers{service_name=\"api\",subset=\"canary\","
            "role=\"canary\",state=\"" +

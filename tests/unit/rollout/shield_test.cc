@@ -51,6 +51,33 @@ TEST(Shield, ACanaryThatIsEjectedMostOfTheTimeIsNotAdvanced) {
       << world.state.reason;
 }
 
+// What never reaches it is counted nowhere else, and no caller notices.
+TEST(Shield, AnInstanceOfTheCanaryThatCompletesNothingHoldsByItsName) {
+  World world = Shielded();
+  world.ReachStep(0);
+  world.Traffic({950, 0}, {50, 0});
+  world.seen.counts.canary_instances = {{"n/api-4-proxy", {50, 0}}, {"n/api-5-proxy", {0, 0}}};
+  world.Tick(60);
+  EXPECT_EQ(world.state.step, 0);
+  EXPECT_NE(world.state.reason.find("n/api-5-proxy passes its checks and completes no requests"),
+            std::string::npos)
+      << world.state.reason;
+  world.seen.counts.canary_instances[1].second = {1, 0};
+  world.Tick(60);
+  EXPECT_GE(world.state.step, 1) << world.state.reason;
+}
+
+TEST(Shield, AnInstanceThatCompletesNothingWhileTheCanaryHasAllTrafficIsNotPromoted) {
+  World world = Shielded();
+  world.ReachStage(Stage::kCanaryFull);
+  world.Traffic({0, 0}, {100, 0});
+  world.seen.counts.canary_instances = {{"n/api-4-proxy", {100, 0}}, {"n/api-5-proxy", {0, 0}}};
+  world.Tick(40);
+  EXPECT_EQ(world.state.stage, Stage::kCanaryFull);
+  EXPECT_NE(world.state.reason.find("promotion holds: n/api-5-proxy"), std::string::npos)
+      << world.state.reason;
+}
+
 // That the primary answers for it is no health.
 TEST(Shield, ACanaryThatIsEjectedWhileItHasAllTrafficIsNotPromoted) {
   World world = Shielded();

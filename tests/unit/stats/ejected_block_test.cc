@@ -22,8 +22,9 @@ constexpr double kRounding = 1e-10;
 Rate RateOf(double failure) { return {failure, 1 - failure}; }
 
 EjectionTick Tick(const Counts& primary, const Counts& canary, double weight_ratio,
-                  std::int64_t active_instances, bool retried = false) {
-  return {primary, canary, weight_ratio, active_instances, retried};
+                  std::int64_t active_instances, bool retried = false,
+                  std::int64_t failures_in_a_row = 1) {
+  return {primary, canary, weight_ratio, active_instances, retried, failures_in_a_row};
 }
 
 TEST(EjectedBlock, AgreesWithFortyDigitArithmetic) {
@@ -46,6 +47,13 @@ TEST(EjectedBlock, AgreesWithFortyDigitArithmetic) {
       {Tick({80, 3}, {20, 4}, .5, 1, true), .002, .3, -8.412072179732875},
       {Tick({999, 7}, {1, 1}, .01, 1), .001, .05, 3.211030255483666},
       {Tick({1, 0}, {1, 1}, .5, 1), .001, .1, .7340160981029902},
+      // Ejected only at the second or third failure in a row.
+      {Tick({98, 0}, {4, 2}, .5, 1, true, 2), .001, .9, 4.896357766181891},
+      {Tick({80, 0}, {30, 7}, .5, 1, true, 2), .001, .2, 5.850790252751082},
+      {Tick({75, 2}, {52, 14}, .5, 2, false, 2), .02, .31, -1.0811724389195507},
+      {Tick({70, 1}, {50, 5}, .5, 2, false, 2), .003, .21, .016806669146911343},
+      {Tick({96, 1}, {8, 4}, .5, 1, true, 3), .002, .8, 6.943587251825087},
+      {Tick({60, 0}, {40, 3}, .5, 1, true, 2), .001, .05, 1.700973021610846},
   };
   for (const Row& row : rows) {
     EXPECT_NEAR(LogEjectedBlock(row.tick, RateOf(row.p), RateOf(row.q)), row.expected, 1e-11)
@@ -193,9 +201,11 @@ void ExpectFair(const EjectedTicks& ticks, const std::string& what, const LogBlo
 }
 
 std::array<double, kOddsGridSize> BlocksAt(double p, EjectionTick tick, double weight_ratio,
-                                           std::int64_t instances) {
+                                           std::int64_t instances,
+                                           std::int64_t failures_in_a_row = 1) {
   tick.weight_ratio = weight_ratio;
   tick.active_instances = instances;
+  tick.failures_in_a_row = failures_in_a_row;
   std::array<double, kOddsGridSize> blocks{};
   for (std::size_t k = 0; k < blocks.size(); ++k) {
     blocks[k] =
@@ -247,9 +257,11 @@ TEST(EjectedBlock, HasAnExpectationOfAtMostOneWhateverWeightAndInstancesItIsTold
       const EjectedTicks stops(
           {mesh.requests, rate, rate, mesh.retried, StopsAfter(mesh.weight_ratio, mesh.instances)});
       for (const double told : {0.0, .05, .5, 1.0}) {
-        ExpectFair(stops, "told", [&](const EjectionTick& tick) {
-          return BlocksAt(.02, tick, told, 3 - mesh.instances);
-        });
+        for (const int in_a_row : {1, 2, 5}) {
+          ExpectFair(stops, "told", [&](const EjectionTick& tick) {
+            return BlocksAt(.02, tick, told, 3 - mesh.instances, in_a_row);
+          });
+        }
       }
     }
   }

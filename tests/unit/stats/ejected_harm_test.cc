@@ -47,22 +47,22 @@ TEST(EjectedHarm, AgreesWithFortyDigitArithmetic) {
        true,
        1.0,
        30.0,
-       {1.729378197946772, 1.729378197946772, .4259017777064742, 1.121284184663177,
-        .3387838631585625}},
+       {1.445978149885999, 1.445978149885999, .2812434184304728, .9209213263929481,
+        .2374239714817659}},
       {{},
        2,
        false,
        2.5,
        1.0,
-       {.3377918843216286, .3377918843216286, -.02074275224530353, .3263857894190786,
-        .07815791107310558}},
+       {.24787058941326, .24787058941326, -.04971337962314562, .2545979830469886,
+        .04072472952034241}},
       {{.tolerance = {1, .01}},
        1,
        true,
        1.0,
        1.0,
-       {1.174424452343442, 1.174424452343442, .3573649037079087, 1.577375211924479,
-        -.5259683568115843}},
+       {.9421127911348499, .9421127911348499, .2023054962367726, 1.337673978790722,
+        -.4902029315720271}},
   };
   for (const Row& row : rows) {
     EjectedHarmState state = StartEjectedHarm(kHistory);
@@ -89,6 +89,27 @@ TEST(EjectedHarm, WaitsForTwentyRequestsOrTenSeconds) {
   const double before = LogEjectedHarm(state);
   ObserveEjectedHarm(state, {}, TickOf({{1, 0}, {0, 0}}, 1, false), 1.0, 1.0);
   EXPECT_GT(LogEjectedHarm(state), before);
+}
+
+// Ten minutes of good service have an epoch's end to wait for; an ejection has not.
+TEST(EjectedHarm, BeginsAnewWhenTheCanaryIsBack) {
+  EjectedHarmState state = StartEjectedHarm(kHistory);
+  for (int i = 0; i < 629; ++i)
+    ObserveEjectedHarm(state, {}, TickOf({{50, 0}, {50, 0}}, 1, true), 1.0, 1.0);
+  const EjectedHarmState good = state;
+  for (int i = 0; i < 3; ++i)
+    ObserveEjectedHarm(state, {}, TickOf({{100, 0}, {0, 0}}, 1, true), 1.0, 1.0);
+  EXPECT_EQ(state.missed, 150);
+  EXPECT_EQ(state.returns, 0);
+  ObserveEjectedHarm(state, {}, TickOf({{99, 0}, {1, 1}}, 1, true), 1.0, 1.0);
+  EXPECT_EQ(state.missed, 0);
+  EXPECT_EQ(state.returns, 1);
+  EXPECT_NEAR(state.spent - good.spent, .15, 1e-12);
+  EXPECT_GT(LogEjectedHarm(state), LogEjectedHarm(good) + 1);
+  // A gap that chance explains is no return.
+  ObserveEjectedHarm(state, {}, {{100, 0}, {0, 0}, .04, 1, true}, 1.0, 1.0);
+  ObserveEjectedHarm(state, {}, TickOf({{99, 0}, {1, 0}}, 1, true), 1.0, 1.0);
+  EXPECT_EQ(state.returns, 1);
 }
 
 TEST(EjectedHarm, KeepsForABlockWhatWasKnownBeforeIt) {
