@@ -40,6 +40,14 @@ double EjectedNow(const Spec& spec, const ServiceSnapshot& service, base::Monoto
   return callers > 0 ? shares / callers : 0;
 }
 
+// As `consul-canaryctl check` has it.
+std::string WhyNotRetried(const consul::Route& route) {
+  if (!route.meets_splitter() || (!route.retries && route.must_not_repeat())) return "";
+  if (!route.retries) return "retries nothing";
+  if (!route.retries->on_connect_failure) return "retries without RetryOnConnectFailure";
+  return route.retries->takes_server_faults() ? "" : "does not retry all of 500, 502, 503 and 504";
+}
+
 // Of the caller that waits longest: too many make the evidence weaker by little, too few by much.
 int FailuresInARow(const ServiceSnapshot& service) {
   int failures = 1;
@@ -53,9 +61,10 @@ std::string Lacks(const ServiceSnapshot& service) {
   if (!service.router || service.router->retries.empty()) {
     return "the service-router retries nothing";
   }
-  const auto connects = [](const consul::RetryRule& rule) { return rule.on_connect_failure; };
-  if (!std::ranges::all_of(service.router->retries, connects)) {
-    return "a route of the service-router retries without RetryOnConnectFailure";
+  for (const consul::Route& route : service.router->routes) {
+    if (const std::string why = WhyNotRetried(route); !why.empty()) {
+      return fmt::format("the service-router's {} {}", route.name, why);
+    }
   }
   for (const CallerReading& caller : service.callers) {
     if (caller.passing && caller.ejects_after == 0) {

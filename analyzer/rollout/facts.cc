@@ -45,6 +45,33 @@ void Confirm(Transition& t) {
   }
 }
 
+// What the mesh lacks of the shield that the specification requires; empty: nothing. Once the
+// primary subset takes the version as well there is nobody left to be kept from it.
+std::string LackingShield(const Transition& t) {
+  const Stage stage = t.state.stage;
+  if (t.spec.shield != ShieldUse::kRequire || stage == Stage::kPrimaryFilter ||
+      stage == Stage::kPrimaryFull) {
+    return "";
+  }
+  const std::string lacks =
+      t.seen.shield ? t.seen.shield->lacks
+                    : fmt::format("the service-resolver has no Failover of subset {} to {} alone",
+                                  t.spec.canary_subset, t.spec.primary_subset);
+  if (lacks.empty()) return "";
+  return fmt::format("shield: require, but {}; see `consul-canaryctl check {}`", lacks,
+                     t.spec.service);
+}
+
+// Who keeps instances of the canary out of their traffic, in words; empty: nobody.
+std::string EjectingCallers(const Transition& t) {
+  std::vector<std::string> ejecting;
+  for (const CallerFacts& caller : t.seen.callers) {
+    if (caller.canary_ejected > 0) ejecting.push_back(caller.id);
+  }
+  if (ejecting.empty()) return "";
+  return "outlier detection has ejected instances of it at " + Join(ejecting);
+}
+
 }  // namespace
 
 bool SamePercent(double a, double b) { return std::abs(a - b) < kHalfHundredth; }
@@ -138,7 +165,8 @@ std::string Obstacle(const Transition& t) {
   if (!t.seen.instances_known) return "the service's instances are not known";
   if (t.seen.doubtful) return "Consul has just come back and its checks may not all have run again";
   if (t.seen.callers.empty()) return "no caller's sidecar is known and passing";
-  return StaleCallers(t.seen);
+  if (std::string late = StaleCallers(t.seen); !late.empty()) return late;
+  return LackingShield(t);
 }
 
 std::string TrafficObstacle(const Transition& t) {
@@ -219,37 +247,45 @@ std::string WhyUndecided(const Transition& t) {
   return text;
 }
 
+std::string ShieldTrouble(const Transition& t) {
+  const State& state = t.state;
+  const Evidence& evidence = state.evidence;
+  const bool has_all = state.stage == Stage::kCanaryFull || state.stage == Stage::kWatching;
+  if (!has_all && state.stage != Stage::kStepping) return "";
+  if (const std::string silent = SilentInstance(evidence); !silent.empty()) {
+    return fmt::format(
+        "{} passes its checks and completes no requests where {:.0f} were due to it, and behind "
+        "the shield no caller notices; silence is no health",
+        silent, evidence.silent_instances.at(silent));
+  }
+  if (!evidence.shielded) return "";
+  // Those two may last a tick.
+  const double now = has_all && t.seen.shield ? t.seen.shield->ejected : 0;
+  if (IsMostlyEjected(evidence) || now > kMostEjected) {
+    const std::string ejecting = EjectingCallers(t);
+    return fmt::format(
+        "the shield keeps {:.0f}% of the canary's instances out of the traffic{}{}; what is "
+        "ejected is not proven",
+        std::max(now, evidence.ejected_share) * 100, ejecting.empty() ? "" : ": ", ejecting);
+  }
+  if (!has_all || evidence.stage_primary.completed <= evidence.stage_canary.completed) return "";
+  return fmt::format(
+      "the primary has completed {} requests and the canary {} since all traffic is the canary's",
+      evidence.stage_primary.completed, evidence.stage_canary.completed);
+}
+
 std::string ShareTrouble(const Transition& t) {
   const SplitterView& splitter = *t.seen.splitter;
-  std::vector<std::string> ejecting;
-  for (const CallerFacts& caller : t.seen.callers) {
-    if (caller.canary_ejected > 0) ejecting.push_back(caller.id);
-  }
-  std::string causes;
-  if (!ejecting.empty()) {
-    causes = "outlier detection has ejected instances of it at " + Join(ejecting);
-  } else {
+  std::string causes = EjectingCallers(t);
+  if (causes.empty()) {
     causes =
         "sidecars that still apply another weight, outlier detection, a failover, requests that "
         "hang, or another splitter or route before this one";
-  }
-  if (IsMostlyEjected(t.state.evidence)) {
-    return fmt::format(
-        "the shield keeps {:.0f}% of the canary's instances out of the traffic{}; what is ejected "
-        "is not proven",
-        t.state.evidence.ejected_share * 100, ejecting.empty() ? "" : ": " + causes);
   }
   if (IsSilent(t.state.evidence)) {
     return fmt::format(
         "the canary completes no requests where its weight makes {:.0f} due; silence is no health",
         t.state.evidence.silent_requests);
-  }
-  if (const std::string silent = SilentInstance(t.state.evidence); !silent.empty()) {
-    return fmt::format(
-        "{} passes its checks and completes no requests where {:.0f} were due to it, and behind "
-        "the "
-        "shield no caller notices; silence is no health",
-        silent, t.state.evidence.silent_instances.at(silent));
   }
   const double share = t.verdict.observed_share.value_or(0);
   return fmt::format(
@@ -268,16 +304,6 @@ std::string StartObstacle(const Transition& t) {
   if (!t.seen.primary_filter || !t.seen.canary_filter) {
     return fmt::format("the resolver has no subset {}",
                        !t.seen.primary_filter ? t.spec.primary_subset : t.spec.canary_subset);
-  }
-  if (t.spec.shield == ShieldUse::kRequire) {
-    const std::string lacks =
-        t.seen.shield ? t.seen.shield->lacks
-                      : fmt::format("the service-resolver has no Failover of subset {} to {} alone",
-                                    t.spec.canary_subset, t.spec.primary_subset);
-    if (!lacks.empty()) {
-      return fmt::format("shield: require, but {}; see `consul-canaryctl check {}`", lacks,
-                         t.spec.service);
-    }
   }
   if (t.seen.primary_versions.empty()) return "the primary subset has no passing instance";
   if (t.seen.primary_versions.size() > 1) {

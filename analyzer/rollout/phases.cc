@@ -142,6 +142,7 @@ std::string StepObstacle(const Transition& t) {
     return "holds: the primary subset has no passing instance to compare the canary with";
   }
   if (t.verdict.kind == VerdictKind::kWarmup) return "warm-up";
+  if (std::string ejected = ShieldTrouble(t); !ejected.empty()) return "holds: " + ejected;
   if (t.verdict.kind == VerdictKind::kUntrusted) return "holds: " + ShareTrouble(t);
   if (t.verdict.kind != VerdictKind::kSafe) return WhyUndecided(t);
   if (t.state.confirmed_seconds < step.min_duration.count()) {

@@ -44,27 +44,6 @@ bool WaitsForOwner(Transition& t) {
   return true;
 }
 
-// Behind a shield the primary answers for a canary that cannot: that nobody notices is no health.
-std::string ShieldTrouble(const Transition& t) {
-  const State& state = t.state;
-  const Evidence& evidence = state.evidence;
-  const bool is_canarys = state.stage == Stage::kCanaryFull || state.stage == Stage::kWatching;
-  if (!is_canarys || !evidence.shielded) return "";
-  // A stage may last a tick.
-  const double now = t.seen.shield ? t.seen.shield->ejected : 0;
-  if (IsMostlyEjected(evidence) || now > kMostEjected) {
-    return fmt::format("the shield keeps {:.0f}% of the canary's instances out of the traffic",
-                       std::max(now, evidence.ejected_share) * 100);
-  }
-  if (const std::string silent = SilentInstance(evidence); !silent.empty()) {
-    return fmt::format("{} passes its checks and completes no requests", silent);
-  }
-  if (evidence.stage_primary.completed <= evidence.stage_canary.completed) return "";
-  return fmt::format(
-      "the primary has completed {} requests and the canary {} since all traffic is the canary's",
-      evidence.stage_primary.completed, evidence.stage_canary.completed);
-}
-
 std::string PromotionObstacle(const Transition& t) {
   if (std::string obstacle = TrafficObstacle(t); !obstacle.empty()) {
     return "promotion holds: " + obstacle;

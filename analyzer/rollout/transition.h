@@ -38,7 +38,8 @@ void ObserveOwner(Transition& t);
 [[nodiscard]] std::string Unwritable(const Transition& t);
 // What a person has to do by hand where a rollback cannot be written; empty: it can.
 [[nodiscard]] std::string WayBackByHand(const Transition& t);
-// Why nothing may be widened now; empty: nothing stands against it.
+// Why nothing may be widened now, a required shield that is not whole included; empty: nothing
+// stands against it.
 [[nodiscard]] std::string Obstacle(const Transition& t);
 // The same for a canary that has, or is to get, traffic.
 [[nodiscard]] std::string TrafficObstacle(const Transition& t);
@@ -50,6 +51,10 @@ void ObserveOwner(Transition& t);
 [[nodiscard]] std::string WhySafe(const Transition& t);
 // What the verdict lacks for an advance: "collects evidence: …".
 [[nodiscard]] std::string WhyUndecided(const Transition& t);
+// What the canary's instances and the callers' ejections of them say against an advance, at a step
+// and with all traffic; empty: nothing. Behind a shield the primary answers for a canary that
+// cannot: that nobody notices is no health.
+[[nodiscard]] std::string ShieldTrouble(const Transition& t);
 // The share of the requests that the canary gets, where it is not its weight, and the likely
 // causes.
 [[nodiscard]] std::string ShareTrouble(const Transition& t);

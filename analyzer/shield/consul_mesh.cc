@@ -349,8 +349,7 @@ Result<Outcome> ApplyShield(consul::Client& client, const Question& question, Mo
 }
 
 Result<Outcome> RemoveShield(consul::Client& client, const Question& question) {
-  return Carry(client, question,
-               [](const MeshView& view) { return Result<Plan>(PlanRemoval(view)); });
+  return Carry(client, question, &PlanRemoval);
 }
 
 }  // namespace consul_canary::shield

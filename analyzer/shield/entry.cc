@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 namespace consul_canary::shield {
 namespace {
+
+using consul::LiesIn;
+using consul::Place;
 
 std::vector<std::string> WordsOf(std::string_view path) {
   std::vector<std::string> words;
@@ -37,21 +39,26 @@ bool IsShieldsPath(const std::string& path) {
   return path.starts_with(kMergeWindowPath) || path.starts_with(kPanicPath);
 }
 
-bool IsExtensionFor(const Json& element, const std::string& service) {
+// Where the entry lies, and with it each service that it names without a place.
+Place PlaceOf(const Json& entry) {
+  return consul::PlaceOf(TextAt(entry, "Namespace"), TextAt(entry, "Partition"));
+}
+
+bool IsExtensionFor(const Json& element, const std::string& service, const Place& place) {
   if (TextAt(element, "Name") != kPropertyOverride) return false;
   const Json& patches = ListAt(ObjectAt(element, "Arguments"), "Patches");
-  return !patches.empty() && std::ranges::all_of(patches, [&service](const Json& patch) {
+  return !patches.empty() && std::ranges::all_of(patches, [&](const Json& patch) {
     const Json& services = ListAt(ObjectAt(patch, "ResourceFilter"), "Services");
     return services.size() == 1 && TextAt(services.front(), "Name") == service &&
-           IsShieldsPath(TextAt(patch, "Path"));
+           LiesIn(services.front(), place) && IsShieldsPath(TextAt(patch, "Path"));
   });
 }
 
-bool Fits(const Json& element, const Choice& choice) {
+bool Fits(const Json& element, const Choice& choice, const Place& place) {
   if (!element.is_object()) return false;
   if (choice.key == "route") return RouteMark(element) == choice.value;
-  if (choice.key == "extension") return IsExtensionFor(element, choice.value);
-  return TextAt(element, choice.key.c_str()) == choice.value;
+  if (choice.key == "extension") return IsExtensionFor(element, choice.value, place);
+  return TextAt(element, choice.key.c_str()) == choice.value && LiesIn(element, place);
 }
 
 // What an element that the choice names has to begin with; nullopt: it cannot be made.
@@ -63,11 +70,11 @@ std::optional<Json> NewElement(const Choice& choice) {
 }
 
 template <class Tree>
-Tree* Step(Tree& at, const std::string& word) {
+Tree* Step(Tree& at, const std::string& word, const Place& place) {
   if (const auto choice = ChoiceOf(word)) {
     if (!at.is_array()) return nullptr;
-    const auto found = std::find_if(at.begin(), at.end(),
-                                    [&](const Json& element) { return Fits(element, *choice); });
+    const auto found = std::find_if(
+        at.begin(), at.end(), [&](const Json& element) { return Fits(element, *choice, place); });
     return found == at.end() ? nullptr : &*found;
   }
   if (!at.is_object()) return nullptr;
@@ -76,8 +83,8 @@ Tree* Step(Tree& at, const std::string& word) {
 }
 
 // As Step(), but makes what is missing. `next` says what it has to be: the word that follows.
-Json* StepOrMake(Json& at, const std::string& word, const std::string& next) {
-  if (Json* found = Step(at, word)) return found;
+Json* StepOrMake(Json& at, const std::string& word, const std::string& next, const Place& place) {
+  if (Json* found = Step(at, word, place)) return found;
   if (const auto choice = ChoiceOf(word)) {
     std::optional<Json> made = NewElement(*choice);
     if (!made) return nullptr;
@@ -90,8 +97,8 @@ Json* StepOrMake(Json& at, const std::string& word, const std::string& next) {
   return &at[word];
 }
 
-void Erase(Json& at, const std::string& word) {
-  Json* found = Step(at, word);
+void Erase(Json& at, const std::string& word, const Place& place) {
+  Json* found = Step(at, word, place);
   if (found == nullptr) return;
   if (at.is_object()) {
     at.erase(word);
@@ -101,54 +108,19 @@ void Erase(Json& at, const std::string& word) {
 }
 
 // Elements of lists stay, though empty: whoever put them there goes by their number or order.
-void EraseAlong(Json& at, const std::vector<std::string>& words, std::size_t i) {
-  if (i + 1 == words.size()) return Erase(at, words[i]);
-  Json* next = Step(at, words[i]);
+void EraseAlong(Json& at, const std::vector<std::string>& words, std::size_t i,
+                const Place& place) {
+  if (i + 1 == words.size()) return Erase(at, words[i], place);
+  Json* next = Step(at, words[i], place);
   if (next == nullptr) return;
-  EraseAlong(*next, words, i + 1);
-  if (next->is_structured() && next->empty() && !ChoiceOf(words[i])) Erase(at, words[i]);
-}
-
-// Of a duration in one unit, as Go writes it: "3s". Entries hold them so or as nanoseconds.
-std::optional<double> NanosOf(const std::string& text) {
-  constexpr std::pair<std::string_view, double> kUnits[] = {{"ns", 1},  {"us", 1e3}, {"ms", 1e6},
-                                                            {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
-  double number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc()) return std::nullopt;
-  for (const auto& [unit, nanos] : kUnits) {
-    if (unit == std::string_view(rest, static_cast<std::size_t>(end - rest))) return number * nanos;
-  }
-  return std::nullopt;
+  EraseAlong(*next, words, i + 1, place);
+  if (next->is_structured() && next->empty() && !ChoiceOf(words[i])) Erase(at, words[i], place);
 }
 
 std::string HashOf(std::string_view text) {
   std::uint32_t hash = 0x811c9dc5U;  // FNV-1a: a short name, no protection
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x01000193U;
   return fmt::format("{:08x}", hash);
-}
-
-// In one order, without what says nothing; durations as nanoseconds.
-nlohmann::json Plain(const Json& value) {
-  if (value.is_object()) {
-    nlohmann::json plain = nlohmann::json::object();
-    for (const auto& [key, child] : value.items()) {
-      if (!SaysNothing(child)) plain[key] = Plain(child);
-    }
-    return plain;
-  }
-  if (value.is_array()) {
-    nlohmann::json plain = nlohmann::json::array();
-    for (const Json& child : value) plain.push_back(Plain(child));
-    return plain;
-  }
-  if (value.is_number()) return value.get<double>();
-  if (value.is_string()) {
-    const auto nanos = NanosOf(value.get_ref<const std::string&>());
-    return nanos ? nlohmann::json(*nanos) : nlohmann::json(value.get<std::string>());
-  }
-  return nlohmann::json(value);
 }
 
 const Json& ChildOf(const Json& object, const char* key, const Json& fallback) {
@@ -209,33 +181,20 @@ std::uint64_t IndexOf(const Json& entry) {
   return found != entry.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
 }
 
-bool SaysNothing(const Json& value) {
-  if (value.is_null() || value.empty()) return true;
-  if (value.is_string()) return value.get_ref<const std::string&>().empty();
-  if (value.is_boolean()) return !value.get<bool>();
-  if (value.is_object()) return std::ranges::all_of(value, SaysNothing);
-  return value.is_number() && value == 0;
-}
-
 bool SaySame(const Json& a, const Json& b) {
   if (SaysNothing(a) && SaysNothing(b)) return true;
-  return Plain(a) == Plain(b);
-}
-
-bool TakesAll(const Json& route) {
-  const Json& match = ObjectAt(route, "Match");
-  if (SaysNothing(match)) return true;
-  return SaySame(match, Json{{"HTTP", {{"PathPrefix", "/"}}}});
+  return consul::Plain(a) == consul::Plain(b);
 }
 
 std::string RouteMark(const Json& route) {
-  return TakesAll(route) ? "all" : HashOf(Plain(ObjectAt(route, "Match")).dump());
+  return TakesAll(route) ? "all" : HashOf(consul::Plain(ObjectAt(route, "Match")).dump());
 }
 
 std::optional<Json> Find(const Json& entry, std::string_view path) {
   const Json* at = &entry;
+  const Place place = PlaceOf(entry);
   for (const std::string& word : WordsOf(path)) {
-    at = Step(*at, word);
+    at = Step(*at, word, place);
     if (at == nullptr) return std::nullopt;
   }
   return *at;
@@ -243,9 +202,10 @@ std::optional<Json> Find(const Json& entry, std::string_view path) {
 
 void Put(Json& entry, std::string_view path, Json value) {
   const std::vector<std::string> words = WordsOf(path);
+  const Place place = PlaceOf(entry);
   Json* at = &entry;
   for (std::size_t i = 0; i < words.size(); ++i) {
-    at = StepOrMake(*at, words[i], i + 1 < words.size() ? words[i + 1] : "");
+    at = StepOrMake(*at, words[i], i + 1 < words.size() ? words[i + 1] : "", place);
     if (at == nullptr) return;
   }
   *at = std::move(value);
@@ -253,11 +213,15 @@ void Put(Json& entry, std::string_view path, Json value) {
 
 void TakeOut(Json& entry, std::string_view path) {
   const std::vector<std::string> words = WordsOf(path);
-  if (!words.empty()) EraseAlong(entry, words, 0);
+  if (!words.empty()) EraseAlong(entry, words, 0, PlaceOf(entry));
 }
 
 void TakeOutIfBare(Json& entry, std::string_view path) {
-  const std::optional<Json> element = Find(entry, path);
+  std::optional<Json> element = Find(entry, path);
+  // Consul Enterprise adds the entry's own.
+  if (element && element->is_object()) {
+    for (const char* key : {"Namespace", "Partition"}) element->erase(key);
+  }
   const std::vector<std::string> words = WordsOf(path);
   const auto choice = words.empty() ? std::nullopt : ChoiceOf(words.back());
   const std::optional<Json> bare = choice ? NewElement(*choice) : std::nullopt;

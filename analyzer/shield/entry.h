@@ -3,7 +3,8 @@
 //
 // A path is words with slashes between them: "Failover/canary". A word in brackets chooses one
 // element of a list:
-//   [Name=api]       the one whose field Name is api
+//   [Name=api]       the one whose field Name is api, and that names no Peer and no other namespace
+//                    or partition than the entry's own: what is there is another service
 //   [route=all]      the first route that takes all requests
 //   [route=1a2b3c4d] the first route with this mark (RouteMark())
 //   [extension=api]  the property-override that is for the service api alone and patches nothing
@@ -17,10 +18,14 @@
 #include <string_view>
 #include <vector>
 
+#include "exporter/consul/routes.h"
+
 namespace consul_canary::shield {
 
 // Keeps the order of the fields, so that what is written looks like what was read.
 using Json = nlohmann::ordered_json;
+using consul::SaysNothing;
+using consul::TakesAll;
 
 inline constexpr const char* kPropertyOverride = "builtin/property-override";
 inline constexpr const char* kMergeWindowPath = "/common_lb_config/update_merge_window";
@@ -45,14 +50,10 @@ const Json& ListAt(Json&& object, const char* key) = delete;
 const Json& OrEmpty(std::optional<Json>&& entry) = delete;
 [[nodiscard]] std::uint64_t IndexOf(const Json& entry);  // ModifyIndex
 
-// Absent, null, "", 0, false, [] and {} say the same in an entry.
-[[nodiscard]] bool SaysNothing(const Json& value);
 // Whether two values say the same: fields that say nothing and the order of fields do not count,
 // and a duration may stand as text ("3s") or, as Consul answers some, in nanoseconds.
 [[nodiscard]] bool SaySame(const Json& a, const Json& b);
 
-// Whether the route takes every request that comes to it.
-[[nodiscard]] bool TakesAll(const Json& route);
 // "all", or a short name for what the route matches.
 [[nodiscard]] std::string RouteMark(const Json& route);
 

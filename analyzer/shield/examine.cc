@@ -7,6 +7,7 @@
 
 #include "analyzer/control/entry_writer.h"
 #include "analyzer/shield/plan.h"
+#include "exporter/consul/routes.h"
 
 namespace consul_canary::shield {
 namespace {
@@ -120,81 +121,68 @@ void Splitter(const MeshView& view, Findings& findings) {
   findings.push_back({"splitter", State::kOk, weights, "", ""});
 }
 
-void Methods(const Json& route, const std::string& part, Findings& findings) {
-  const bool all = ListAt(ObjectAt(ObjectAt(route, "Match"), "HTTP"), "Methods").empty();
-  const std::vector<std::string> named = MethodsNotIdempotent(route);
-  if (!all && named.empty()) return;
+void Methods(const consul::Route& route, Findings& findings) {
+  if (!route.methods.empty() && route.not_idempotent.empty()) return;
   findings.push_back(
-      {part, State::kNote,
-       all ? "retries every method, POST and PATCH too"
-           : fmt::format("retries {}", fmt::join(named, ", ")),
+      {route.name, State::kNote,
+       route.methods.empty() ? "retries every method, POST and PATCH too"
+                             : fmt::format("retries {}", fmt::join(route.not_idempotent, ", ")),
        "an instance may have acted before it failed: where that must not happen twice, a route "
        "for these methods alone (Match.HTTP.Methods) goes before it, which `shield` leaves alone",
        ""});
 }
 
-void Retries(const Json& route, const std::string& part, const std::string& entry,
-             Findings& findings) {
-  const RetriesSeen seen = RetriesOf(route);
-  if (!seen.any && TakesNoIdempotentMethod(route)) {
-    findings.push_back({part, State::kNote, "nothing is retried",
+void NoRetries(const consul::Route& route, const std::string& entry, Findings& findings) {
+  if (route.must_not_repeat()) {
+    findings.push_back({route.name, State::kNote, "nothing is retried",
                         "its methods may not be repeated: what the canary fails, its callers see",
                         ""});
-    return;
-  }
-  if (!seen.any) {
-    findings.push_back({part, State::kMissing, "nothing is retried",
+  } else {
+    findings.push_back({route.name, State::kMissing, "nothing is retried",
                         "each request that the canary fails is one that its caller sees", entry});
-    return;
   }
-  Finding finding{part, State::kOk,
-                  fmt::format("{} retries{}{}", std::max(seen.retries, 1),
-                              seen.status_codes ? ", of 500, 502, 503 and 504" : "",
-                              seen.connect_failure ? ", of connections that fail" : ""),
-                  "", ""};
-  if (!seen.connect_failure) {
+}
+
+void Retries(const consul::Route& route, const std::string& entry, Findings& findings) {
+  if (!route.retries) return NoRetries(route, entry, findings);
+  const consul::RetryRule& rule = *route.retries;
+  const bool faults = rule.takes_server_faults();
+  Finding finding{
+      route.name, State::kOk,
+      fmt::format("{} retries{}{}", rule.retries, faults ? ", of 500, 502, 503 and 504" : "",
+                  rule.on_connect_failure ? ", of connections that fail" : ""),
+      "", ""};
+  if (!rule.on_connect_failure) {
     finding.state = State::kDangerous;
     finding.why =
         "without RetryOnConnectFailure an instance whose sidecar has gone fails its whole "
         "share, and no retry takes it";
-  } else if (!seen.status_codes) {
+  } else if (!faults) {
     finding.state = State::kMissing;
     finding.why =
         "of 500, 502, 503 and 504 not all are retried: the others reach the callers, and "
         "first tries cannot be told from the counters";
-  } else if (seen.retries < kRetries) {
+  } else if (rule.retries < kRetries) {
     finding.state = State::kNote;
-    finding.why = fmt::format("with several canary instances {} may meet failing ones alone",
-                              std::max(seen.retries, 1));
+    finding.why =
+        fmt::format("with several canary instances {} may meet failing ones alone", rule.retries);
   }
   if (finding.state != State::kOk) finding.mends = entry;
   findings.push_back(std::move(finding));
-  Methods(route, part, findings);
-}
-
-std::string DescriptionOf(const Json& route) {
-  if (TakesAll(route)) return "route for all";
-  const Json& http = ObjectAt(ObjectAt(route, "Match"), "HTTP");
-  for (const char* key : {"PathExact", "PathPrefix", "PathRegex"}) {
-    if (const std::string path = TextAt(http, key); !path.empty()) return "route " + path;
-  }
-  return "route " + Dump(ObjectAt(route, "Match"));
+  Methods(route, findings);
 }
 
 void Router(const MeshView& view, Findings& findings) {
   const std::string entry = EntryName("service-router", view.service);
-  for (const Json& route : ListAt(OrEmpty(view.router), "Routes")) {
-    if (MeetsSplitter(route, view.service)) {
-      Retries(route, DescriptionOf(route), entry, findings);
-    } else if (TextAt(ObjectAt(route, "Destination"), "ServiceSubset") == view.canary_subset) {
-      findings.push_back({DescriptionOf(route), State::kNote, "leads to the canary alone",
+  for (const consul::Route& route : consul::ReadRoutes(OrEmpty(view.router))) {
+    if (route.meets_splitter()) {
+      Retries(route, entry, findings);
+    } else if (route.leads_home && route.subset == view.canary_subset) {
+      findings.push_back({route.name, State::kNote, "leads to the canary alone",
                           "as a rollout's strategy.match writes them; its retries are those of the "
                           "route for all at that time",
                           ""});
     }
-  }
-  if (HasDefaultRoute(OrEmpty(view.router))) {
-    Retries(Json::object(), "default route", entry, findings);
   }
 }
 
@@ -305,6 +293,13 @@ void Owner(const std::optional<Json>& entry, Findings& findings) {
                       "`shield` does not write it; apply what `shield -o kubernetes` prints", ""});
 }
 
+void RememberedFields(const MeshView& view, Findings& findings) {
+  const std::string troubles = MemoryTroubles(view);
+  if (troubles.empty()) return;
+  findings.push_back({"memory", State::kNote, troubles,
+                      "`shield --apply` and `--remove` write nothing until then", ""});
+}
+
 // What was left alone, and what mends the rest.
 void AddPlan(const MeshView& view, Examination& examination) {
   const base::Result<Plan> plan = PlanShield(view, Moment::kNow);
@@ -336,6 +331,7 @@ Examination Examine(const MeshView& view) {
   for (const auto* entry : {&view.resolver, &view.splitter, &view.router}) Owner(*entry, findings);
   for (const Caller& caller : view.callers) Owner(caller.defaults, findings);
   Permissions(view, findings);
+  RememberedFields(view, findings);
   AddPlan(view, examination);
   return examination;
 }

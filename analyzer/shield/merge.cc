@@ -16,15 +16,53 @@ constexpr const char* kOwnMetaPrefix = "consul-canary-";
 
 std::string PieceKey(std::size_t number) { return fmt::format("{}{}", kMemoryMetaPrefix, number); }
 
-void Forget(Json& entry) {
-  const auto meta = entry.find("Meta");
-  if (meta == entry.end() || !meta->is_object()) return;
+std::vector<std::string> PieceKeys(const Json& entry) {
   std::vector<std::string> keys;
-  for (const auto& [key, value] : meta->items()) {
+  for (const auto& [key, value] : ObjectAt(entry, "Meta").items()) {
     if (key.starts_with(kMemoryMetaPrefix)) keys.push_back(key);
   }
-  for (const std::string& key : keys) meta->erase(key);
-  if (meta->empty()) entry.erase("Meta");
+  return keys;
+}
+
+void Forget(Json& entry) {
+  const std::vector<std::string> keys = PieceKeys(entry);
+  if (keys.empty()) return;
+  Json& meta = entry["Meta"];
+  for (const std::string& key : keys) meta.erase(key);
+  if (meta.empty()) entry.erase("Meta");
+}
+
+// The first piece of so many that is not there; empty: all are.
+std::string MissingPiece(const Json& entry, std::size_t pieces) {
+  for (std::size_t i = 1; i <= pieces; ++i) {
+    if (!ObjectAt(entry, "Meta").contains(PieceKey(i))) return PieceKey(i);
+  }
+  return "";
+}
+
+// nullopt: it is damaged, or there is none.
+std::optional<Memory> ReadMemory(const Json& entry) {
+  const std::size_t pieces = PieceKeys(entry).size();
+  if (!MissingPiece(entry, pieces).empty()) return std::nullopt;
+  std::string text;
+  for (std::size_t i = 1; i <= pieces; ++i) {
+    text += TextAt(ObjectAt(entry, "Meta"), PieceKey(i).c_str());
+  }
+  const std::optional<Json> json = ParseEntry(text);
+  if (!json || ListAt(*json, "edits").empty()) return std::nullopt;
+  Memory memory;
+  for (const Json& item : ListAt(*json, "edits")) {
+    Edit edit{TextAt(item, "path"), std::nullopt, {}};
+    if (edit.path.empty() || !item.contains("set")) return std::nullopt;
+    edit.set = item["set"];
+    if (item.contains("was")) edit.was = item["was"];
+    memory.edits.push_back(std::move(edit));
+  }
+  for (const Json& made : ListAt(*json, "made")) {
+    if (made.is_string()) memory.made.push_back(made.get<std::string>());
+  }
+  memory.entry_made = FlagAt(*json, "entry");
+  return memory;
 }
 
 // The same memory in ASCII, so that a piece never ends within a character.
@@ -140,28 +178,22 @@ void WriteDurations(Json& value) {
 
 }  // namespace
 
-bool HasMemory(const Json& entry) { return ObjectAt(entry, "Meta").contains(PieceKey(1)); }
+bool HasMemory(const Json& entry) { return !PieceKeys(entry).empty(); }
 
-Memory MemoryOf(const Json& entry) {
-  const Json& meta = ObjectAt(entry, "Meta");
-  std::string text;
-  for (std::size_t i = 1; meta.contains(PieceKey(i)); ++i)
-    text += TextAt(meta, PieceKey(i).c_str());
-  const std::optional<Json> json = ParseEntry(text);
-  Memory memory;
-  if (!json) return memory;
-  for (const Json& item : ListAt(*json, "edits")) {
-    Edit edit{TextAt(item, "path"), std::nullopt, {}};
-    if (edit.path.empty() || !item.contains("set")) continue;
-    edit.set = item["set"];
-    if (item.contains("was")) edit.was = item["was"];
-    memory.edits.push_back(std::move(edit));
-  }
-  for (const Json& made : ListAt(*json, "made")) {
-    if (made.is_string()) memory.made.push_back(made.get<std::string>());
-  }
-  memory.entry_made = FlagAt(*json, "entry");
-  return memory;
+Memory MemoryOf(const Json& entry) { return ReadMemory(entry).value_or(Memory{}); }
+
+std::string MemoryTrouble(const Json& entry) {
+  const std::vector<std::string> keys = PieceKeys(entry);
+  if (keys.empty() || ReadMemory(entry)) return "";
+  const std::string missing = MissingPiece(entry, keys.size());
+  return fmt::format(
+      "{}/{}: how it was before the shield cannot be read: {}{} in its Meta {}. Nothing is "
+      "written; "
+      "put back what stood there, or take {} out of its Meta, and by hand those of the shield's "
+      "fields that are to go, then run this again",
+      TextAt(entry, "Kind"), TextAt(entry, "Name"), fmt::join(keys, ", "),
+      missing.empty() ? "" : " without " + missing, keys.size() == 1 ? "is damaged" : "are damaged",
+      fmt::join(keys, ", "));
 }
 
 void Remember(Json& entry, const Memory& memory) {

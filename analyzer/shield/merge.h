@@ -56,6 +56,9 @@ struct Write {
 
 // Nothing where the entry has no memory, or one that cannot be read.
 [[nodiscard]] Memory MemoryOf(const Json& entry);
+// Why it cannot be read, which keys hold it and what to do; empty: it can, or there is none.
+[[nodiscard]] std::string MemoryTrouble(const Json& entry);
+// Whether there is any of it, damaged or not.
 [[nodiscard]] bool HasMemory(const Json& entry);
 void Remember(Json& entry, const Memory& memory);
 

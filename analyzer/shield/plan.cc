@@ -4,17 +4,18 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
+#include <map>
 #include <set>
 #include <utility>
 
 #include "exporter/consul/match_routes.h"
+#include "exporter/consul/routes.h"
 
 namespace consul_canary::shield {
 namespace {
 
 using base::ErrorCode;
-
-constexpr int kStatusCodes[] = {500, 502, 503, 504};
 
 std::string Chosen(const std::string& key, const std::string& value) {
   return fmt::format("[{}={}]", key, value);
@@ -48,17 +49,18 @@ Json Extension(const std::string& service) {
                       Patch(service, std::string(kPanicPath) + "/value", kPanicPercent)})}}}};
 }
 
-bool IsFor(const Json& patch, const std::string& service) {
+bool IsFor(const Json& patch, const std::string& service, const consul::Place& place) {
   const Json& filter = ObjectAt(patch, "ResourceFilter");
   const std::string direction = TextAt(filter, "TrafficDirection");
   if (TextAt(filter, "ResourceType") != "cluster" || direction == "inbound") return false;
   const Json& services = ListAt(filter, "Services");
-  return services.empty() || std::ranges::any_of(services, [&service](const Json& each) {
-           return TextAt(each, "Name") == service;
+  return services.empty() || std::ranges::any_of(services, [&](const Json& each) {
+           return TextAt(each, "Name") == service && consul::LiesIn(each, place);
          });
 }
 
 void AddPatches(const Json& entry, const std::string& service, PatchesSeen& seen) {
+  const auto place = consul::PlaceOf(TextAt(entry, "Namespace"), TextAt(entry, "Partition"));
   for (const Json& extension : ListAt(entry, "EnvoyExtensions")) {
     const Json& arguments = ObjectAt(extension, "Arguments");
     if (TextAt(extension, "Name") != kPropertyOverride ||
@@ -66,7 +68,7 @@ void AddPatches(const Json& entry, const std::string& service, PatchesSeen& seen
       continue;
     }
     for (const Json& patch : ListAt(arguments, "Patches")) {
-      if (!IsFor(patch, service) || TextAt(patch, "Op") != "add") continue;
+      if (!IsFor(patch, service, place) || TextAt(patch, "Op") != "add") continue;
       const std::string path = TextAt(patch, "Path");
       seen.merge_window |= path.starts_with(kMergeWindowPath);
       seen.panic_threshold |=
@@ -119,37 +121,64 @@ base::Result<Write> PlanResolver(const MeshView& view) {
   return Merge(view.resolver, "service-resolver", view.service, {{path, wanted}});
 }
 
-void WishRetries(const Json& route, const std::string& path, std::vector<Wish>& wishes) {
-  const Json& destination = ObjectAt(route, "Destination");
-  const RetriesSeen seen = RetriesOf(route);
-  if (!seen.status_codes) {
+void WishRetries(const consul::Route& route, const Json& destination, const std::string& path,
+                 std::vector<Wish>& wishes) {
+  const consul::RetryRule none{.retries = 0};
+  const consul::RetryRule& rule = route.retries ? *route.retries : none;
+  if (!rule.takes_server_faults()) {
     Json codes = ListAt(destination, "RetryOnStatusCodes");
-    for (const int code : kStatusCodes) {
+    for (const int code : consul::kServerFaults) {
       if (std::ranges::find(codes, Json(code)) == codes.end()) codes.push_back(code);
     }
     wishes.push_back({path + "/RetryOnStatusCodes", std::move(codes)});
   }
-  if (!seen.connect_failure) wishes.push_back({path + "/RetryOnConnectFailure", true});
-  if (NumberAt(destination, "NumRetries") < kRetries) {
-    wishes.push_back({path + "/NumRetries", kRetries});
+  if (!rule.on_connect_failure) wishes.push_back({path + "/RetryOnConnectFailure", true});
+  if (rule.retries < kRetries) wishes.push_back({path + "/NumRetries", kRetries});
+}
+
+// Routes with the retries that the shield gave to one that is not there any more: most likely it is
+// that one, whose Match somebody has changed. It is his now.
+std::vector<std::string> RoutesOfAnotherMatch(const Json& router) {
+  std::set<std::string> known;
+  std::map<std::string, std::vector<Edit>> lost;  // by the path of their route
+  for (const Edit& edit : MemoryOf(router).edits) {
+    const std::string route = edit.path.substr(0, edit.path.find("]/") + 1);
+    known.insert(route);
+    if (!Find(router, route)) lost[route].push_back(edit);
   }
+  std::vector<std::string> found;
+  for (const consul::Route& route : consul::ReadRoutes(router)) {
+    if (!route.index || !route.meets_splitter()) continue;
+    const Json& json = ListAt(router, "Routes")[*route.index];
+    if (known.contains("Routes/" + Chosen("route", RouteMark(json)))) continue;
+    const bool has_them = std::ranges::any_of(lost, [&json](const auto& each) {
+      return std::ranges::all_of(each.second, [&](const Edit& edit) {
+        const auto value = Find(json, edit.path.substr(each.first.size() + 1));
+        return value && SaySame(*value, edit.set);
+      });
+    });
+    if (has_them) found.push_back(route.name + " (its Match; it has the shield's retries)");
+  }
+  return found;
+}
+
+void AddRoutesOfAnotherMatch(const Json& router, Write& write) {
+  std::ranges::move(RoutesOfAnotherMatch(router), std::back_inserter(write.left));
 }
 
 Write PlanRouter(const MeshView& view) {
   std::vector<Wish> wishes;
-  std::set<std::string> marks;
   const Json& router = OrEmpty(view.router);
-  for (const Json& route : ListAt(router, "Routes")) {
-    const std::string mark = RouteMark(route);
-    // Of two that match the same, the second gets no request.
-    if (!marks.insert(mark).second || !MeetsSplitter(route, view.service)) continue;
-    if (TakesNoIdempotentMethod(route)) continue;
-    WishRetries(route, "Routes/" + Chosen("route", mark) + "/Destination", wishes);
+  const Json& routes = ListAt(router, "Routes");
+  for (const consul::Route& route : consul::ReadRoutes(router)) {
+    if (!route.meets_splitter() || route.must_not_repeat()) continue;
+    const Json json = route.index ? routes[*route.index] : Json::object();
+    WishRetries(route, ObjectAt(json, "Destination"),
+                "Routes/" + Chosen("route", RouteMark(json)) + "/Destination", wishes);
   }
-  if (HasDefaultRoute(router)) {
-    WishRetries(Json::object(), "Routes/" + Chosen("route", "all") + "/Destination", wishes);
-  }
-  return Merge(view.router, "service-router", view.service, wishes);
+  Write write = Merge(view.router, "service-router", view.service, wishes);
+  AddRoutesOfAnotherMatch(router, write);
+  return write;
 }
 
 std::string WhyNoShield(const MeshView& view) {
@@ -206,50 +235,26 @@ std::optional<Json> HealthCheckOf(const std::string& service, const std::optiona
   return Find(*caller, "UpstreamConfig/Defaults/PassiveHealthCheck");
 }
 
-RetriesSeen RetriesOf(const Json& route) {
-  const Json& destination = ObjectAt(route, "Destination");
-  RetriesSeen seen;
-  const Json& codes = ListAt(destination, "RetryOnStatusCodes");
-  const Json& reasons = ListAt(destination, "RetryOn");
-  const auto has_reason = [&reasons](const char* reason) {
-    return std::ranges::find(reasons, Json(reason)) != reasons.end();
-  };
-  seen.status_codes = has_reason("5xx") || std::ranges::all_of(kStatusCodes, [&codes](int code) {
-                        return std::ranges::find(codes, Json(code)) != codes.end();
-                      });
-  seen.connect_failure = FlagAt(destination, "RetryOnConnectFailure") ||
-                         has_reason("connect-failure") || has_reason("5xx");
-  seen.retries = static_cast<int>(NumberAt(destination, "NumRetries"));
-  seen.any = seen.connect_failure || seen.retries > 0 || !codes.empty() || !reasons.empty();
-  return seen;
-}
-
-bool MeetsSplitter(const Json& route, const std::string& service) {
-  const Json& destination = ObjectAt(route, "Destination");
-  const std::string to = TextAt(destination, "Service");
-  return (to.empty() || to == service) && TextAt(destination, "ServiceSubset").empty();
-}
-
-std::vector<std::string> MethodsNotIdempotent(const Json& route) {
-  std::vector<std::string> named;
-  for (const Json& method : ListAt(ObjectAt(ObjectAt(route, "Match"), "HTTP"), "Methods")) {
-    for (const char* known : {"POST", "PATCH", "CONNECT"}) {
-      if (method == known) named.emplace_back(known);
-    }
+std::string MemoryTroubles(const MeshView& view) {
+  const std::string ours = "=" + view.service + "]";
+  std::vector<std::string> troubles;
+  for (const auto* entry : {&view.resolver, &view.router}) {
+    troubles.push_back(MemoryTrouble(OrEmpty(*entry)));
   }
-  return named;
-}
-
-bool TakesNoIdempotentMethod(const Json& route) {
-  const Json& methods = ListAt(ObjectAt(ObjectAt(route, "Match"), "HTTP"), "Methods");
-  return !methods.empty() && MethodsNotIdempotent(route).size() == methods.size();
-}
-
-bool HasDefaultRoute(const Json& router) {
-  return std::ranges::none_of(ListAt(router, "Routes"), TakesAll);
+  for (const Json& defaults : view.remembering) {
+    const bool calls = std::ranges::find(view.callers, TextAt(defaults, "Name"), &Caller::name) !=
+                       view.callers.end();
+    const bool names_us = Dump(ObjectAt(defaults, "Meta")).find(ours) != std::string::npos;
+    if (calls || names_us) troubles.push_back(MemoryTrouble(defaults));
+  }
+  std::erase(troubles, "");
+  return fmt::format("{}", fmt::join(troubles, "\n"));
 }
 
 base::Result<Plan> WholeShield(const MeshView& view) {
+  if (std::string damaged = MemoryTroubles(view); !damaged.empty()) {
+    return base::Fail(ErrorCode::kInvalid, std::move(damaged));
+  }
   if (std::string why = WhyNoShield(view); !why.empty()) {
     return base::Fail(ErrorCode::kInvalid, std::move(why));
   }
@@ -269,8 +274,8 @@ std::string CanaryTraffic(const MeshView& view) {
       return fmt::format("the splitter gives the canary {:g}%", weight);
     }
   }
-  for (const Json& route : ListAt(OrEmpty(view.router), "Routes")) {
-    if (TextAt(ObjectAt(route, "Destination"), "ServiceSubset") == view.canary_subset) {
+  for (const consul::Route& route : consul::ReadRoutes(OrEmpty(view.router))) {
+    if (route.leads_home && route.subset == view.canary_subset) {
       return "a route of the router leads to the canary";
     }
   }
@@ -295,19 +300,22 @@ base::Result<Plan> PlanShield(const MeshView& view, Moment moment) {
   return plan;
 }
 
-Plan PlanRemoval(const MeshView& view) {
+base::Result<Plan> PlanRemoval(const MeshView& view) {
+  if (std::string damaged = MemoryTroubles(view); !damaged.empty()) {
+    return base::Fail(ErrorCode::kInvalid, std::move(damaged));
+  }
   Plan plan;
   if (view.router && HasMemory(*view.router)) {
     plan.writes.push_back(Restore(*view.router, ""));
     HandOverRouter(plan.writes.back());
+    AddRoutesOfAnotherMatch(*view.router, plan.writes.back());
   }
   if (view.resolver && HasMemory(*view.resolver)) {
     plan.writes.push_back(Restore(*view.resolver, ""));
   }
   const std::string part = "=" + view.service + "]";
   for (const Json& defaults : view.remembering) plan.writes.push_back(Restore(defaults, part));
-  std::erase_if(plan.writes,
-                [](const Write& write) { return write.changes_nothing() && write.left.empty(); });
+  DropIdle(plan);
   return plan;
 }
 

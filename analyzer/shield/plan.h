@@ -38,26 +38,6 @@ struct PatchesSeen {
 [[nodiscard]] std::optional<Json> HealthCheckOf(const std::string& service,
                                                 const std::optional<Json>& caller);
 
-// Where a route that leads to the service through its splitter retries too little.
-struct RetriesSeen {
-  bool status_codes = false;     // 500, 502, 503 and 504 are retried
-  bool connect_failure = false;  // and what never reached an instance
-  bool any = false;              // anything is retried
-  int retries = 0;
-
-  bool operator==(const RetriesSeen&) const = default;
-};
-[[nodiscard]] RetriesSeen RetriesOf(const Json& route);
-// Whether requests of the route meet the splitter of `service`, and so may meet the canary.
-[[nodiscard]] bool MeetsSplitter(const Json& route, const std::string& service);
-// The methods that the route takes whose requests may not do the same twice as once: "POST, PATCH";
-// of a route that takes all methods, none is said.
-[[nodiscard]] std::vector<std::string> MethodsNotIdempotent(const Json& route);
-// Whether it takes no others. The shield retries nothing there.
-[[nodiscard]] bool TakesNoIdempotentMethod(const Json& route);
-// Whether Consul adds a route of its own after those of the router.
-[[nodiscard]] bool HasDefaultRoute(const Json& router);
-
 struct Plan {
   std::vector<Write> writes;  // in order; those that change nothing are left out
 };
@@ -72,9 +52,15 @@ enum class Moment {
 // Why the canary gets requests now; empty: it gets none.
 [[nodiscard]] std::string CanaryTraffic(const MeshView& view);
 
-// kInvalid where the mesh cannot have a shield, and why. `consul_version` empty: Consul decides.
+// Why the memory of entries that have to do with this shield cannot be read, a line each; empty: it
+// can.
+[[nodiscard]] std::string MemoryTroubles(const MeshView& view);
+
+// kInvalid where the mesh cannot have a shield, or where memory is damaged, and why.
+// `consul_version` empty: Consul decides.
 [[nodiscard]] base::Result<Plan> PlanShield(const MeshView& view, Moment moment);
-[[nodiscard]] Plan PlanRemoval(const MeshView& view);
+// kInvalid where memory is damaged.
+[[nodiscard]] base::Result<Plan> PlanRemoval(const MeshView& view);
 
 // The entries as they are with the shield, whether they change or not, in the same order.
 [[nodiscard]] base::Result<Plan> WholeShield(const MeshView& view);

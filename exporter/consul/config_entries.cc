@@ -3,14 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <iterator>
-#include <numeric>
 #include <utility>
 
 #include "exporter/consul/failover.h"
+#include "exporter/consul/go_duration.h"
 #include "exporter/consul/json_fields.h"
+#include "exporter/consul/routes.h"
 
 namespace consul_canary::consul {
 namespace {
@@ -134,80 +133,12 @@ Result<Resolver> ReadResolver(const Json& entry) {
   return resolver;
 }
 
-void AddCodes(std::vector<int>& codes, int first, int last) {
-  const std::size_t before = codes.size();
-  codes.resize(before + static_cast<std::size_t>(last - first + 1));
-  std::iota(codes.begin() + static_cast<std::ptrdiff_t>(before), codes.end(), first);
-}
-
-// Envoy's retry conditions. Those on an answer's code stand for codes; those on the transport
-// include a failed connection (envoy: RetryStateImpl::wouldRetryFromReset).
-void ApplyCondition(std::string_view condition, RetryRule& rule) {
-  if (condition == "5xx") AddCodes(rule.status_codes, 500, 599);
-  if (condition == "gateway-error") AddCodes(rule.status_codes, 502, 504);
-  if (condition == "retriable-4xx") AddCodes(rule.status_codes, 409, 409);
-  constexpr std::pair<std::string_view, int> kGrpc[] = {{"cancelled", 1},
-                                                        {"deadline-exceeded", 4},
-                                                        {"resource-exhausted", 8},
-                                                        {"internal", 13},
-                                                        {"unavailable", 14}};
-  for (const auto& [name, status] : kGrpc) {
-    if (condition == name) rule.grpc_statuses.push_back(status);
-  }
-  if (condition == "5xx" || condition == "gateway-error" || condition == "reset" ||
-      condition == "connect-failure") {
-    rule.on_connect_failure = true;
-  }
-}
-
-// nullopt: the route retries nothing.
-std::optional<RetryRule> ReadRetries(const Json& destination) {
-  const std::vector<std::string> conditions = Texts(destination, "RetryOn");
-  const Json& codes = Child(destination, "RetryOnStatusCodes");
-  const bool on_connect_failure = Flag(destination, "RetryOnConnectFailure");
-  if (Unsigned(destination, "NumRetries") == 0 && conditions.empty() && codes.empty() &&
-      !on_connect_failure) {
-    return std::nullopt;
-  }
-  RetryRule rule;
-  rule.on_connect_failure = on_connect_failure;
-  rule.retries = std::max<std::uint64_t>(1, Unsigned(destination, "NumRetries"));
-  for (const std::string& condition : conditions) ApplyCondition(condition, rule);
-  if (codes.is_array()) {
-    for (const Json& code : codes) {
-      if (code.is_number_integer()) rule.status_codes.push_back(code.get<int>());
-    }
-  }
-  std::sort(rule.status_codes.begin(), rule.status_codes.end());
-  const auto repeated = std::unique(rule.status_codes.begin(), rule.status_codes.end());
-  rule.status_codes.erase(repeated, rule.status_codes.end());
-  return rule;
-}
-
-// A duration as Go writes it (1m30s, 1.5s, 500ms), or nanoseconds; 0 where it is neither.
+// Of a duration as Go writes it, or of nanoseconds; 0 where it is neither.
 double ReadSeconds(const Json& object, const char* key) {
-  constexpr std::pair<std::string_view, double> kUnits[] = {
-      {"ns", 1e-9}, {"us", 1e-6}, {"µs", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
-  constexpr double kNanosecond = 1e-9;
+  constexpr double kNanosecondsPerSecond = 1e9;
   const Json& value = Child(object, key);
-  if (value.is_number()) return value.get<double>() * kNanosecond;
-  if (!value.is_string()) return 0;
-  const std::string text = value.get<std::string>();
-  std::string_view rest = text;
-  double seconds = 0;
-  while (!rest.empty()) {
-    double number = 0;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-    if (error != std::errc()) return 0;
-    rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
-    const std::string_view name = rest.substr(0, rest.find_first_of("0123456789."));
-    const auto* const unit = std::find_if(std::begin(kUnits), std::end(kUnits),
-                                          [name](const auto& each) { return each.first == name; });
-    if (unit == std::end(kUnits)) return 0;
-    seconds += number * unit->second;
-    rest.remove_prefix(name.size());
-  }
-  return seconds;
+  if (value.is_number()) return value.get<double>() / kNanosecondsPerSecond;
+  return ParseGoNanoseconds(Text(object, key)).value_or(0) / kNanosecondsPerSecond;
 }
 
 Result<Router> ReadRouter(const Json& entry) {
@@ -226,6 +157,7 @@ Result<Router> ReadRouter(const Json& entry) {
     router.request_timeout_seconds =
         std::max(router.request_timeout_seconds, ReadSeconds(destination, "RequestTimeout"));
   }
+  router.routes = ReadRoutes(entry);
   router.meta = TextMap(entry, "Meta");
   router.modify_index = Unsigned(entry, "ModifyIndex");
   router.raw = Dump(entry);

@@ -76,8 +76,10 @@ struct Resolver {
   bool operator==(const Resolver&) const = default;
 };
 
-// What a service-router's routes retry. Routes whose retries are off (no RetryOn…, NumRetries 0
-// with nothing else set) are left out, so no routes means that nothing is retried.
+// What a service or its sidecar answers for a fault of its own.
+inline constexpr int kServerFaults[] = {500, 502, 503, 504};
+
+// What a route of a service-router retries.
 struct RetryRule {
   std::vector<int>
       status_codes;  // RetryOnStatusCodes, and what RetryOn's "5xx" and "gateway-error" stand for
@@ -85,7 +87,28 @@ struct RetryRule {
   std::uint64_t retries = 1;         // NumRetries; Envoy's default where it is not set
   std::vector<int> grpc_statuses{};  // RetryOn's "unavailable" and such, as numbers
 
+  // Whether all of kServerFaults are among the codes.
+  [[nodiscard]] bool takes_server_faults() const;
   bool operator==(const RetryRule&) const = default;
+};
+
+// A route that gets requests.
+struct Route {
+  std::string name{};  // by what it matches: "route for all", "route /admin, Methods POST"
+  std::optional<std::size_t> index{};  // in the entry's Routes; nullopt: the one that Consul adds
+  bool leads_home = false;             // to the router's own service
+  std::string subset{};                // its ServiceSubset; empty: none
+  std::vector<std::string> methods{};  // it takes requests of these alone; empty: of all
+  std::vector<std::string> not_idempotent{};  // POST, PATCH and CONNECT among them
+  std::optional<RetryRule> retries{};         // nullopt: nothing is retried
+
+  // Whether its requests are split between the subsets, so that they may meet a canary.
+  [[nodiscard]] bool meets_splitter() const { return leads_home && subset.empty(); }
+  // Whether each of its requests may do another thing twice than once.
+  [[nodiscard]] bool must_not_repeat() const {
+    return !methods.empty() && not_idempotent.size() == methods.size();
+  }
+  bool operator==(const Route&) const = default;
 };
 
 // Envoy's own for a route without one.
@@ -95,6 +118,10 @@ struct Router {
   std::string name{};
   Place place{};
   std::map<std::string, std::string> meta{};
+  // Those that get requests, in their order, without any behind one that takes all; last the one
+  // that Consul adds where none does.
+  std::vector<Route> routes{};
+  // Of each route that retries anything; none: nothing is retried.
   std::vector<RetryRule> retries{};
   // The longest RequestTimeout of any route, at least Envoy's default: Consul adds a route without
   // one for what no other takes.

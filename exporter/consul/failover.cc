@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "exporter/consul/routes.h"
+
 namespace consul_canary::consul {
 namespace {
 
@@ -11,16 +13,11 @@ std::optional<std::string> SubsetWithin(const Json& target, const Resolver& reso
   const std::string service = Text(target, "Service");
   const std::string subset = Text(target, "ServiceSubset");
   if (subset.empty() || (!service.empty() && service != resolver.name)) return std::nullopt;
-  for (const char* elsewhere : {"Peer", "Datacenter", "SamenessGroup"}) {
+  for (const char* elsewhere : {"Datacenter", "SamenessGroup"}) {
     if (!Text(target, elsewhere).empty()) return std::nullopt;
   }
   if (!Child(target, "Datacenters").empty()) return std::nullopt;
-  const std::string name_space = Text(target, "Namespace");
-  const std::string partition = Text(target, "Partition");
-  const Place there =
-      PlaceOf(name_space.empty() ? resolver.place.namespace_name : std::string_view(name_space),
-              partition.empty() ? resolver.place.partition : std::string_view(partition));
-  return there == resolver.place ? std::optional(subset) : std::nullopt;
+  return LiesIn(target, resolver.place) ? std::optional(subset) : std::nullopt;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // nlohmann's header is slow to compile. Nothing here throws.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -33,7 +34,10 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] inline std::uint64_t Unsigned(const Json& object, const char* key) {
   if (!object.is_object()) return 0;
   const auto found = object.find(key);
-  return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+  if (found == object.end() || !found->is_number_integer()) return 0;
+  if (found->is_number_unsigned()) return found->get<std::uint64_t>();
+  // Of a value that was made here and not parsed.
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, found->get<std::int64_t>()));
 }
 
 [[nodiscard]] inline bool Flag(const Json& object, const char* key) {

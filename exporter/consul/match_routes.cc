@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "exporter/consul/json_fields.h"
+#include "exporter/consul/routes.h"
 
 namespace consul_canary::consul {
 namespace {
@@ -26,14 +27,6 @@ std::string MarkOf(const HeaderCondition& condition, std::string_view subset) {
     hash = (hash ^ 0x1FFU) * 0x01000193U;  // where the part ends
   }
   return fmt::format("{:08x}", hash);
-}
-
-// Absent, null, "", 0, false, [] and {} say the same in an entry.
-bool SaysNothing(const Json& value) {
-  if (value.is_null() || value.empty()) return true;
-  if (value.is_string()) return value.get_ref<const std::string&>().empty();
-  if (value.is_boolean()) return !value.get<bool>();
-  return value.is_number() && value == 0;
 }
 
 bool SaysNothingBut(const Json& object, std::string_view key) {
@@ -73,8 +66,7 @@ std::optional<HeaderCondition> ConditionOf(const Json& route) {
 // Whether the destination, which says nothing of a subset here, is the router's own service.
 bool LeadsHome(const Json& destination, const Router& router) {
   const std::string service = Text(destination, "Service");
-  const Place place = PlaceOf(Text(destination, "Namespace"), Text(destination, "Partition"));
-  return (service.empty() || service == router.name) && (place == Place{} || place == router.place);
+  return (service.empty() || service == router.name) && LiesIn(destination, router.place);
 }
 
 const Json& DestinationOf(const Json& route) { return Child(route, "Destination"); }
@@ -142,19 +134,11 @@ Json OthersRoutes(const Json& entry, const Router& router, const Marks& marks) {
   return others;
 }
 
-bool IsForAll(const Json& route) {
-  const Json& match = Child(route, "Match");
-  const Json& http = Child(match, "HTTP");
-  if (SaysNothing(match) || (SaysNothingBut(match, "HTTP") && SaysNothing(http))) return true;
-  return SaysNothingBut(match, "HTTP") && SaysNothingBut(http, "PathPrefix") &&
-         Text(http, "PathPrefix") == "/";
-}
-
 // As the requests would be treated without our route, but for where they go.
 Json OwnDestination(const Json& others, const Router& router, const std::string& subset) {
   Json own = Json::object();
   for (const Json& route : others) {
-    if (!IsForAll(route)) continue;
+    if (!TakesAll(route)) continue;
     // The first one takes them all.
     if (LeadsHome(DestinationOf(route), router)) own = DestinationOf(route);
     break;
@@ -201,7 +185,7 @@ FoundRoutes FindRoutes(const Router& router, const MatchRoutes& wanted) {
     const auto mark = OwnMark(route, router, marks);
     if (!mark) {
       ++others;
-      found.others_by_path += IsForAll(route) ? 0 : 1;
+      found.others_by_path += TakesAll(route) ? 0 : 1;
       continue;
     }
     before_others = before_others && others == 0;

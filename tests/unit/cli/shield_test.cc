@@ -243,6 +243,25 @@ TEST(ShieldCommand, PassesOverWhatKubernetesOwnsAndNamesIt) {
             std::string::npos);
 }
 
+TEST(ShieldCommand, SaysWhichMemoryIsDamagedAndDoesNothingByHalves) {
+  FakeConsul consul;
+  EXPECT_EQ(Ctl({"shield", "api", "--apply"}).code, 0);
+  const std::size_t writes = consul.written().size();
+  json web = consul.Stored("service-defaults/web");
+  web["Meta"]["consul-canary-shield-1"] = "{\"edits\":";
+  consul.Store(web);
+  for (const char* what : {"--remove", "--apply"}) {
+    const Ran ran = Ctl({"shield", "api", what});
+    EXPECT_EQ(ran.code, 1) << what << ran.out;
+    EXPECT_NE(ran.err.find("service-defaults/web: how it was before"), std::string::npos)
+        << ran.err;
+    EXPECT_NE(ran.err.find("consul-canary-shield-1"), std::string::npos) << ran.err;
+    EXPECT_EQ(ran.out, "");
+  }
+  EXPECT_EQ(consul.written().size(), writes);
+  EXPECT_NE(Ctl({"check", "api"}).out.find("consul-canary-shield-1"), std::string::npos);
+}
+
 TEST(ShieldCommand, WritesNothingOnAnOlderConsul) {
   FakeConsul consul;
   consul.version_ = "1.15.4";

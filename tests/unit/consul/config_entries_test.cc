@@ -232,6 +232,35 @@ TEST(ParseRouter, ReadsWhatARouteRetries) {
     EXPECT_EQ(OnlyRule(row.destination), row.expected) << row.destination;
 }
 
+TEST(ParseRouter, ReadsTheRoutesThatGetRequests) {
+  const auto router = ParseRouter(R"({"Name": "api", "Namespace": "team", "Routes": [
+      {"Match": {"HTTP": {"PathPrefix": "/a"}}, "Destination": {"NumRetries": 2}},
+      {"Match": {"HTTP": {"Methods": null, "PathPrefix": "/a"}}},
+      {"Match": {"HTTP": {"PathRegex": "/b.*", "Methods": ["POST", "GET"]}},
+       "Destination": {"Service": "api", "Namespace": "default"}},
+      {"Match": {"HTTP": {"QueryParam": [{"Name": "q", "Present": true}]}},
+       "Destination": {"Namespace": "team", "ServiceSubset": "canary"}},
+      {"Match": {"HTTP": {"PathPrefix": "/"}}},
+      {"Match": {"HTTP": {"PathPrefix": "/never"}}}]})");
+  ASSERT_TRUE(router.has_value()) << router.error().message;
+  const std::vector<Route>& routes = router->routes;
+  ASSERT_EQ(routes.size(), 4u);
+  EXPECT_EQ(routes[0], (Route{.name = "route /a",
+                              .index = 0,
+                              .leads_home = true,
+                              .retries = RetryRule{.status_codes = {}, .retries = 2}}));
+  EXPECT_EQ(routes[1].name, "route ~ /b.*, Methods POST GET");
+  EXPECT_FALSE(routes[1].leads_home) << "another namespace";
+  EXPECT_EQ(routes[1].not_idempotent, std::vector<std::string>{"POST"});
+  EXPECT_FALSE(routes[1].must_not_repeat());
+  EXPECT_EQ(routes[2].name, R"(route QueryParam [{"Name":"q","Present":true}])");
+  EXPECT_EQ(routes[2].subset, "canary");
+  EXPECT_FALSE(routes[2].meets_splitter());
+  EXPECT_EQ(routes[3], (Route{.name = "route for all", .index = 4, .leads_home = true}));
+  EXPECT_EQ(ParseRouter(R"({"Name": "api"})")->routes,
+            (std::vector<Route>{{.name = "default route", .leads_home = true}}));
+}
+
 TEST(ParseRouter, TakesFiveHundredToFiveNinetyNineFor5xx) {
   std::vector<int> all(100);
   std::iota(all.begin(), all.end(), 500);

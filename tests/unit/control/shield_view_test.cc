@@ -37,6 +37,15 @@ ServerReading Server(const std::string& id, const std::string& subset) {
   return server;
 }
 
+constexpr const char* kRetrying =
+    R"({"RetryOnStatusCodes": [500, 502, 503, 504], "RetryOnConnectFailure": true})";
+
+// A route for all that retries, behind those of `before`: "{…}, {…}, ".
+consul::Router RouterOf(const std::string& before) {
+  return *consul::ParseRouter(R"({"Kind": "service-router", "Name": "api", "Routes": [)" + before +
+                              R"({"Destination": )" + kRetrying + "}]}");
+}
+
 // Two instances of the canary and one of the primary; one caller, whose sidecar ejects.
 ServiceSnapshot Shielded() {
   ServiceSnapshot service;
@@ -49,8 +58,7 @@ ServiceSnapshot Shielded() {
                                       .has_failover = true,
                                       .failover_subsets = {{"canary", "primary"}},
                                       .with_failover = {"canary"}};
-  service.router = consul::Router{.name = "api",
-                                  .retries = {{.status_codes = {503}, .on_connect_failure = true}}};
+  service.router = RouterOf({});
   service.subset_instances = {{"primary", {Sidecar("a")}},
                               {"canary", {Sidecar("b"), Sidecar("c")}}};
   service.instances_known = true;
@@ -88,12 +96,49 @@ TEST(ShieldOf, SaysWhatItLacks) {
   service.callers[0].ejects_after = 0;
   EXPECT_EQ(ShieldOf(ApiSpec(), service, kNow)->lacks,
             "caller n/web does not eject instances that fail");
-  service.router->retries[0].on_connect_failure = false;
-  EXPECT_EQ(ShieldOf(ApiSpec(), service, kNow)->lacks,
-            "a route of the service-router retries without RetryOnConnectFailure");
   service.router.reset();
   EXPECT_EQ(ShieldOf(ApiSpec(), service, kNow)->lacks, "the service-router retries nothing");
   EXPECT_FALSE(ShieldOf(ApiSpec(), service, kNow)->retried);
+}
+
+TEST(ShieldOf, LacksWhatARouteThatMeetsTheSplitterDoesNotRetry) {
+  const struct {
+    const char* before;  // the route for all, which retries
+    const char* lacks;
+  } kRows[] = {
+      {R"({"Match": {"HTTP": {"PathPrefix": "/admin"}}}, )",
+       "the service-router's route /admin retries nothing"},
+      {R"({"Match": {"HTTP": {"PathExact": "/a", "Methods": ["GET", "POST"]}},
+           "Destination": {"Service": "api"}}, )",
+       "the service-router's route = /a, Methods GET POST retries nothing"},
+      {R"({"Match": {"HTTP": {"PathPrefix": "/a"}},
+           "Destination": {"RetryOnStatusCodes": [500, 502, 503, 504]}}, )",
+       "the service-router's route /a retries without RetryOnConnectFailure"},
+      {R"({"Match": {"HTTP": {"PathPrefix": "/a"}},
+           "Destination": {"RetryOnStatusCodes": [503], "RetryOnConnectFailure": true}}, )",
+       "the service-router's route /a does not retry all of 500, 502, 503 and 504"},
+      // Not retried on purpose, led past the splitter, or without any request.
+      {R"({"Match": {"HTTP": {"Methods": ["POST", "PATCH"]}}}, )", ""},
+      {R"({"Match": {"HTTP": {"PathPrefix": "/b"}}, "Destination": {"Service": "other"}}, )", ""},
+      {R"({"Match": {"HTTP": {"PathPrefix": "/b"}}, "Destination": {"ServiceSubset": "canary"}}, )",
+       ""},
+      {R"({"Destination": {"RetryOnStatusCodes": [500, 502, 503, 504],
+           "RetryOnConnectFailure": true}}, {"Match": {"HTTP": {"PathPrefix": "/late"}}}, )",
+       ""},
+  };
+  for (const auto& row : kRows) {
+    ServiceSnapshot service = Shielded();
+    service.router = RouterOf(row.before);
+    EXPECT_EQ(ShieldOf(ApiSpec(), service, kNow)->lacks, row.lacks) << row.before;
+  }
+  // Consul adds a route for what no other takes.
+  ServiceSnapshot service = Shielded();
+  service.router = *consul::ParseRouter(
+      std::string(R"({"Name": "api", "Routes": [{"Match": {"HTTP": {"PathPrefix": "/a"}},
+                      "Destination": )") +
+      kRetrying + "}]}");
+  EXPECT_EQ(ShieldOf(ApiSpec(), service, kNow)->lacks,
+            "the service-router's default route retries nothing");
 }
 
 TEST(ShieldOf, MakesAnInstanceThatIsNotReadUnknown) {

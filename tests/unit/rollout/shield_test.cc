@@ -146,5 +146,79 @@ TEST(Shield, NothingStartsWithoutOneThatIsRequired) {
   EXPECT_EQ(world.state.phase, Phase::kProgressing) << world.state.reason;
 }
 
+World Requiring() {
+  World world = Shielded();
+  world.spec.shield = ShieldUse::kRequire;
+  return world;
+}
+
+bool HoldsForTheShield(const World& world) {
+  return world.state.reason.find("shield: require, but caller late does not eject") !=
+         std::string::npos;
+}
+
+constexpr const char* kLacks = "caller late does not eject instances that fail";
+
+TEST(Shield, NoStepIsWidenedWhileOneThatIsRequiredHasLostAPart) {
+  World world = Requiring();
+  world.Deploy("v2");
+  world.Tick();
+  ASSERT_EQ(world.state.stage, Stage::kPreparing);
+  world.seen.shield->lacks = kLacks;
+  world.Tick(10);
+  EXPECT_EQ(world.state.stage, Stage::kPreparing);
+  EXPECT_TRUE(HoldsForTheShield(world)) << world.state.reason;
+
+  world.seen.shield->lacks.clear();
+  world.ReachStep(0);
+  world.seen.shield->lacks = kLacks;
+  world.Traffic({950, 0}, {50, 0});
+  world.Tick(60);
+  EXPECT_EQ(world.state.step, 0);
+  EXPECT_TRUE(HoldsForTheShield(world)) << world.state.reason;
+  world.Give(OrderKind::kPromote);
+  world.Look();
+  EXPECT_EQ(world.LastDecision(), "refuse/promote");
+  EXPECT_EQ(world.state.step, 0);
+  world.seen.shield->lacks.clear();
+  world.Tick();
+  EXPECT_EQ(world.state.step, 1) << world.state.reason;
+}
+
+TEST(Shield, NothingIsPromotedWhileOneThatIsRequiredHasLostAPart) {
+  World world = Requiring();
+  world.ReachStage(Stage::kCanaryFull);
+  world.seen.shield->lacks = kLacks;
+  world.Traffic({0, 0}, {100, 0});
+  world.Tick(40);
+  EXPECT_EQ(world.state.stage, Stage::kCanaryFull);
+  EXPECT_TRUE(HoldsForTheShield(world)) << world.state.reason;
+}
+
+// Both subsets are to have the version: there is nobody left to be kept from it.
+TEST(Shield, APromotionThatHasTakenThePrimaryNeedsNoneAnyMore) {
+  World world = Requiring();
+  world.ReachStage(Stage::kPrimaryFilter);
+  world.seen.shield->lacks = kLacks;
+  world.Tick(40);
+  EXPECT_EQ(world.state.phase, Phase::kSucceeded) << world.state.reason;
+}
+
+TEST(Shield, HarmIsRolledBackThoughOneThatIsRequiredIsGone) {
+  World world = Requiring();
+  world.ReachStep(0);
+  world.seen.shield.reset();
+  world.Traffic({90, 0}, {10, 0});
+  world.Tick();
+  EXPECT_NE(world.state.reason.find("shield: require, but the service-resolver has no Failover"),
+            std::string::npos)
+      << world.state.reason;
+  world.Traffic({90, 0}, {10, 10});
+  world.Tick(5);
+  EXPECT_EQ(world.state.canary_version, "v2");
+  EXPECT_TRUE(world.state.phase == Phase::kRollingBack || world.state.phase == Phase::kRolledBack)
+      << world.state.reason;
+}
+
 }  // namespace
 }  // namespace consul_canary::rollout

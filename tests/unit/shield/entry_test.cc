@@ -31,6 +31,23 @@ TEST(Entry, ElementThatSaysMoreThanItsNameStays) {
   EXPECT_EQ(entry, before);
 }
 
+// As Consul keeps them: one name may stand there several times.
+TEST(Entry, WhatLiesElsewhereUnderTheSameNameIsAnotherService) {
+  Json entry = Json::parse(R"({"Namespace": "team", "Overrides": [
+      {"Name": "api", "Peer": "east"}, {"Name": "api", "Namespace": "other"},
+      {"Name": "api", "Partition": "p2"}]})");
+  const Json before = entry;
+  EXPECT_FALSE(Find(entry, "Overrides/[Name=api]"));
+  Put(entry, "Overrides/[Name=api]/MaxFailures", 1);
+  ASSERT_EQ(entry["Overrides"].size(), 4U);
+  EXPECT_EQ(entry["Overrides"][3].dump(), R"({"Name":"api","MaxFailures":1})");
+  entry["Overrides"][3]["Namespace"] = "team";
+  entry["Overrides"][3]["Partition"] = "default";
+  TakeOut(entry, "Overrides/[Name=api]/MaxFailures");
+  TakeOutIfBare(entry, "Overrides/[Name=api]");
+  EXPECT_EQ(entry, before);
+}
+
 TEST(Entry, RoutesAreToldApartByWhatTheyMatch) {
   const Json routes = Json::parse(R"([{}, {"Match": {"HTTP": {"PathPrefix": "/"}}},
       {"Match": {"HTTP": {"PathPrefix": "/a", "Methods": null}}},
@@ -49,6 +66,7 @@ TEST(Entry, TheSameInOtherWords) {
   } kRows[] = {{R"({"x": 1})", R"({"y": "", "x": 1.0})", true},
                {R"("3s")", "3000000000", true},
                {R"("1500ms")", "1500000000", true},
+               {R"("1m30s")", R"("90s")", true},
                {R"("3s")", "3", false},
                {"null", "{}", true},
                {"[500, 503]", "[503, 500]", false},

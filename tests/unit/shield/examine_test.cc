@@ -83,9 +83,24 @@ TEST(Examine, MethodsThatARouteIsLimitedToAreLookedAt) {
   Json& routes = (*view.router)["Routes"];
   routes.insert(routes.begin(), routes[0]);
   routes[0]["Match"] = Parsed(R"({"HTTP": {"PathPrefix": "/a", "Methods": ["GET", "PATCH"]}})");
-  EXPECT_NE(Said(view, "route /a", State::kNote).find("retries PATCH"), std::string::npos);
+  EXPECT_NE(Said(view, "route /a, Methods GET PATCH", State::kNote).find("retries PATCH"),
+            std::string::npos);
   routes[0]["Match"]["HTTP"]["Methods"] = {"GET", "PUT"};
-  EXPECT_EQ(Said(view, "route /a", State::kNote), "nothing");
+  EXPECT_EQ(Said(view, "route /a, Methods GET PUT", State::kNote), "nothing");
+}
+
+TEST(Examine, ARouteWithoutRetriesBesideOneWithThemIsNamedByItsMatch) {
+  MeshView view = Shielded();
+  Json& routes = (*view.router)["Routes"];
+  routes.insert(routes.begin(), Parsed(R"({"Match": {"HTTP": {"PathPrefix": "/a",
+      "Header": [{"Name": "x-a", "Present": true}]}}})"));
+  EXPECT_NE(Said(view, R"(route /a, Header [{"Name":"x-a","Present":true}])", State::kMissing),
+            "nothing");
+  EXPECT_FALSE(IsWhole(Examine(view)));
+  routes[0]["Match"] = Parsed(R"({"HTTP": {"Methods": ["POST", "PATCH"]}})");
+  EXPECT_NE(Said(view, "route Methods POST PATCH", State::kNote).find("nothing is retried"),
+            std::string::npos);
+  EXPECT_TRUE(IsWhole(Examine(view))) << "left so on purpose";
 }
 
 TEST(Examine, APermissionThatIsMissingIsNamedWithItsRule) {

@@ -32,7 +32,7 @@ TEST(PlanShield, WritesCallersFirstThenFailoverThenRetriesAndTakesThemOutTheOthe
                                                    "service-resolver/api", "service-router/api"}));
   const MeshView after = After(view, plan);
   EXPECT_TRUE(Planned(after).writes.empty());
-  const Plan removal = PlanRemoval(after);
+  const Plan removal = *PlanRemoval(after);
   EXPECT_EQ(Names(removal),
             (std::vector<std::string>{"service-router/api", "service-resolver/api",
                                       "service-defaults/web", "service-defaults/shop"}));
@@ -79,6 +79,23 @@ TEST(PlanShield, BothPatchesComeInOneEntryWithTheEjection) {
   EXPECT_EQ(check["MaxEjectionPercent"], 100);
 }
 
+TEST(PlanShield, WhatIsSaidOfAPeersServiceIsNotSaidOfOurs) {
+  MeshView view = PlainMesh();
+  view = After(view, Planned(view));
+  Json& web = *view.callers[0].defaults;
+  web["UpstreamConfig"]["Overrides"][0]["Peer"] = "east";
+  for (Json& patch : web["EnvoyExtensions"][0]["Arguments"]["Patches"]) {
+    patch["ResourceFilter"]["Services"][0]["Namespace"] = "other";
+  }
+  EXPECT_FALSE(HealthCheckOf("api", web));
+  EXPECT_FALSE(PatchesFor("api", web, std::nullopt).merge_window);
+  const Plan plan = Planned(view);
+  ASSERT_EQ(Names(plan), std::vector<std::string>{"service-defaults/web"});
+  const Json wanted = *plan.writes[0].wanted;
+  EXPECT_EQ(wanted["UpstreamConfig"]["Overrides"].size(), 2U) << wanted.dump();
+  EXPECT_EQ(wanted["UpstreamConfig"]["Overrides"][0], web["UpstreamConfig"]["Overrides"][0]);
+}
+
 TEST(PlanShield, PatchesThatCameAsHclAreSeen) {
   MeshView view = PlainMesh();
   view = After(view, Planned(view));
@@ -107,6 +124,14 @@ TEST(PlanShield, EjectsForNobodyWhoseOtherPatchSomebodyTookOut) {
   EXPECT_NE(plan.writes[0].not_possible.find("one of the two patches alone"), std::string::npos);
 }
 
+TEST(PlanShield, TheRetriesOf5xxAndOfAGatewayErrorAreEnvoysOwn) {
+  MeshView view = PlainMesh();
+  view.router = Parsed(R"({"Kind": "service-router", "Name": "api", "Routes": [
+      {"Destination": {"NumRetries": 3, "RetryOn": ["gateway-error"],
+                       "RetryOnStatusCodes": [500]}}]})");
+  EXPECT_TRUE(WantedRoutes(Planned(view)).is_null()) << WantedRoutes(Planned(view)).dump();
+}
+
 TEST(PlanShield, RetriesGoIntoEveryRouteThatMeetsTheSplitterAndIntoTheDefaultOne) {
   MeshView view = PlainMesh();
   view.router = Parsed(R"({"Kind": "service-router", "Name": "api", "Routes": [
@@ -128,7 +153,7 @@ TEST(PlanShield, RetriesGoIntoEveryRouteThatMeetsTheSplitterAndIntoTheDefaultOne
   EXPECT_EQ(routes[3]["Destination"],
             Parsed(R"({"Service": "api", "NumRetries": 3, "RetryOn": ["5xx"]})"));
   EXPECT_TRUE(TakesAll(routes[4]));
-  const Plan removal = PlanRemoval(After(view, *plan));
+  const Plan removal = *PlanRemoval(After(view, *plan));
   EXPECT_EQ(AsWritten(*removal.writes[0].wanted), *view.router);
 }
 
@@ -153,14 +178,14 @@ TEST(PlanShield, ARolloutsRoutesTakeItsRetriesAndLeaveItWhole) {
   EXPECT_TRUE(Planned(view).writes.empty()) << "the route to the canary is the rollout's";
   view.router = Routed(view.router, false);
   EXPECT_EQ(AsWritten(*view.router), AsWritten(*shielded));
-  EXPECT_FALSE(PlanRemoval(view).writes[0].wanted);
+  EXPECT_FALSE(PlanRemoval(view)->writes[0].wanted);
 }
 
 TEST(PlanShield, TakenOutDuringARolloutItLeavesTheRoutesAndTheirEndTakesTheRouter) {
   MeshView view = PlainMesh();
   view = After(view, Planned(view));
   view.router = Routed(view.router, true);
-  view.router = PlanRemoval(view).writes[0].wanted;
+  view.router = PlanRemoval(view)->writes[0].wanted;
   ASSERT_TRUE(view.router);
   EXPECT_EQ((*view.router)["Routes"].size(), 1U);
   const auto found =
@@ -191,6 +216,58 @@ TEST(PlanShield, PutsNoFailoverInWhileTheCanaryGetsRequestsUnlessAsked) {
   EXPECT_NE(plan.writes[1].not_possible.find("gives the canary 5%"), std::string::npos);
   EXPECT_EQ(plan.writes[0].not_possible + plan.writes[2].not_possible, "");
   EXPECT_EQ(PlanShield(view, Moment::kNow)->writes[1].not_possible, "");
+}
+
+TEST(PlanShield, ARouteWhoseMatchSomebodyChangedIsHisAndIsNamed) {
+  MeshView view = PlainMesh();
+  view.router = Parsed(R"({"Kind": "service-router", "Name": "api", "Routes": [
+      {"Match": {"HTTP": {"PathPrefix": "/a"}}},
+      {"Match": {"HTTP": {"PathPrefix": "/b"}}, "Destination": {"NumRetries": 9}}]})");
+  view = After(view, Planned(view));
+  Json& routes = (*view.router)["Routes"];
+  routes[0]["Match"]["HTTP"]["PathPrefix"] = "/v2/a";
+  const std::vector<std::string> named = {"route /v2/a (its Match; it has the shield's retries)"};
+  ASSERT_EQ(Names(Planned(view)), std::vector<std::string>{"service-router/api"});
+  EXPECT_EQ(Planned(view).writes[0].left, named);
+  const Plan removal = *PlanRemoval(view);
+  EXPECT_EQ(removal.writes[0].left, named);
+  EXPECT_EQ((*removal.writes[0].wanted)["Routes"][0], routes[0]) << "as it is";
+  EXPECT_EQ((*removal.writes[0].wanted)["Routes"][1]["Destination"],
+            Parsed(R"({"NumRetries": 9})"));
+  routes.erase(0);
+  EXPECT_TRUE(PlanRemoval(view)->writes[0].left.empty()) << "he took it out";
+}
+
+TEST(PlanShield, WritesNothingBesideMemoryThatIsDamaged) {
+  const MeshView shielded = After(PlainMesh(), Planned(PlainMesh()));
+  const auto refusals = [&shielded](auto change) {
+    MeshView view = shielded;
+    change(view);
+    const auto removal = PlanRemoval(view);
+    const auto again = PlanShield(view, Moment::kNow);
+    EXPECT_TRUE(removal || again || removal.error().message == again.error().message);
+    return removal ? std::string() : removal.error().message;
+  };
+  constexpr const char* kKey = "consul-canary-shield-1";
+  EXPECT_EQ(refusals([](MeshView&) {}), "");
+  EXPECT_NE(refusals([](MeshView& v) { (*v.router)["Meta"][kKey] = "{"; })
+                .find("service-router/api: how it was before the shield cannot be read: "
+                      "consul-canary-shield-1 in its Meta is damaged"),
+            std::string::npos);
+  EXPECT_NE(refusals([](MeshView& v) {
+              v.remembering[0]["Meta"]["consul-canary-shield-9"] = "x";
+            }).find("without consul-canary-shield-"),
+            std::string::npos);
+  EXPECT_NE(refusals([](MeshView& v) {
+              (*v.resolver)["Meta"][kKey] = R"({"edits": [{}]})";
+            }).find("service-resolver/api"),
+            std::string::npos);
+  // Of another service's caller nothing is asked.
+  EXPECT_EQ(refusals([](MeshView& v) {
+              v.remembering.push_back(Parsed(R"({"Kind": "service-defaults", "Name": "shop",
+                  "Meta": {"consul-canary-shield-1": "[Name=db]/"}})"));
+            }),
+            "");
 }
 
 TEST(PlanShield, SaysWhereThereCanBeNone) {
