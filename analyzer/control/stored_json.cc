@@ -123,7 +123,7 @@ void ReadProgress(const Json& json, State& state) {
       json.at("membership_baseline").get<std::map<std::string, std::uint64_t>>();
   state.await_reload = json.at("await_reload").get<bool>();
   state.await_membership = json.at("await_membership").get<bool>();
-  const auto pending = json.at("pending_retries").get<std::array<std::int64_t, 3>>();
+  const auto pending = json.value("pending_retries", std::array<std::int64_t, 3>{});
   state.pending_retries = {pending[0], pending[1], pending[2]};
 }
 

@@ -361,9 +361,9 @@ TEST(StoredState, EachFieldIsNeededAndOfItsType) {
   const json stored = json::parse(StateToJson(FullState()));
   // What the release before did not store.
   const std::set<std::string> newer{
-      "former_primaries", "revert",         "maintenance_due", "spec",
-      "new_spec_said",    "would_act_said", "watched_seconds", "stranded",
-      "stage_decision",   "unwritable",     "settled_routes",  "foreign_routes"};
+      "former_primaries", "revert",          "maintenance_due", "spec",           "new_spec_said",
+      "would_act_said",   "watched_seconds", "stranded",        "stage_decision", "unwritable",
+      "settled_routes",   "foreign_routes",  "pending_retries"};
   for (const auto& [key, value] : stored.items()) {
     json without = stored;
     without.erase(key);
