@@ -97,6 +97,7 @@ void AddDifferences(const RecordedTick& tick, Json& line) {
                       {"in_a_row", tick.shield->failures_in_a_row},
                       {"retried", tick.shield->retried},
                       {"ejected", tick.shield->ejected}};
+    if (!tick.shield->lacks.empty()) line["shield"]["lacks"] = tick.shield->lacks;
   }
   if (tick.confirmed) line["confirmed"] = *tick.confirmed;
 }

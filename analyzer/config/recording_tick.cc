@@ -157,7 +157,7 @@ RecordedReturn ReadReturn(const Json& value) {
 
 rollout::ShieldView ReadShield(const Json& value) {
   OnlyKnown(value, "shield", R"({"ejecting": 3, "in_a_row": 2, "retried": true, "ejected": 0.5})",
-            {"ejecting", "in_a_row", "retried", "ejected"});
+            {"ejecting", "in_a_row", "retried", "ejected", "lacks"});
   rollout::ShieldView shield;
   if (value.contains("ejecting")) shield.ejecting = Instances(value["ejecting"], "shield.ejecting");
   if (value.contains("in_a_row")) {
@@ -165,6 +165,7 @@ rollout::ShieldView ReadShield(const Json& value) {
   }
   if (value.contains("retried")) shield.retried = YesOrNo(value["retried"], "shield.retried");
   if (value.contains("ejected")) shield.ejected = Number(value["ejected"], "shield.ejected", 1);
+  if (value.contains("lacks")) shield.lacks = Words(value["lacks"], "shield.lacks");
   return shield;
 }
 

@@ -84,6 +84,17 @@ void AddInstances(Draw& draw, RecordedTick& tick) {
   if (draw.Yes()) tick.counts.primary_instance_latency.emplace_back("slow", AnyLatency(draw));
 }
 
+void AddShield(Draw& draw, RecordedTick& tick) {
+  tick.shield = rollout::ShieldView{.ejecting = 1 + static_cast<int>(draw.UpTo(9)),
+                                    .retried = draw.Yes(),
+                                    .failures_in_a_row = 1 + static_cast<int>(draw.UpTo(9)),
+                                    .ejected = draw.Percent() / 100,
+                                    .lacks = draw.Text()};
+  tick.counts.failed_for_callers = draw.UpTo(9);
+  tick.counts.saved_requests = draw.UpTo(9);
+  tick.counts.failed_over = draw.UpTo(9);
+}
+
 void AddDifferences(Draw& draw, RecordedTick& tick) {
   if (draw.Yes()) tick.other_percent = draw.Percent();
   if (draw.Yes()) tick.splitter = {draw.Percent(), draw.Percent()};
@@ -109,6 +120,7 @@ RecordedTick AnyTick(Draw& draw, double after) {
   const std::int64_t started = draw.UpTo(100);
   tick.counts.canary.late = {started, draw.UpTo(started)};
   AddInstances(draw, tick);
+  if (draw.Yes()) AddShield(draw, tick);
   if (draw.Yes()) tick.weight_percent = draw.Percent();
   AddDifferences(draw, tick);
   tick.applied = draw.Yes();
