@@ -2,8 +2,8 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <array>
 
+#include <array>
 #include <charconv>
 #include <ctime>
 #include <nlohmann/json.hpp>
