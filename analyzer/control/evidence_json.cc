@@ -148,7 +148,7 @@ stats::EjectedHarmState EjectedHarmFromJson(const Json& json) {
                         .weight_ratio = open.at("weight_ratio").get<double>(),
                         .active_instances = open.at("active_instances").get<std::int64_t>(),
                         .retried = open.at("retried").get<bool>(),
-                        .failures_in_a_row = open.at("failures_in_a_row").get<std::int64_t>()},
+                        .failures_in_a_row = open.value("failures_in_a_row", std::int64_t{1})},
                .seconds = open.at("seconds").get<double>(),
                .overdispersion = open.at("overdispersion").get<double>()};
   return harm;

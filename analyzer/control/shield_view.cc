@@ -42,7 +42,7 @@ double EjectedNow(const Spec& spec, const ServiceSnapshot& service, base::Monoto
 
 // As `consul-canaryctl check` has it.
 std::string WhyNotRetried(const consul::Route& route) {
-  if (!route.meets_splitter() || (!route.retries && route.must_not_repeat())) return "";
+  if (!route.meets_splitter() || route.must_not_repeat()) return "";
   if (!route.retries) return "retries nothing";
   if (!route.retries->on_connect_failure) return "retries without RetryOnConnectFailure";
   return route.retries->takes_server_faults() ? "" : "does not retry all of 500, 502, 503 and 504";

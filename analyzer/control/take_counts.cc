@@ -165,11 +165,13 @@ void TakeInstances(const Spec& spec, const ServiceSnapshot& service, bool shield
                    std::map<std::string, envoy::OutcomeCounters>& baselines,
                    rollout::TickCounts& taken) {
   std::map<std::string, envoy::OutcomeCounters> now;  // whoever is gone is forgotten
+  // Where the request chooses the instance, none has a share that is due to it.
+  const bool hashes = service.resolver && service.resolver->hashes;
   for (const collect::ServerReading& server : service.servers) {
     const bool is_primary =
         std::ranges::find(server.subsets, spec.primary_subset) != server.subsets.end();
     const std::string* subset = shielded && server.passing ? SubsetOf(spec, server) : nullptr;
-    const bool is_canary = subset != nullptr && *subset == spec.canary_subset;
+    const bool is_canary = subset != nullptr && *subset == spec.canary_subset && !hashes;
     if (!server.local_app || (!is_primary && !is_canary)) continue;
     const envoy::OutcomeCounters& counters = now[server.id] =
         envoy::ToOutcomeCounters(*server.local_app);
@@ -191,7 +193,10 @@ void TakeInstances(const Spec& spec, const ServiceSnapshot& service, bool shield
 // counted a second time.
 void ForgetOtherWay(const Spec& spec, const ServiceSnapshot& service, bool shielded,
                     rollout::State& state) {
-  if (!shielded) state.instances_before.clear();
+  if (!shielded) {
+    state.instances_before.clear();
+    state.pending_retries = {};
+  }
   for (const collect::ServerReading& server : service.servers) {
     const std::string* subset = shielded ? SubsetOf(spec, server) : nullptr;
     for (const std::string& other : {spec.primary_subset, spec.canary_subset}) {
@@ -204,10 +209,15 @@ void ForgetOtherWay(const Spec& spec, const ServiceSnapshot& service, bool shiel
                 [shielded](const auto& block) { return (block.first == kInstances) != shielded; });
 }
 
-// Attempts that failed after another one of the same request had.
+// Attempts that failed after another one of the same request had. Retries of what is no failure of
+// an instance (a 429, a connection that none accepted) are none.
 std::int64_t Repeats(const envoy::OutcomeCounters& callers) {
-  const auto retries = static_cast<std::int64_t>(callers.retries);
-  return std::max<std::int64_t>(0, retries - static_cast<std::int64_t>(callers.retry_success));
+  constexpr int kFirstServerError = 500;
+  auto failed = static_cast<std::int64_t>(callers.grpc_retries);
+  for (const auto& [code, count] : callers.retried_responses) {
+    if (code >= kFirstServerError) failed += static_cast<std::int64_t>(count);
+  }
+  return std::max<std::int64_t>(0, failed - static_cast<std::int64_t>(callers.retry_success));
 }
 
 // A request of the primary's that is retried stays there. What the two pages do not agree upon is
@@ -223,15 +233,15 @@ void TakeOutPrimarysRetries(const envoy::OutcomeCounters& callers, rollout::Pend
   primary.high = {completed, std::min(primary.high.failures, completed)};
 }
 
-// Of one of the canary's, the tries until it is ejected are its own too.
+// Of one of the canary's, the tries until it is ejected are its own too; which of the repeats were
+// the primary's is not known, so at most all that failed are the canary's.
 void TakeOutCanarysRepeats(const envoy::OutcomeCounters& callers, rollout::PendingRetries& pending,
                            rollout::SubsetTick& canary) {
   const std::int64_t repeats =
       stats::LeaveOutRetries(pending.canary_repeats, Repeats(callers), canary.low.failures - 1);
-  for (stats::Counts* counts : {&canary.low, &canary.high}) {
-    counts->completed -= repeats;
-    counts->failures -= repeats;
-  }
+  canary.low.completed -= repeats;
+  canary.low.failures -= repeats;
+  canary.high = {canary.low.completed, std::min(canary.high.failures, canary.low.completed)};
 }
 
 }  // namespace

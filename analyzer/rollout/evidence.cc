@@ -203,14 +203,12 @@ void AddSafe(const Spec& spec, const Observation& seen, double share, const Tick
     evidence.ejected_safe.primary += tick.primary.low;
   }
   const double dispersion = WorstLatencyDispersion(evidence);
-  evidence.failed_over += tick.failed_over;
   for (std::size_t i = 0; i < spec.latency.size(); ++i) {
     const SafeSlower slower =
         SlowerForSafety(tick, spec.latency[i].edge.count(), evidence.failed_over);
     stats::ObserveSafe(evidence.objectives[i].safe, spec.latency[i].margin, slower.primary,
                        slower.canary, dispersion);
   }
-  evidence.failed_over -= std::min(evidence.failed_over, tick.canary.latency.timed);
 }
 
 // Of the requests of both subsets, 0..1.
@@ -415,6 +413,7 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   evidence.shielded = seen.shield.has_value();
   evidence.failed_for_callers += tick.failed_for_callers;
   evidence.saved_requests += tick.saved_requests;
+  evidence.failed_over += tick.failed_over;
   // A primary without instances teaches nothing either.
   if (seen.doubtful || IsPrimaryGone(state, seen)) return;
   evidence.overdispersion_floor =
@@ -445,6 +444,7 @@ void AddEvidence(const Spec& spec, const Observation& seen, State& state) {
   } else {
     TeachSafe(tick, evidence);
   }
+  evidence.failed_over -= std::min(evidence.failed_over, tick.canary.latency.timed);
   // How the traffic is split is no matter of how warm the canary is.
   if (state.stage == Stage::kStepping) AddShare(spec, seen, state, seconds);
   evidence.primary_latency += tick.primary.latency;

@@ -252,12 +252,6 @@ std::string ShieldTrouble(const Transition& t) {
   const Evidence& evidence = state.evidence;
   const bool has_all = state.stage == Stage::kCanaryFull || state.stage == Stage::kWatching;
   if (!has_all && state.stage != Stage::kStepping) return "";
-  if (const std::string silent = SilentInstance(evidence); !silent.empty()) {
-    return fmt::format(
-        "{} passes its checks and completes no requests where {:.0f} were due to it, and behind "
-        "the shield no caller notices; silence is no health",
-        silent, evidence.silent_instances.at(silent));
-  }
   if (!evidence.shielded) return "";
   // Those two may last a tick.
   const double now = has_all && t.seen.shield ? t.seen.shield->ejected : 0;
@@ -267,6 +261,14 @@ std::string ShieldTrouble(const Transition& t) {
         "the shield keeps {:.0f}% of the canary's instances out of the traffic{}{}; what is "
         "ejected is not proven",
         std::max(now, evidence.ejected_share) * 100, ejecting.empty() ? "" : ": ", ejecting);
+  }
+  if (const std::string silent = SilentInstance(evidence); !silent.empty()) {
+    const std::string ejecting = EjectingCallers(t);
+    return fmt::format(
+        "{} passes its checks and completes no requests where {:.0f} were due to it{}{}; behind "
+        "the "
+        "shield no caller notices, and silence is no health",
+        silent, evidence.silent_instances.at(silent), ejecting.empty() ? "" : ": ", ejecting);
   }
   if (!has_all || evidence.stage_primary.completed <= evidence.stage_canary.completed) return "";
   return fmt::format(

@@ -54,11 +54,12 @@ double MostOfCanary(const EjectionTick& tick) {
 }
 
 // How often the canary fails on average until all of it is out of service: for each instance
-// 1 + 1/q + … + 1/q^(m-1), until m failures come one after another. Whole, and infinite where that
-// is beyond all bounds.
+// 1 + 1/q + … + 1/q^(m-1), until m failures come one after another. Whole, and no more exact where
+// that is never.
+constexpr double kNever = 1e6;
 double FailuresUntilEjected(const EjectionTick& tick, double failure_rate) {
   double failures = 1.0;
-  for (std::int64_t more = 1; more < tick.failures_in_a_row && std::isfinite(failures); ++more) {
+  for (std::int64_t more = 1; more < tick.failures_in_a_row && failures < kNever; ++more) {
     failures = 1.0 + failures / failure_rate;
   }
   return std::round(ActiveInstances(tick) * failures);

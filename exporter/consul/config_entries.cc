@@ -125,6 +125,8 @@ Result<Resolver> ReadResolver(const Json& entry) {
   }
   const Json& failovers = Child(entry, "Failover");
   resolver.has_failover = !failovers.empty();
+  const std::string policy = Text(Child(entry, "LoadBalancer"), "Policy");
+  resolver.hashes = policy == "ring_hash" || policy == "maglev";
   for (const auto& [subset, target] : failovers.items()) resolver.with_failover.insert(subset);
   resolver.failover_subsets = FailoverSubsets(failovers, resolver);
   resolver.meta = TextMap(entry, "Meta");

@@ -56,6 +56,7 @@ struct Resolver {
   Place place{};
   std::map<std::string, std::string> meta{};
   std::map<std::string, std::string> subset_filters{};  // subset name → Filter
+  bool hashes = false;        // LoadBalancer.Policy: the request chooses the instance
   bool has_failover = false;  // any Failover: callers' counters then mix subsets
   // Of Failover, what stays within the service: subset (or "*": each) → the one subset that gets
   // its requests when none of its own instances is healthy. What leads elsewhere, or to several

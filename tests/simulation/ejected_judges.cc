@@ -38,8 +38,8 @@ Judged Judge(const EjectedQuestion& question, EjectedStream& stream, const Plain
       if (!plain_said) judged.plain_seconds = since;
       if (!said) judged.seconds = since;
     }
-    judged.greatest_plain = std::max(judged.greatest_plain, plain(now.tick));
-    judged.greatest = std::max(judged.greatest, fair(now.tick));
+    judged.greatest_plain = std::max(judged.greatest_plain, plain(now));
+    judged.greatest = std::max(judged.greatest, fair(now));
     plain_said = judged.greatest_plain >= enough;
     said = judged.greatest >= enough;
     if (question.stops == Stops::kOncePlainSaid && plain_said) break;
@@ -56,12 +56,12 @@ Judged JudgeHarm(const EjectedQuestion& question, std::uint64_t seed, std::uint6
   stats::EjectedHarmState fair = stats::StartEjectedHarm(stream.history());
   return Judge(
       question, stream,
-      [&](const stats::EjectionTick& tick) {
-        stats::ObserveHarm(plain, kPlan, tick.primary, tick.canary, 1, 1);
+      [&](const EjectedSecond& second) {
+        stats::ObserveHarm(plain, kPlan, second.tick.primary, second.AtLeast().canary, 1, 1);
         return stats::LogHarm(plain);
       },
-      [&](const stats::EjectionTick& tick) {
-        stats::ObserveEjectedHarm(fair, kPlan, tick, 1, 1);
+      [&](const EjectedSecond& second) {
+        stats::ObserveEjectedHarm(fair, kPlan, second.AtLeast(), 1, 1);
         return stats::LogEjectedHarm(fair);
       });
 }
@@ -72,12 +72,13 @@ Judged JudgeSafe(const EjectedQuestion& question, std::uint64_t seed, std::uint6
   stats::EjectedSafeState fair = stats::StartEjectedSafe(stream.history());
   return Judge(
       question, stream,
-      [&](const stats::EjectionTick& tick) {
+      [&](const EjectedSecond& second) {
+        const stats::EjectionTick tick = second.AtMost();
         stats::ObserveSafe(plain, kEjectedMargin, tick.primary, tick.canary, 1);
         return stats::LogSafe(plain);
       },
-      [&](const stats::EjectionTick& tick) {
-        stats::ObserveEjectedSafe(fair, kEjectedMargin, tick, 1);
+      [&](const EjectedSecond& second) {
+        stats::ObserveEjectedSafe(fair, kEjectedMargin, second.AtMost(), 1);
         return stats::LogEjectedSafe(fair);
       });
 }

@@ -18,6 +18,19 @@ constexpr double kOverprovisioning = 1.4;
 
 }  // namespace
 
+stats::EjectionTick EjectedSecond::AtLeast() const {
+  stats::EjectionTick least = tick;
+  least.canary.completed -= repeats;
+  least.canary.failures -= repeats;
+  return least;
+}
+
+stats::EjectionTick EjectedSecond::AtMost() const {
+  stats::EjectionTick most = AtLeast();
+  most.canary.failures = std::min(tick.canary.failures, most.canary.completed);
+  return most;
+}
+
 EjectedStream::EjectedStream(const Traffic& traffic, Random random)
     : traffic_(traffic),
       ejects_(traffic.ejection.has_value()),
@@ -217,10 +230,8 @@ EjectedSecond EjectedStream::Play(double weight_ratio) {
 EjectedSecond EjectedStream::Next(double weight_ratio) {
   EjectedSecond second = Play(weight_ratio);
   if (ejection_.told_early) std::swap(second, held_);
-  const std::int64_t left_out = stats::LeaveOutRetries(repeats_pending_, std::exchange(repeats_, 0),
-                                                       second.tick.canary.failures - 1);
-  second.tick.canary.completed -= left_out;
-  second.tick.canary.failures -= left_out;
+  second.repeats = stats::LeaveOutRetries(repeats_pending_, std::exchange(repeats_, 0),
+                                          second.tick.canary.failures - 1);
   return second;
 }
 

@@ -19,8 +19,14 @@ namespace consul_canary::simulation {
 // beginning, over all callers.
 struct EjectedSecond {
   stats::EjectionTick tick;
+
+  // With the canary's repeats left out, and at least or at most so many of its failures.
+  [[nodiscard]] stats::EjectionTick AtLeast() const;
+  [[nodiscard]] stats::EjectionTick AtMost() const;
+
   std::int64_t requests = 0;  // of callers
   std::int64_t failed = 0;    // of them, after all retries
+  std::int64_t repeats = 0;   // attempts of the canary that failed after another of the request
   std::int64_t absorbed = 0;  // failed attempts of the canary that no caller noticed
 };
 

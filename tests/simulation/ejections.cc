@@ -184,6 +184,12 @@ std::vector<EjectedCase> CasesAtMargin() {
     one.question.traffic.common_burst_seconds = .3;
     cases.push_back(one);
   }
+  for (const int instances : {1, 4}) {
+    EjectedCase hopeless = EjectedCaseOf("what fails fails at each try", 100, 50, instances, .01);
+    hopeless.question.traffic.ejection->hopeless = .5;
+    hopeless.question.traffic.ejection->told_early = true;
+    cases.push_back(hopeless);
+  }
   const auto add_outages = [&cases](double weight, int instances, double seconds) {
     const bool shown = weight == 10 && seconds == .1;
     EjectedCase one = EjectedCaseOf(fmt::format("common outages of {:g} s", seconds), 100, weight,

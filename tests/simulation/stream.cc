@@ -154,7 +154,8 @@ rollout::TickCounts Stream::NextBehindShield(double weight_ratio) {
   shield_->ejected = static_cast<double>(all - active) / all;
   rollout::TickCounts tick;
   tick.primary.low = tick.primary.high = second.tick.primary;
-  tick.canary.low = tick.canary.high = second.tick.canary;
+  tick.canary.low = second.AtLeast().canary;
+  tick.canary.high = second.AtMost().canary;
   tick.failed_for_callers = second.failed;
   now_ += 1;
   return tick;

@@ -154,6 +154,17 @@ std::optional<std::string> FailoverOf(std::string_view subset, const std::string
   return resolver ? resolver->FailoverOf(subset) : std::nullopt;
 }
 
+TEST(ParseResolver, TellsWhetherRequestsChooseTheInstance) {
+  const auto hashes = [](const std::string& policy) {
+    const auto resolver = ParseResolver(
+        R"({"Kind":"service-resolver","Name":"api","LoadBalancer":{"Policy":")" + policy + "\"}}");
+    return resolver.has_value() && resolver->hashes;
+  };
+  EXPECT_TRUE(hashes("ring_hash"));
+  EXPECT_TRUE(hashes("maglev"));
+  EXPECT_FALSE(hashes("least_request"));
+}
+
 TEST(FailoverOf, IsAnotherSubsetOfTheService) {
   for (const char* failover :
        {R"({"canary":{"ServiceSubset":"primary"}})",
