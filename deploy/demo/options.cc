@@ -65,7 +65,7 @@ one; 1: it was not, or a part failed; 2: wrong options.
   --rate RPS             requests a second, 100 by default
   --base-failures RATIO  failure ratio of both versions all along, 0 by default
   --shield               any scenario behind the shield (docs/shield.md)
-  --weights W,W,...      of the steps, 10,25,50 by default; shielded: 50
+  --weights W,W,...      of the steps, 10,25,50 by default; shielded and outage: 50
   --instances N          of each version, 1 by default
   --seed N               another choice of the requests that fail, 1 by default
   --limit SECONDS        for the rollout, 300 by default
